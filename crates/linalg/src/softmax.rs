@@ -1,0 +1,50 @@
+//! Softmax and log-sum-exp of the columns of a matrix.
+//!
+//! With M the largest logit of a column, softmax(s)_i = exp(s_i - M) / sum_k exp(s_k - M), and
+//! log sum_k exp(s_k) = M + log sum_k exp(s_k - M): every exponent is at most 0 and one of them is 0, so nothing
+//! overflows and no sum vanishes, however large the logits are.
+
+use crate::{RowMajor, Scalar, vectorize};
+
+/// Replaces each column of `logits` (classes x n) by its softmax, and writes its log-sum-exp to `log_sum_exp` (n).
+///
+/// # Panics
+/// If `log_sum_exp` is shorter than the matrix is wide, or there are no classes.
+///
+/// ```
+/// use klayer_linalg::{RowMajor, softmax::softmax};
+///
+/// let mut p = RowMajor::from_rows(2, 1, &[1000.0, 1000.0]);
+/// let mut log_sum_exp = [0.0];
+/// softmax(&mut p, &mut log_sum_exp);
+/// assert_eq!(p.row(0), [0.5]);
+/// assert_eq!(log_sum_exp[0], 1000.0 + 2.0_f64.ln());
+/// ```
+pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
+    vectorize(|| {
+        let n = logits.ncols();
+        let largest = &mut log_sum_exp[..n];
+        largest.copy_from_slice(logits.row(0));
+        for i in 1..logits.nrows() {
+            for (largest, &s) in largest.iter_mut().zip(logits.row(i)) {
+                // A NaN is kept, so that it reaches the loss.
+                *largest = if s <= *largest { *largest } else { s };
+            }
+        }
+        for i in 0..logits.nrows() {
+            for (s, &largest) in logits.row_mut(i).iter_mut().zip(&*largest) {
+                *s = (*s - largest).exponential();
+            }
+        }
+        for j in 0..n {
+            let mut sum = T::from_f64(0.0);
+            for i in 0..logits.nrows() {
+                sum += logits.row(i)[j];
+            }
+            for i in 0..logits.nrows() {
+                logits.row_mut(i)[j] /= sum;
+            }
+            largest[j] += sum.logarithm();
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! The affine map s = W x + b of a layer.
+//!
+//! With G = dJ/dS (m_out x n) for a mini-batch X (m_in x n):
+//! - dJ/dW = G X^T, m_out x m_in
+//! - dJ/db = the sum of each row of G
+//! - dJ/dX = W^T G, m_in x n
+//!
+//! Factors of 1/n belong to the loss, not to the layer.
+
+use klayer_linalg::product::{Partials, sum_over_tiles, tile_by_tile};
+use klayer_linalg::random::fill_normal;
+use klayer_linalg::{MatRef, Par, RowMajor, Scalar, reduce, vectorize};
+use rand::Rng;
+
+use crate::Init;
+
+/// Weights and biases of one layer.
+#[derive(Debug, Clone)]
+pub struct Affine<T> {
+    /// W, m_out x m_in.
+    pub weight: RowMajor<T>,
+    /// b, m_out.
+    pub bias: Vec<T>,
+}
+
+impl<T: Scalar> Affine<T> {
+    /// A layer of zeros; also the shape of its gradient.
+    pub fn zeros(inputs: usize, outputs: usize) -> Self {
+        Self { weight: RowMajor::zeros(outputs, inputs), bias: vec![T::from_f64(0.0); outputs] }
+    }
+
+    /// Draws all weights anew, row by row. The biases stay.
+    pub fn draw(&mut self, init: Init, rng: &mut impl Rng) {
+        let deviation = init.deviation(self.weight.ncols());
+        fill_normal(&mut self.weight, deviation, rng);
+    }
+
+    /// `s = W x + b`.
+    ///
+    /// # Shapes
+    /// `x` m_in x n, `s` m_out x n; `partials` for (m_out, m_in, n).
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn forward(&self, x: MatRef<'_, T>, s: &mut RowMajor<T>, partials: &mut Partials<T>, par: &Par) {
+        sum_over_tiles(s, self.weight.as_ref(), x, partials, par);
+        vectorize(|| {
+            for (i, &bias) in self.bias.iter().enumerate() {
+                for s in s.row_mut(i) {
+                    *s += bias;
+                }
+            }
+        });
+    }
+
+    /// The gradients of W and b, written to `gradient`.
+    ///
+    /// # Shapes
+    /// `x` m_in x n, `g` (dJ/dS) m_out x n.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn backward(x: MatRef<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
+        tile_by_tile(gradient.weight.as_mut(), g.as_ref(), x.transpose(), par);
+        vectorize(|| {
+            for (bias, g) in gradient.bias.iter_mut().zip(g.rows()) {
+                *bias = reduce::sum(g);
+            }
+        });
+    }
+
+    /// The gradient with respect to the input, written to `d_x`.
+    ///
+    /// # Shapes
+    /// `g` (dJ/dS) m_out x n, `d_x` m_in x n.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn backward_input(&self, g: &RowMajor<T>, d_x: &mut RowMajor<T>, par: &Par) {
+        // As dX^T = G^T W, whose columns are the features that are tiled.
+        tile_by_tile(d_x.as_mut().transpose_mut(), g.as_ref().transpose(), self.weight.as_ref(), par);
+    }
+}

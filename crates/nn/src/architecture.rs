@@ -1,0 +1,115 @@
+//! The shape of a network, checked once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// eps of batch norm. A large one hides what small weights do: at sigma = 1e-3 the second layer's variance is 1e-5.
+pub const BATCH_NORM_EPS: f64 = 1e-8;
+
+/// The widths of a network and whether it has batch norm; known to be possible.
+///
+/// ```
+/// use klayer_nn::Architecture;
+///
+/// let three_layers = Architecture::new(3072, &[50, 50], 10, true)?;
+/// assert_eq!(three_layers.depth(), 3);
+/// assert!(Architecture::new(3072, &[50, 0], 10, true).is_err());
+/// # Ok::<(), klayer_nn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked", into = "Unchecked")]
+pub struct Architecture {
+    widths: Vec<usize>,
+    batch_norm: Option<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Unchecked {
+    widths: Vec<usize>,
+    batch_norm_eps: Option<f64>,
+}
+
+impl Architecture {
+    /// A network of `hidden.len() + 1` affine layers; with `batch_norm`, eps is [`BATCH_NORM_EPS`].
+    ///
+    /// # Errors
+    /// [`Error::Width`] if a layer has no units, [`Error::Classes`] if a byte cannot name all classes.
+    pub fn new(inputs: usize, hidden: &[usize], classes: usize, batch_norm: bool) -> Result<Self, Error> {
+        let widths = [&[inputs], hidden, &[classes]].concat();
+        Self::checked(widths, batch_norm.then_some(BATCH_NORM_EPS))
+    }
+
+    /// The same network with another eps in its batch norm; one without batch norm stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotPositive`] if eps is not a positive number.
+    pub fn with_batch_norm_eps(self, eps: f64) -> Result<Self, Error> {
+        let batch_norm = self.batch_norm.map(|_| eps);
+        Self::checked(self.widths, batch_norm)
+    }
+
+    fn checked(widths: Vec<usize>, batch_norm: Option<f64>) -> Result<Self, Error> {
+        let most = usize::from(u8::MAX) + 1;
+        let classes = widths.last().copied().unwrap_or(0);
+        if widths.len() < 2 || widths.contains(&0) {
+            return Err(Error::Width { widths });
+        }
+        if classes > most {
+            return Err(Error::Classes { classes, most });
+        }
+        if let Some(value) = batch_norm.filter(|eps| !(eps.is_finite() && *eps > 0.0)) {
+            return Err(Error::NotPositive { name: "the eps of batch norm", value });
+        }
+        Ok(Self { widths, batch_norm })
+    }
+
+    /// Inputs, hidden widths, classes.
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    /// Inputs, d.
+    pub fn inputs(&self) -> usize {
+        self.widths[0]
+    }
+
+    /// Widths of the hidden layers.
+    pub fn hidden(&self) -> &[usize] {
+        &self.widths[1..self.depth()]
+    }
+
+    /// Outputs of the last layer.
+    pub fn classes(&self) -> usize {
+        self.widths[self.depth()]
+    }
+
+    /// Number of affine layers, K.
+    pub fn depth(&self) -> usize {
+        self.widths.len() - 1
+    }
+
+    /// eps of batch norm, if the network has it.
+    pub fn batch_norm_eps(&self) -> Option<f64> {
+        self.batch_norm
+    }
+
+    /// Inputs and outputs of each affine layer, from the first to the last.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.widths.windows(2).map(|pair| (pair[0], pair[1]))
+    }
+}
+
+impl TryFrom<Unchecked> for Architecture {
+    type Error = Error;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self, Error> {
+        Self::checked(unchecked.widths, unchecked.batch_norm_eps)
+    }
+}
+
+impl From<Architecture> for Unchecked {
+    fn from(architecture: Architecture) -> Self {
+        Self { widths: architecture.widths, batch_norm_eps: architecture.batch_norm }
+    }
+}

@@ -1,0 +1,169 @@
+//! Batch norm (Ioffe and Szegedy, 2015), a unit at a time over the mini-batch.
+//!
+//! Training, for each unit over the n images, with the batch's own mean mu and variance v (divided by n):
+//! - s_hat = (s - mu) / sqrt(v + eps), s_tilde = gamma s_hat + beta
+//! - running mean and variance: a * running + (1 - a) * batch, a = 0.9, set from the first mini-batch
+//!
+//! Evaluation uses the running mean and variance in place of the batch's.
+//!
+//! Backward in closed form, with g = dJ/ds_tilde:
+//! - dJ/dbeta = sum g, dJ/dgamma = sum g s_hat
+//! - dJ/ds = gamma / sqrt(v + eps) * (g - dJ/dbeta / n - s_hat dJ/dgamma / n)
+//!
+//! The two subtracted means are what mu and v, which depend on every image, contribute.
+
+use klayer_linalg::{RowMajor, Scalar, reduce, vectorize};
+
+/// a, the weight of the past in the running mean and variance.
+pub const RUNNING_DECAY: f64 = 0.9;
+
+/// Scale, shift and running statistics of one layer.
+#[derive(Debug, Clone)]
+pub struct BatchNorm<T> {
+    /// gamma, m.
+    pub gamma: Vec<T>,
+    /// beta, m.
+    pub beta: Vec<T>,
+    /// The running mean and variance; none before the first mini-batch.
+    pub running: Option<Statistics<T>>,
+    eps: T,
+}
+
+/// Mean and variance of each unit.
+#[derive(Debug, Clone)]
+pub struct Statistics<T> {
+    /// Means, m.
+    pub mean: Vec<T>,
+    /// Variances (divided by n), m.
+    pub variance: Vec<T>,
+}
+
+/// Gradients of gamma and beta.
+#[derive(Debug, Clone)]
+pub struct BatchNormGradient<T> {
+    /// dJ/dgamma, m.
+    pub gamma: Vec<T>,
+    /// dJ/dbeta, m.
+    pub beta: Vec<T>,
+}
+
+impl<T: Scalar> BatchNorm<T> {
+    /// For `units` units: gamma 1, beta 0.
+    pub fn new(units: usize, eps: f64) -> Self {
+        Self {
+            gamma: vec![T::from_f64(1.0); units],
+            beta: vec![T::from_f64(0.0); units],
+            running: None,
+            eps: T::from_f64(eps),
+        }
+    }
+
+    /// eps, what is added to the variance.
+    pub fn eps(&self) -> T {
+        self.eps
+    }
+
+    /// Normalizes `s` in place, which then holds s_hat, and writes s_tilde to `out`.
+    /// The batch's own mean and variance go to `batch`.
+    ///
+    /// # Shapes
+    /// `s` and `out` m x n.
+    pub fn forward_train(&self, s: &mut RowMajor<T>, out: &mut RowMajor<T>, batch: &mut Statistics<T>) {
+        vectorize(|| {
+            let n = T::from_f64(s.ncols() as f64);
+            for i in 0..self.gamma.len() {
+                let s = s.row_mut(i);
+                let mean = reduce::sum(s) / n;
+                let variance = reduce::squared_distances(s, mean) / n;
+                let inverse = self.inverse_deviation(variance);
+                let (gamma, beta) = (self.gamma[i], self.beta[i]);
+                for (s, out) in s.iter_mut().zip(out.row_mut(i)) {
+                    *s = (*s - mean) * inverse;
+                    *out = gamma * *s + beta;
+                }
+                batch.mean[i] = mean;
+                batch.variance[i] = variance;
+            }
+        });
+    }
+
+    /// Moves the running mean and variance towards the batch's; the first batch sets them.
+    pub fn update_running(&mut self, batch: &Statistics<T>) {
+        let Some(running) = &mut self.running else {
+            self.running = Some(batch.clone());
+            return;
+        };
+        let (past, new) = (T::from_f64(RUNNING_DECAY), T::from_f64(1.0 - RUNNING_DECAY));
+        let means = running.mean.iter_mut().zip(&batch.mean);
+        for (running, &batch) in means.chain(running.variance.iter_mut().zip(&batch.variance)) {
+            *running = past * *running + new * batch;
+        }
+    }
+
+    /// `out = gamma (s - mean) / sqrt(variance + eps) + beta` with the running mean and variance, or with mean 0
+    /// and variance 1 before the first mini-batch.
+    ///
+    /// # Shapes
+    /// `s` and `out` m x n.
+    pub fn infer(&self, s: &RowMajor<T>, out: &mut RowMajor<T>) {
+        vectorize(|| {
+            for i in 0..self.gamma.len() {
+                let (mean, variance) = match &self.running {
+                    Some(running) => (running.mean[i], running.variance[i]),
+                    None => (T::from_f64(0.0), T::from_f64(1.0)),
+                };
+                let scale = self.gamma[i] * self.inverse_deviation(variance);
+                let beta = self.beta[i];
+                for (&s, out) in s.row(i).iter().zip(out.row_mut(i)) {
+                    *out = (s - mean) * scale + beta;
+                }
+            }
+        });
+    }
+
+    /// Turns `g` from dJ/ds_tilde into dJ/ds, in place, and writes the gradients of gamma and beta.
+    ///
+    /// # Shapes
+    /// `s_hat` and `g` m x n; `s_hat` and `batch` as [`BatchNorm::forward_train`] left them.
+    pub fn backward(
+        &self,
+        s_hat: &RowMajor<T>,
+        batch: &Statistics<T>,
+        g: &mut RowMajor<T>,
+        gradient: &mut BatchNormGradient<T>,
+    ) {
+        vectorize(|| {
+            let n = T::from_f64(g.ncols() as f64);
+            for i in 0..self.gamma.len() {
+                let (s_hat, g) = (s_hat.row(i), g.row_mut(i));
+                let (d_beta, d_gamma) = (reduce::sum(g), reduce::dot(g, s_hat));
+                let scale = self.gamma[i] * self.inverse_deviation(batch.variance[i]);
+                let (mean, mean_s_hat) = (d_beta / n, d_gamma / n);
+                for (g, &s_hat) in g.iter_mut().zip(s_hat) {
+                    *g = scale * (*g - mean - s_hat * mean_s_hat);
+                }
+                gradient.beta[i] = d_beta;
+                gradient.gamma[i] = d_gamma;
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn inverse_deviation(&self, variance: T) -> T {
+        T::from_f64(1.0) / (variance + self.eps).root()
+    }
+}
+
+impl<T: Scalar> Statistics<T> {
+    /// Of `units` units, all 0.
+    pub fn zeros(units: usize) -> Self {
+        Self { mean: vec![T::from_f64(0.0); units], variance: vec![T::from_f64(0.0); units] }
+    }
+}
+
+impl<T: Scalar> BatchNormGradient<T> {
+    /// Of `units` units, all 0.
+    pub fn zeros(units: usize) -> Self {
+        Self { gamma: vec![T::from_f64(0.0); units], beta: vec![T::from_f64(0.0); units] }
+    }
+}

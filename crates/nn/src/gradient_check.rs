@@ -1,0 +1,291 @@
+//! The analytic gradient against centred differences, for every parameter.
+//!
+//! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`.
+//! L is computed by the network's own forward pass in training mode. A change of one weight W_ij or bias b_i moves
+//! the affine output s of its layer by h x_j or h in row i, so the pass starts there: the layers below, which cannot
+//! change, are computed once. That is what makes it possible to check all 150,000 weights of a first layer.
+//!
+//! Where a ReLU changes sides between p - h and p + h, L has a kink there and the difference says nothing about the
+//! gradient. Such parameters are found by comparing which units are active on both sides, counted and left out.
+
+use std::iter;
+
+use klayer_linalg::{MatRef, Par, RowMajor};
+
+use crate::batch_norm::BatchNorm;
+use crate::{Error, Gradients, Layer, Network, Workspace};
+
+/// The numerical gradient of the mean cross-entropy, as [`numerical_gradient`] finds it.
+#[derive(Debug, Clone)]
+pub struct NumericalGradient {
+    /// One number a parameter; NaN where a ReLU has a kink.
+    gradients: Gradients<f64>,
+    step: f64,
+}
+
+/// A kind of parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// W
+    Weight,
+    /// b
+    Bias,
+    /// gamma
+    Gamma,
+    /// beta
+    Beta,
+}
+
+/// How the analytic and the numerical gradient of one layer's parameters of one kind compare.
+///
+/// Sums and maxima are over the parameters checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// The kind of parameter.
+    pub parameter: Parameter,
+    /// How many were compared.
+    pub checked: usize,
+    /// How many were left out because a ReLU has a kink there.
+    pub kinks: usize,
+    /// Sum of the numerical gradient.
+    pub sum_numerical: f64,
+    /// Sum of the analytic gradient.
+    pub sum_analytic: f64,
+    /// Sum of the relative errors |ga - gn| / max(floor, |ga| + |gn|).
+    pub sum_relative_error: f64,
+    /// Largest relative error.
+    pub max_relative_error: f64,
+    /// Largest absolute error |ga - gn|.
+    pub max_absolute_error: f64,
+}
+
+impl Parameter {
+    /// The symbol of the definitions: "W", "b", "gamma", "beta".
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Weight => "W",
+            Self::Bias => "b",
+            Self::Gamma => "gamma",
+            Self::Beta => "beta",
+        }
+    }
+}
+
+/// The numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of `network`,
+/// by centred differences with the step `step`.
+///
+/// # Shapes
+/// `x` d x n, `labels` n.
+///
+/// # Errors
+/// Those of [`Network::forward_train`] and [`Logits::cross_entropy`](crate::Logits::cross_entropy);
+/// [`Error::NotPositive`] for the step.
+pub fn numerical_gradient(
+    network: &Network<f64>,
+    x: MatRef<'_, f64>,
+    labels: &[u8],
+    step: f64,
+) -> Result<NumericalGradient, Error> {
+    if !(step.is_finite() && step > 0.0) {
+        return Err(Error::NotPositive { name: "the step of the differences", value: step });
+    }
+    let mut probe = Probe::new(network, x, labels, step)?;
+    let mut gradients = Gradients::zeros(network.architecture());
+    for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
+        let input = probe.start_at(layer);
+        for unit in 0..gradient.affine.bias.len() {
+            gradient.affine.bias[unit] = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |_| 1.0))?;
+            for (feature, gradient) in gradient.affine.weight.row_mut(unit).iter_mut().enumerate() {
+                let input = input.row(feature);
+                *gradient = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |image| input[image]))?;
+            }
+        }
+        let Some(gradient) = &mut gradient.batch_norm else { continue };
+        for unit in 0..gradient.gamma.len() {
+            gradient.gamma[unit] = probe.difference(|h, layer, _| batch_norm(layer).gamma[unit] += h)?;
+            gradient.beta[unit] = probe.difference(|h, layer, _| batch_norm(layer).beta[unit] += h)?;
+        }
+    }
+    Ok(NumericalGradient { gradients, step })
+}
+
+impl NumericalGradient {
+    /// Compares with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights w.
+    ///
+    /// Returns a row for each layer and kind of parameter. The penalty of a weight depends on no other parameter, so
+    /// its centred difference is that of its own term. `floor` is the eps of the relative error.
+    ///
+    /// # Errors
+    /// [`Error::OtherNetwork`] if the gradients or the network do not belong together.
+    pub fn compare(
+        &self,
+        network: &Network<f64>,
+        analytic: &Gradients<f64>,
+        penalty: impl Fn(f64) -> f64,
+        floor: f64,
+    ) -> Result<Vec<Comparison>, Error> {
+        for architecture in [network.architecture(), analytic.architecture()] {
+            if architecture != self.gradients.architecture() {
+                return Err(Error::OtherNetwork {
+                    what: "the numerical gradient",
+                    found: self.gradients.architecture().widths().to_vec(),
+                    expected: architecture.widths().to_vec(),
+                });
+            }
+        }
+        let h = self.step;
+        let mut rows = Vec::new();
+        for (l, (numerical, analytic)) in self.gradients.layers.iter().zip(&analytic.layers).enumerate() {
+            let mut weights = Comparison::empty(l, Parameter::Weight);
+            for (i, numerical) in numerical.affine.weight.rows().enumerate() {
+                let pairs = numerical.iter().zip(analytic.affine.weight.row(i));
+                for (&w, (&numerical, &analytic)) in network.layers()[l].affine.weight.row(i).iter().zip(pairs) {
+                    let penalty = (penalty(w + h) - penalty(w - h)) / (2.0 * h);
+                    weights.add(numerical + penalty, analytic, floor);
+                }
+            }
+            rows.push(weights);
+            rows.push(Comparison::of(l, Parameter::Bias, &numerical.affine.bias, &analytic.affine.bias, floor));
+            if let (Some(numerical), Some(analytic)) = (&numerical.batch_norm, &analytic.batch_norm) {
+                rows.push(Comparison::of(l, Parameter::Gamma, &numerical.gamma, &analytic.gamma, floor));
+                rows.push(Comparison::of(l, Parameter::Beta, &numerical.beta, &analytic.beta, floor));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl Comparison {
+    fn empty(layer: usize, parameter: Parameter) -> Self {
+        Self {
+            layer,
+            parameter,
+            checked: 0,
+            kinks: 0,
+            sum_numerical: 0.0,
+            sum_analytic: 0.0,
+            sum_relative_error: 0.0,
+            max_relative_error: 0.0,
+            max_absolute_error: 0.0,
+        }
+    }
+
+    fn of(layer: usize, parameter: Parameter, numerical: &[f64], analytic: &[f64], floor: f64) -> Self {
+        let mut row = Self::empty(layer, parameter);
+        for (&numerical, &analytic) in numerical.iter().zip(analytic) {
+            row.add(numerical, analytic, floor);
+        }
+        row
+    }
+
+    fn add(&mut self, numerical: f64, analytic: f64, floor: f64) {
+        if numerical.is_nan() {
+            self.kinks += 1;
+            return;
+        }
+        let absolute = (analytic - numerical).abs();
+        let relative = absolute / floor.max(analytic.abs() + numerical.abs());
+        self.checked += 1;
+        self.sum_numerical += numerical;
+        self.sum_analytic += analytic;
+        self.sum_relative_error += relative;
+        // Not f64::max, which would drop the NaN of a broken analytic gradient.
+        self.max_relative_error = if relative <= self.max_relative_error { self.max_relative_error } else { relative };
+        self.max_absolute_error = if absolute <= self.max_absolute_error { self.max_absolute_error } else { absolute };
+    }
+}
+
+/// A network whose loss is taken a step to both sides of where it stands, from one layer on.
+struct Probe<'a> {
+    network: &'a Network<f64>,
+    labels: &'a [u8],
+    step: f64,
+    /// The input of each layer where the network stands.
+    inputs: Vec<RowMajor<f64>>,
+    /// The layer whose parameters move, and its affine output where the network stands.
+    layer: usize,
+    s: RowMajor<f64>,
+    /// The network that moves, and its activations.
+    moved: Network<f64>,
+    workspace: Workspace<f64>,
+    /// Cross-entropy of each image, and which units are active, a step ahead.
+    losses_ahead: Vec<f64>,
+    active_ahead: Vec<bool>,
+}
+
+impl<'a> Probe<'a> {
+    fn new(network: &'a Network<f64>, x: MatRef<'_, f64>, labels: &'a [u8], step: f64) -> Result<Self, Error> {
+        let mut moved = network.clone();
+        let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
+        moved.forward_train(x, &mut workspace)?.cross_entropy(labels)?;
+        let mut images = RowMajor::zeros(x.nrows(), x.ncols());
+        images.as_mut().copy_from(x);
+        let hidden = workspace.layers.iter().map(|space| space.h.clone());
+        Ok(Self {
+            network,
+            labels,
+            step,
+            inputs: iter::once(images).chain(hidden).collect(),
+            layer: 0,
+            s: RowMajor::zeros(0, 0),
+            moved,
+            workspace,
+            losses_ahead: Vec::new(),
+            active_ahead: Vec::new(),
+        })
+    }
+
+    /// Goes to `layer` and returns its input.
+    fn start_at(&mut self, layer: usize) -> RowMajor<f64> {
+        let input = self.inputs[layer].clone();
+        let space = &mut self.workspace.layers[layer];
+        self.network.layers[layer].affine.forward(input.as_ref(), &mut space.s, &mut space.partials, &Par::Seq);
+        self.s = space.s.clone();
+        self.layer = layer;
+        input
+    }
+
+    /// The centred difference of the loss where `change` moves a parameter of the layer, or its affine output, by h.
+    /// NaN on a kink.
+    fn difference(&mut self, change: impl Fn(f64, &mut Layer<f64>, &mut RowMajor<f64>)) -> Result<f64, Error> {
+        self.pass(self.step, &change)?;
+        self.losses_ahead.clear();
+        self.losses_ahead.extend_from_slice(self.workspace.image_losses());
+        self.active_ahead.clear();
+        self.active_ahead.extend(self.workspace.active_from(self.layer));
+        self.pass(-self.step, &change)?;
+        if !self.active_ahead.iter().copied().eq(self.workspace.active_from(self.layer)) {
+            return Ok(f64::NAN);
+        }
+        // Image by image: the rounding of two large sums would outweigh their difference.
+        let pairs = self.losses_ahead.iter().zip(self.workspace.image_losses());
+        let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
+        Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
+    }
+
+    fn pass(&mut self, h: f64, change: impl Fn(f64, &mut Layer<f64>, &mut RowMajor<f64>)) -> Result<(), Error> {
+        let (here, moved) = (&self.network.layers[self.layer], &mut self.moved.layers[self.layer]);
+        if let (Some(here), Some(moved)) = (&here.batch_norm, &mut moved.batch_norm) {
+            moved.gamma.copy_from_slice(&here.gamma);
+            moved.beta.copy_from_slice(&here.beta);
+        }
+        let s = &mut self.workspace.layers[self.layer].s;
+        s.copy_from(&self.s);
+        change(h, moved, s);
+        self.moved.forward_from(self.layer, &mut self.workspace);
+        self.workspace.cross_entropy(self.labels)?;
+        Ok(())
+    }
+}
+
+fn shift(row: &mut [f64], h: f64, direction: impl Fn(usize) -> f64) {
+    for (image, s) in row.iter_mut().enumerate() {
+        *s += h * direction(image);
+    }
+}
+
+fn batch_norm(layer: &mut Layer<f64>) -> &mut BatchNorm<f64> {
+    layer.batch_norm.as_mut().expect("asked for only where there is one")
+}

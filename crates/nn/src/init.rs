@@ -1,0 +1,30 @@
+//! The distribution of the initial weights.
+
+use serde::{Deserialize, Serialize};
+
+/// How weights are drawn. Biases and beta start at 0, gamma at 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// N(0, 2 / m_in), which keeps the variance of activations through ReLU layers (He et al., 2015).
+    He,
+    /// N(0, sigma^2) in every layer.
+    Normal {
+        /// The standard deviation.
+        sigma: f64,
+    },
+}
+
+impl Init {
+    /// The standard deviation of the weights of a layer with `inputs` inputs.
+    ///
+    /// ```
+    /// assert_eq!(klayer_nn::Init::He.deviation(50), 0.2);
+    /// ```
+    pub fn deviation(self, inputs: usize) -> f64 {
+        match self {
+            Self::He => (2.0 / inputs as f64).sqrt(),
+            Self::Normal { sigma } => sigma,
+        }
+    }
+}

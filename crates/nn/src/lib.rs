@@ -1,0 +1,52 @@
+//! Fully connected networks with batch norm: the forward pass, the loss, the gradients, and their check.
+//!
+//! A [`Network`] holds parameters, a [`Workspace`] the activations of one mini-batch, [`Gradients`] the gradient of
+//! every parameter. All three are allocated once; a training step allocates nothing. Whether batch norm uses the
+//! batch's statistics or the running ones is in the method: [`Network::forward_train`] or [`Network::infer`].
+//!
+//! An image becomes a gradient in this order, a module a step: [`affine`], [`batch_norm`], [`relu`], once per hidden
+//! layer; `affine` and `cross_entropy` at the top; then the same back down. [`gradient_check`] holds the result
+//! against differences of the loss, and [`model_file`] turns a network into bytes.
+//!
+//! The crate does no I/O, starts no threads, and reads no clock. Everything is generic over
+//! [`Scalar`](klayer_linalg::Scalar).
+//!
+//! ```
+//! use klayer_linalg::{ColMajor, Par, random::stream};
+//! use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+//!
+//! let architecture = Architecture::new(4, &[8], 3, true)?;
+//! let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init"))?;
+//! let mut workspace = Workspace::new(&architecture, 2, Par::Seq);
+//! let mut gradients = Gradients::zeros(&architecture);
+//!
+//! let mut images = ColMajor::zeros(4, 2); // d x n: one column per image
+//! images.col_mut(0).copy_from_slice(&[1.0, 0.0, -1.0, 0.5]);
+//! let labels = [0, 2];
+//!
+//! let loss = network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(&labels)?;
+//! network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
+//! assert!(loss > 0.0);
+//! assert_eq!(gradients.layers[0].affine.weight.nrows(), 8);
+//! # Ok::<(), klayer_nn::Error>(())
+//! ```
+
+pub mod affine;
+mod architecture;
+pub mod batch_norm;
+mod cross_entropy;
+mod error;
+pub mod gradient_check;
+mod gradients;
+mod init;
+pub mod model_file;
+mod network;
+pub mod relu;
+mod workspace;
+
+pub use architecture::{Architecture, BATCH_NORM_EPS};
+pub use error::Error;
+pub use gradients::{Gradients, LayerGradients};
+pub use init::Init;
+pub use network::{Layer, Logits, Network};
+pub use workspace::Workspace;

@@ -1,0 +1,145 @@
+//! Networks as bytes.
+//!
+//! | bytes | content |
+//! | --- | --- |
+//! | 0..8 | the magic `KLAYERNN` |
+//! | 8..12 | version of the layout, little-endian (1) |
+//! | 12..20 | length of the payload, little-endian |
+//! | 20..52 | SHA-256 of the payload |
+//! | 52.. | the payload: network and metadata, in bincode 2's standard encoding |
+//!
+//! Length and checksum are verified before the payload is decoded, and decoding is limited, so a damaged or hostile
+//! file costs an error and no more.
+
+use bincode::config;
+use bincode::serde::{decode_from_slice, encode_to_vec};
+use klayer_linalg::{RowMajor, Scalar};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::batch_norm::Statistics;
+use crate::{Architecture, Error, Network};
+
+const MAGIC: &[u8; 8] = b"KLAYERNN";
+const VERSION: u32 = 1;
+const HEADER: usize = 52;
+/// Most bytes that decoding may claim.
+const LIMIT: usize = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+#[serde(bound(deserialize = "T: Scalar, M: DeserializeOwned", serialize = "T: Scalar, M: Serialize"))]
+struct Payload<T, M> {
+    scalar: String,
+    architecture: Architecture,
+    layers: Vec<StoredLayer<T>>,
+    metadata: M,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLayer<T> {
+    weight: Vec<T>,
+    bias: Vec<T>,
+    gamma: Vec<T>,
+    beta: Vec<T>,
+    running: Option<(Vec<T>, Vec<T>)>,
+}
+
+/// The bytes of `network` and whatever else its users need to know, `metadata`.
+///
+/// # Errors
+/// [`Error::Model`] if `metadata` cannot be encoded.
+pub fn encode<T: Scalar, M: Serialize>(network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error> {
+    let layers = network.layers().iter().map(|layer| {
+        let (gamma, beta, running) = match &layer.batch_norm {
+            Some(norm) => (norm.gamma.clone(), norm.beta.clone(), norm.running.clone()),
+            None => (Vec::new(), Vec::new(), None),
+        };
+        StoredLayer {
+            weight: layer.affine.weight.rows().flatten().copied().collect(),
+            bias: layer.affine.bias.clone(),
+            gamma,
+            beta,
+            running: running.map(|running| (running.mean, running.variance)),
+        }
+    });
+    let payload = Payload {
+        scalar: T::NAME.to_owned(),
+        architecture: network.architecture().clone(),
+        layers: layers.collect(),
+        metadata,
+    };
+    let payload = encode_to_vec(&payload, config::standard())
+        .map_err(|error| Error::Model { reason: error.to_string(), offset: HEADER })?;
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&Sha256::digest(&payload));
+    bytes.extend_from_slice(&payload);
+    Ok(bytes)
+}
+
+/// The network and the metadata that [`encode`] turned into `bytes`.
+///
+/// # Errors
+/// [`Error::Model`] if the bytes are cut off, damaged, of another version or of another kind of number.
+pub fn decode<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T>, M), Error> {
+    let refuse = |offset: usize, reason: String| Error::Model { reason, offset };
+    if bytes.len() < HEADER || &bytes[..8] != MAGIC {
+        return Err(refuse(0, "it does not begin as one".into()));
+    }
+    let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+    if version != VERSION {
+        return Err(refuse(8, format!("its layout is of version {version}, and only {VERSION} is known")));
+    }
+    let length = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
+    let payload = &bytes[HEADER..];
+    if length != payload.len() as u64 {
+        return Err(refuse(12, format!("it promises {length} bytes and has {}", payload.len())));
+    }
+    if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
+        return Err(refuse(20, "its checksum does not match: it is damaged".into()));
+    }
+    let (payload, read): (Payload<T, M>, usize) = decode_from_slice(payload, config::standard().with_limit::<LIMIT>())
+        .map_err(|error| refuse(HEADER, error.to_string()))?;
+    if read as u64 != length {
+        return Err(refuse(HEADER + read, "bytes are left over".into()));
+    }
+    if payload.scalar != T::NAME {
+        return Err(refuse(HEADER, format!("its numbers are {}, and {} are asked for", payload.scalar, T::NAME)));
+    }
+    let network = restore(&payload).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
+    Ok((network, payload.metadata))
+}
+
+/// The stored network, if every part has the size that its architecture gives it.
+fn restore<T: Scalar, M>(payload: &Payload<T, M>) -> Option<Network<T>> {
+    let sizes = || payload.architecture.layers();
+    let fits = sizes().zip(&payload.layers).all(|((inputs, outputs), stored)| {
+        inputs.checked_mul(outputs) == Some(stored.weight.len()) && stored.bias.len() == outputs
+    });
+    if !fits || payload.layers.len() != payload.architecture.depth() {
+        return None;
+    }
+    let mut network = Network::zeros(&payload.architecture);
+    for ((layer, stored), (inputs, outputs)) in network.layers_mut().iter_mut().zip(&payload.layers).zip(sizes()) {
+        layer.affine.weight = RowMajor::from_rows(outputs, inputs, &stored.weight);
+        layer.affine.bias.clone_from(&stored.bias);
+        let units = layer.batch_norm.as_ref().map_or(0, |_| outputs);
+        let running = stored.running.iter().flat_map(|(mean, variance)| [mean, variance]);
+        if [&stored.gamma, &stored.beta].into_iter().chain(running).any(|values| values.len() != units) {
+            return None;
+        }
+        let Some(norm) = &mut layer.batch_norm else {
+            if stored.running.is_some() {
+                return None;
+            }
+            continue;
+        };
+        norm.gamma.clone_from(&stored.gamma);
+        norm.beta.clone_from(&stored.beta);
+        norm.running = stored.running.clone().map(|(mean, variance)| Statistics { mean, variance });
+    }
+    Some(network)
+}

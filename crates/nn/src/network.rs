@@ -1,0 +1,254 @@
+//! A network of K affine layers: forward, inference, backward.
+
+use std::mem;
+
+use klayer_linalg::random::Pcg64;
+use klayer_linalg::{MatRef, RowMajor, Scalar};
+
+use crate::affine::Affine;
+use crate::batch_norm::BatchNorm;
+use crate::workspace::Stage;
+use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
+
+/// The parameters of a network, and the running statistics of its batch norm.
+#[derive(Debug, Clone)]
+pub struct Network<T> {
+    architecture: Architecture,
+    pub(crate) layers: Vec<Layer<T>>,
+}
+
+/// An affine map, followed in hidden layers by batch norm (if any) and ReLU.
+#[derive(Debug, Clone)]
+pub struct Layer<T> {
+    /// W and b.
+    pub affine: Affine<T>,
+    /// gamma, beta and the running statistics; none in the last layer and in networks without batch norm.
+    pub batch_norm: Option<BatchNorm<T>>,
+}
+
+/// The outputs of the last layer for a mini-batch, before softmax.
+#[derive(Debug)]
+pub struct Logits<'w, T> {
+    workspace: &'w mut Workspace<T>,
+}
+
+impl<T: Scalar> Network<T> {
+    /// A fresh network, its weights drawn layer by layer from `rng`.
+    ///
+    /// # Errors
+    /// [`Error::NotPositive`] if the standard deviation of `init` is not a positive number.
+    pub fn new(architecture: &Architecture, init: Init, rng: &mut Pcg64) -> Result<Self, Error> {
+        let value = init.deviation(architecture.inputs());
+        if !(value.is_finite() && value > 0.0) {
+            return Err(Error::NotPositive { name: "the standard deviation of the initial weights", value });
+        }
+        let mut network = Self::zeros(architecture);
+        for layer in &mut network.layers {
+            layer.affine.draw(init, rng);
+        }
+        Ok(network)
+    }
+
+    /// A network whose weights are all 0, to be filled.
+    pub(crate) fn zeros(architecture: &Architecture) -> Self {
+        let last = architecture.depth() - 1;
+        let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| Layer {
+            affine: Affine::zeros(inputs, outputs),
+            batch_norm: architecture.batch_norm_eps().filter(|_| l < last).map(|eps| BatchNorm::new(outputs, eps)),
+        });
+        Self { layers: layers.collect(), architecture: architecture.clone() }
+    }
+
+    /// Widths and batch norm.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The layers, from the first to the last.
+    pub fn layers(&self) -> &[Layer<T>] {
+        &self.layers
+    }
+
+    /// The layers, their parameters to be changed. Their shapes are to stay.
+    pub fn layers_mut(&mut self) -> &mut [Layer<T>] {
+        &mut self.layers
+    }
+
+    /// The logits of a mini-batch in training: batch norm uses the batch's own statistics and moves the running ones.
+    ///
+    /// # Shapes
+    /// `x` d x n, for the n of the workspace.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OtherNetwork`], [`Error::BatchTooSmall`]; the network is then unchanged.
+    pub fn forward_train<'w>(
+        &mut self,
+        x: MatRef<'_, T>,
+        workspace: &'w mut Workspace<T>,
+    ) -> Result<Logits<'w, T>, Error> {
+        self.check(x, workspace)?;
+        let images = workspace.images;
+        if images < 2 && self.architecture.batch_norm_eps().is_some() {
+            return Err(Error::BatchTooSmall { images });
+        }
+        let first = &mut workspace.layers[0];
+        self.layers[0].affine.forward(x, &mut first.s, &mut first.partials, &workspace.par);
+        self.forward_from(0, workspace);
+        for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
+            if let Some(batch_norm) = &mut layer.batch_norm {
+                batch_norm.update_running(&space.batch);
+            }
+        }
+        workspace.stage = Stage::Forward;
+        Ok(Logits { workspace })
+    }
+
+    /// The forward pass in training from the affine output of layer `first`, which stands in the workspace, to the
+    /// logits. Running statistics stay as they are.
+    pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>) {
+        let Workspace { layers, par, .. } = workspace;
+        for (l, layer) in self.layers.iter().enumerate().skip(first) {
+            let (below, here) = layers.split_at_mut(l);
+            let space = &mut here[0];
+            if l > first {
+                layer.affine.forward(below[l - 1].h.as_ref(), &mut space.s, &mut space.partials, par);
+            }
+            if l == self.layers.len() - 1 {
+                return;
+            }
+            match &layer.batch_norm {
+                Some(batch_norm) => batch_norm.forward_train(&mut space.s, &mut space.h, &mut space.batch),
+                None => space.h.copy_from(&space.s),
+            }
+            relu::forward(&mut space.h);
+        }
+    }
+
+    /// The logits of a mini-batch in evaluation: batch norm uses the running statistics, and nothing changes.
+    ///
+    /// # Shapes
+    /// `x` d x n, for the n of the workspace.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OtherNetwork`].
+    pub fn infer<'w>(&self, x: MatRef<'_, T>, workspace: &'w mut Workspace<T>) -> Result<Logits<'w, T>, Error> {
+        self.check(x, workspace)?;
+        workspace.stage = Stage::Idle;
+        let Workspace { layers, par, .. } = &mut *workspace;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let (below, here) = layers.split_at_mut(l);
+            let space = &mut here[0];
+            let input = if l == 0 { x } else { below[l - 1].h.as_ref() };
+            layer.affine.forward(input, &mut space.s, &mut space.partials, par);
+            if l == self.layers.len() - 1 {
+                break;
+            }
+            match &layer.batch_norm {
+                Some(batch_norm) => batch_norm.infer(&space.s, &mut space.h),
+                None => space.h.copy_from(&space.s),
+            }
+            relu::forward(&mut space.h);
+        }
+        Ok(Logits { workspace })
+    }
+
+    /// The gradients of the mean cross-entropy, from the workspace of `forward_train` and `cross_entropy` on `x`.
+    ///
+    /// # Shapes
+    /// `x` d x n.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OtherNetwork`]; [`Error::NoLoss`] if there is nothing to go back from.
+    pub fn backward(
+        &self,
+        x: MatRef<'_, T>,
+        workspace: &mut Workspace<T>,
+        gradients: &mut Gradients<T>,
+    ) -> Result<(), Error> {
+        self.check(x, workspace)?;
+        if gradients.architecture() != &self.architecture {
+            return Err(self.other_network("the gradients", gradients.architecture()));
+        }
+        if workspace.stage != Stage::Loss {
+            return Err(Error::NoLoss);
+        }
+        let Workspace { layers, par, .. } = workspace;
+        let last = self.layers.len() - 1;
+        for l in (0..=last).rev() {
+            let (below, here) = layers.split_at_mut(l);
+            let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
+            if l < last {
+                relu::backward(&space.h, &mut space.gradient);
+                if let (Some(layer), Some(gradient)) = (&self.layers[l].batch_norm, &mut gradient.batch_norm) {
+                    layer.backward(&space.s, &space.batch, &mut space.gradient, gradient);
+                }
+            }
+            let g = if l < last { &space.gradient } else { &space.s };
+            let input = if l == 0 { x } else { below[l - 1].h.as_ref() };
+            Affine::backward(input, g, &mut gradient.affine, par);
+            if l > 0 {
+                self.layers[l].affine.backward_input(g, &mut below[l - 1].gradient, par);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, x: MatRef<'_, T>, workspace: &Workspace<T>) -> Result<(), Error> {
+        if workspace.architecture != self.architecture {
+            return Err(self.other_network("the workspace", &workspace.architecture));
+        }
+        let (expected_rows, expected_cols) = (self.architecture.inputs(), workspace.images);
+        if (x.nrows(), x.ncols()) != (expected_rows, expected_cols) {
+            return Err(Error::Shape {
+                what: "the mini-batch",
+                found_rows: x.nrows(),
+                found_cols: x.ncols(),
+                expected_rows,
+                expected_cols,
+            });
+        }
+        Ok(())
+    }
+
+    fn other_network(&self, what: &'static str, other: &Architecture) -> Error {
+        Error::OtherNetwork { what, found: other.widths().to_vec(), expected: self.architecture.widths().to_vec() }
+    }
+}
+
+impl<T: Scalar> Logits<'_, T> {
+    /// The logits, classes x n.
+    pub fn as_matrix(&self) -> &RowMajor<T> {
+        &self.workspace.layers[self.workspace.layers.len() - 1].s
+    }
+
+    /// The class with the largest logit for each image (the first of equals), written to `classes`.
+    ///
+    /// # Panics
+    /// If `classes` is not as long as the mini-batch.
+    pub fn predict(&self, classes: &mut [u8]) {
+        let logits = self.as_matrix();
+        assert_eq!(classes.len(), logits.ncols(), "one prediction an image");
+        for (j, class) in classes.iter_mut().enumerate() {
+            let mut best = 0;
+            for i in 1..logits.nrows() {
+                if logits.row(i)[j] > logits.row(best)[j] {
+                    best = i;
+                }
+            }
+            *class = u8::try_from(best).expect("an architecture has at most 256 classes");
+        }
+    }
+
+    /// The mean cross-entropy of the mini-batch. After `forward_train` it also readies the workspace for `backward`.
+    ///
+    /// # Errors
+    /// [`Error::LabelCount`], [`Error::Label`], [`Error::NonFiniteLoss`].
+    pub fn cross_entropy(self, labels: &[u8]) -> Result<f64, Error> {
+        let stage = mem::replace(&mut self.workspace.stage, Stage::Idle);
+        let loss = self.workspace.cross_entropy(labels)?;
+        if stage == Stage::Forward {
+            self.workspace.stage = Stage::Loss;
+        }
+        Ok(loss)
+    }
+}

@@ -1,0 +1,94 @@
+//! What a forward pass leaves for the backward pass, allocated once.
+
+use klayer_linalg::product::Partials;
+use klayer_linalg::{Par, RowMajor, Scalar};
+
+use crate::batch_norm::Statistics;
+use crate::cross_entropy::{Losses, cross_entropy};
+use crate::{Architecture, Error};
+
+/// The activations of a network for mini-batches of one size, and on how many threads they are computed.
+#[derive(Debug, Clone)]
+pub struct Workspace<T> {
+    pub(crate) architecture: Architecture,
+    pub(crate) images: usize,
+    pub(crate) par: Par,
+    pub(crate) layers: Vec<LayerWorkspace<T>>,
+    pub(crate) losses: Losses<T>,
+    pub(crate) stage: Stage,
+}
+
+/// The activations of one layer of m units for n images; every matrix is m x n.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerWorkspace<T> {
+    /// The affine layer's output s; with batch norm it becomes s_hat. In the last layer the logits,
+    /// which become dJ/ds.
+    pub(crate) s: RowMajor<T>,
+    /// The layer's output h, in hidden layers.
+    pub(crate) h: RowMajor<T>,
+    /// dJ/dh, which becomes dJ/ds, in hidden layers.
+    pub(crate) gradient: RowMajor<T>,
+    /// The mini-batch's own mean and variance.
+    pub(crate) batch: Statistics<T>,
+    pub(crate) partials: Partials<T>,
+}
+
+/// How far the pass has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Stage {
+    /// There is nothing to go back from: a fresh workspace, or one used for inference.
+    Idle,
+    /// `forward_train` has run.
+    Forward,
+    /// `cross_entropy` has run: the last layer holds dJ/ds.
+    Loss,
+}
+
+impl<T: Scalar> Workspace<T> {
+    /// For mini-batches of exactly `images` images.
+    pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
+        let last = architecture.depth() - 1;
+        let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| {
+            let hidden_units = if l < last { outputs } else { 0 };
+            LayerWorkspace {
+                s: RowMajor::zeros(outputs, images),
+                h: RowMajor::zeros(hidden_units, images),
+                gradient: RowMajor::zeros(hidden_units, images),
+                batch: Statistics::zeros(hidden_units),
+                partials: Partials::new(outputs, inputs, images),
+            }
+        });
+        Self {
+            layers: layers.collect(),
+            architecture: architecture.clone(),
+            images,
+            par,
+            losses: Losses::new(images),
+            stage: Stage::Idle,
+        }
+    }
+
+    /// Images in a mini-batch, n.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// The cross-entropy of each image, as the last `cross_entropy` left it.
+    pub fn image_losses(&self) -> &[T] {
+        &self.losses.losses
+    }
+
+    /// Whether each unit of hidden layer `first` and those above it was on the positive side of its ReLU, for each
+    /// image of the last pass.
+    pub(crate) fn active_from(&self, first: usize) -> impl Iterator<Item = bool> {
+        let zero = T::from_f64(0.0);
+        let rows = self.layers[first..].iter().flat_map(|layer| layer.h.rows());
+        rows.flat_map(move |row| row.iter().map(move |&h| h > zero))
+    }
+
+    /// The mean cross-entropy of the logits that stand in the last layer, which become its gradient.
+    pub(crate) fn cross_entropy(&mut self, labels: &[u8]) -> Result<f64, Error> {
+        let logits = &mut self.layers.last_mut().expect("an architecture has a layer").s;
+        cross_entropy(logits, labels, &mut self.losses)
+    }
+}

@@ -1,0 +1,75 @@
+//! The L2 penalty of the cost.
+
+use klayer_linalg::{Scalar, reduce, vectorize};
+use klayer_nn::{Gradients, Network};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// lambda * sum over all weights w of w^2, whose gradient is 2 lambda w. Biases, gamma and beta are free.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct L2 {
+    lambda: f64,
+}
+
+impl L2 {
+    /// The penalty of weight `lambda`.
+    ///
+    /// # Errors
+    /// [`Error::Lambda`] if it is negative or not finite.
+    pub fn new(lambda: f64) -> Result<Self, Error> {
+        if lambda.is_finite() && lambda >= 0.0 { Ok(Self { lambda }) } else { Err(Error::Lambda { lambda }) }
+    }
+
+    /// lambda.
+    pub fn lambda(self) -> f64 {
+        self.lambda
+    }
+
+    /// The term of one weight, lambda w^2.
+    pub fn term(self, w: f64) -> f64 {
+        self.lambda * w * w
+    }
+
+    /// The penalty of all weights: what the cost J adds to the loss.
+    pub fn penalty<T: Scalar>(self, network: &Network<T>) -> f64 {
+        let weights = network.layers().iter().map(|layer| &layer.affine.weight);
+        let squares =
+            vectorize(|| weights.flat_map(|w| w.rows()).map(|row| reduce::dot(row, row).to_f64()).sum::<f64>());
+        self.lambda * squares
+    }
+
+    /// Adds the gradient of the penalty to `gradients`, which turns the gradient of the loss into that of the cost.
+    ///
+    /// [`Sgd::step`](crate::Sgd::step) adds it on its own; this is for looking at the gradient of J.
+    pub fn add_gradient<T: Scalar>(self, network: &Network<T>, gradients: &mut Gradients<T>) {
+        for (layer, gradient) in network.layers().iter().zip(&mut gradients.layers) {
+            for i in 0..layer.affine.weight.nrows() {
+                for (g, &w) in gradient.affine.weight.row_mut(i).iter_mut().zip(layer.affine.weight.row(i)) {
+                    *g += self.gradient(w);
+                }
+            }
+        }
+    }
+
+    /// The gradient of the term of one weight, 2 lambda w.
+    #[inline(always)]
+    pub(crate) fn gradient<T: Scalar>(self, w: T) -> T {
+        T::from_f64(2.0 * self.lambda) * w
+    }
+}
+
+impl TryFrom<f64> for L2 {
+    type Error = Error;
+
+    fn try_from(lambda: f64) -> Result<Self, Error> {
+        Self::new(lambda)
+    }
+}
+
+impl From<L2> for f64 {
+    fn from(l2: L2) -> Self {
+        l2.lambda
+    }
+}

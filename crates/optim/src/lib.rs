@@ -1,0 +1,40 @@
+//! Mini-batch gradient descent: how far to step ([`Schedule`], [`Cyclical`]), and the step ([`Sgd`], [`L2`]).
+//!
+//! A training step reads like the algorithm:
+//!
+//! ```
+//! use klayer_linalg::{ColMajor, Par, random::stream};
+//! use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+//! use klayer_optim::{Cyclical, L2, Schedule, Sgd};
+//!
+//! let architecture = Architecture::new(2, &[5], 2, true)?;
+//! let mut network = Network::<f64>::new(&architecture, Init::He, &mut stream(42, "init"))?;
+//! let mut workspace = Workspace::new(&architecture, 2, Par::Seq);
+//! let mut gradients = Gradients::zeros(&architecture);
+//! let schedule = Cyclical::new(1e-5, 1e-1, 50)?;
+//! let sgd = Sgd { l2: L2::new(0.005)? };
+//!
+//! let mut images = ColMajor::zeros(2, 2);
+//! images.col_mut(0).copy_from_slice(&[1.0, 2.0]);
+//! images.col_mut(1).copy_from_slice(&[2.0, 1.0]);
+//! let mut loss = 0.0;
+//! for step in 0..schedule.cycle() {
+//!     loss = network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(&[0, 1])?;
+//!     network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
+//!     sgd.step(&mut network, &gradients, schedule.rate(step));
+//! }
+//! assert!(loss < 0.1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The crate does no I/O, starts no threads, and reads no clock.
+
+mod error;
+mod l2;
+mod schedule;
+mod sgd;
+
+pub use error::Error;
+pub use l2::L2;
+pub use schedule::{Cyclical, Schedule};
+pub use sgd::Sgd;

@@ -1,0 +1,97 @@
+//! Learning rates against update steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// A learning rate for every update step, counted from 0.
+pub trait Schedule {
+    /// The rate of update step `step`.
+    fn rate(&self, step: u64) -> f64;
+}
+
+/// The triangular cyclical learning rate of Smith (2017): from eta_min up to eta_max in n_s update steps and down
+/// again in n_s, over and over.
+///
+/// ```
+/// use klayer_optim::{Cyclical, Schedule};
+///
+/// let schedule = Cyclical::new(0.0, 0.1, 50)?;
+/// assert_eq!(schedule.rate(0), 0.0);
+/// assert_eq!(schedule.rate(50), 0.1);
+/// assert_eq!(schedule.rate(75), schedule.rate(25));
+/// assert_eq!(schedule.rate(100), 0.0);
+/// # Ok::<(), klayer_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked", into = "Unchecked")]
+pub struct Cyclical {
+    eta_min: f64,
+    eta_max: f64,
+    half_cycle: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Unchecked {
+    eta_min: f64,
+    eta_max: f64,
+    n_s: u64,
+}
+
+impl Cyclical {
+    /// Rates between `eta_min` and `eta_max`, `n_s` update steps from one to the other.
+    ///
+    /// # Errors
+    /// [`Error::Rates`] unless 0 <= eta_min <= eta_max < infinity, [`Error::NoSteps`] for n_s = 0.
+    pub fn new(eta_min: f64, eta_max: f64, n_s: u64) -> Result<Self, Error> {
+        if !(0.0 <= eta_min && eta_min <= eta_max && eta_max.is_finite()) {
+            return Err(Error::Rates { eta_min, eta_max });
+        }
+        if n_s == 0 {
+            return Err(Error::NoSteps);
+        }
+        Ok(Self { eta_min, eta_max, half_cycle: n_s })
+    }
+
+    /// Update steps of a cycle, 2 n_s.
+    pub fn cycle(&self) -> u64 {
+        self.half_cycle.saturating_mul(2)
+    }
+
+    /// The smallest rate.
+    pub fn eta_min(&self) -> f64 {
+        self.eta_min
+    }
+
+    /// The largest rate.
+    pub fn eta_max(&self) -> f64 {
+        self.eta_max
+    }
+
+    /// Update steps from the smallest rate to the largest.
+    pub fn n_s(&self) -> u64 {
+        self.half_cycle
+    }
+}
+
+impl Schedule for Cyclical {
+    fn rate(&self, step: u64) -> f64 {
+        let position = step % self.cycle();
+        let from_minimum = position.min(self.cycle() - position);
+        self.eta_min + (self.eta_max - self.eta_min) * (from_minimum as f64 / self.half_cycle as f64)
+    }
+}
+
+impl TryFrom<Unchecked> for Cyclical {
+    type Error = Error;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self, Error> {
+        Self::new(unchecked.eta_min, unchecked.eta_max, unchecked.n_s)
+    }
+}
+
+impl From<Cyclical> for Unchecked {
+    fn from(cyclical: Cyclical) -> Self {
+        Self { eta_min: cyclical.eta_min, eta_max: cyclical.eta_max, n_s: cyclical.half_cycle }
+    }
+}
