@@ -89,6 +89,12 @@ impl Architecture {
         self.widths.len() - 1
     }
 
+    /// Number of parameters: weights, biases, and where there is batch norm, gamma and beta.
+    pub fn parameters(&self) -> usize {
+        let affine: usize = self.layers().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
+        affine + if self.batch_norm.is_some() { 2 * self.hidden().iter().sum::<usize>() } else { 0 }
+    }
+
     /// eps of batch norm, if the network has it.
     pub fn batch_norm_eps(&self) -> Option<f64> {
         self.batch_norm

@@ -80,6 +80,9 @@ pub enum Error {
     /// A backward pass without a loss to start from.
     #[error("a backward pass needs forward_train and cross_entropy before it")]
     NoLoss,
+    /// A gradient check that was broken off by whoever asked for it.
+    #[error("the gradient check was stopped before its end")]
+    Stopped,
     /// Bytes that are not a model.
     #[error("not a klayer model: {reason}, at byte {offset}")]
     Model {

@@ -9,6 +9,7 @@
 //! gradient. Such parameters are found by comparing which units are active on both sides, counted and left out.
 
 use std::iter;
+use std::ops::ControlFlow;
 
 use klayer_linalg::{MatRef, Par, RowMajor};
 
@@ -76,23 +77,27 @@ impl Parameter {
 /// The numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of `network`,
 /// by centred differences with the step `step`.
 ///
+/// `progress` is told now and then how many parameters are done, and may break the check off.
+///
 /// # Shapes
 /// `x` d x n, `labels` n.
 ///
 /// # Errors
 /// Those of [`Network::forward_train`] and [`Logits::cross_entropy`](crate::Logits::cross_entropy);
-/// [`Error::NotPositive`] for the step.
+/// [`Error::NotPositive`] for the step; [`Error::Stopped`] if `progress` breaks off.
 pub fn numerical_gradient(
     network: &Network<f64>,
     x: MatRef<'_, f64>,
     labels: &[u8],
     step: f64,
+    mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<NumericalGradient, Error> {
     if !(step.is_finite() && step > 0.0) {
         return Err(Error::NotPositive { name: "the step of the differences", value: step });
     }
     let mut probe = Probe::new(network, x, labels, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
+    let mut done = 0;
     for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
         let input = probe.start_at(layer);
         for unit in 0..gradient.affine.bias.len() {
@@ -100,6 +105,10 @@ pub fn numerical_gradient(
             for (feature, gradient) in gradient.affine.weight.row_mut(unit).iter_mut().enumerate() {
                 let input = input.row(feature);
                 *gradient = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |image| input[image]))?;
+            }
+            done += 1 + input.nrows();
+            if progress(done).is_break() {
+                return Err(Error::Stopped);
             }
         }
         let Some(gradient) = &mut gradient.batch_norm else { continue };

@@ -1,0 +1,50 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use klayer_dataset::{Dataset, Error, Kind, Source, load};
+
+use crate::{Interrupt, Terminal};
+
+/// The switches that say where images come from.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// The folder with CIFAR-10's binary files [default: $CIFAR10_DIR, data/, ../shared/, or the official archive]
+    #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
+    pub data: Option<PathBuf>,
+
+    /// Take generated images in place of CIFAR-10; figures then say nothing about CIFAR-10
+    #[arg(long)]
+    pub synthetic: bool,
+
+    /// Never download anything
+    #[arg(long)]
+    pub offline: bool,
+}
+
+impl DataArgs {
+    /// What the switches, the environment and the checkout at `root` say; `seed` determines generated images.
+    pub fn source(&self, root: &Path, seed: u64) -> Source {
+        Source {
+            dir: self.data.clone(),
+            synthetic: self.synthetic,
+            offline: self.offline,
+            seed,
+            ..Source::from_environment(Kind::Cifar10, root)
+        }
+    }
+
+    /// Loads the images, showing what takes long, and warns if they are not CIFAR-10.
+    ///
+    /// # Errors
+    /// Those of [`load`].
+    pub fn load(&self, root: &Path, seed: u64, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {
+        let dataset = load(&self.source(root, seed), &terminal.data_progress(interrupt))?;
+        if let Some(reason) = dataset.synthetic_reason() {
+            terminal.warn(&format!(
+                "these are generated images, not CIFAR-10 ({reason}): no figure says anything about CIFAR-10"
+            ));
+        }
+        Ok(dataset)
+    }
+}

@@ -1,0 +1,93 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::{Evaluation, Evaluator, Par, model};
+use serde_json::json;
+
+use crate::Error;
+
+/// The switches of `klayer evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  klayer evaluate model.klayer --part validation")]
+pub(crate) struct EvaluateArgs {
+    /// A network that `klayer train --out` has written
+    model: PathBuf,
+    /// The images to evaluate it on
+    #[arg(long, value_enum, default_value_t = Part::Test)]
+    part: Part,
+    /// Threads; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one line of JSON in place of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Part {
+    Training,
+    Validation,
+    Test,
+}
+
+impl EvaluateArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let (network, info) = model::load(&self.model)?;
+        let terminal = Terminal::new();
+        let dataset = self.data.load(Path::new("."), info.config.seed, &terminal, interrupt)?;
+        if dataset.name() != info.dataset.name {
+            return Err(Error::OtherDataset { model: info.dataset.name, images: dataset.name().to_owned() });
+        }
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let images = match self.part {
+            Part::Training => dataset.training(),
+            Part::Validation => dataset.validation(),
+            Part::Test => dataset.test(),
+        };
+        let normalizer = info.normalization.normalizer();
+        let evaluation = par
+            .install(|| Evaluator::new(network.architecture(), &normalizer, par.clone()).evaluate(&network, images))?;
+        let report = if self.json {
+            let line = json!({
+                "images": images.len(),
+                "loss": evaluation.loss,
+                "accuracy": evaluation.accuracy,
+                "classes": info.classes,
+                "confusion": evaluation.confusion,
+            });
+            format!("{line}\n")
+        } else {
+            table(&evaluation, &info.classes, images.len(), dataset.synthetic())
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+}
+
+fn table(evaluation: &Evaluation, classes: &[String], images: usize, synthetic: bool) -> String {
+    let what = if synthetic { "generated images, not CIFAR-10" } else { "images" };
+    let mut text = format!(
+        "loss {:.4}, accuracy {:.2}% on {images} {what}\n\nconfusion: a row per true class, a column per prediction\n",
+        evaluation.loss,
+        100.0 * evaluation.accuracy
+    );
+    let width = classes.iter().map(String::len).max().unwrap_or(0);
+    let heads = classes.iter().map(|class| class.chars().take(5).collect::<String>());
+    let line = heads.fold(format!("{:width$}", ""), |line, head| line + &format!(" {head:>5}"));
+    let _ = writeln!(text, "{line}  right");
+    for (i, (class, row)) in classes.iter().zip(&evaluation.confusion).enumerate() {
+        let _ = write!(text, "{class:width$}");
+        for count in row {
+            let _ = write!(text, " {count:>5}");
+        }
+        let total: u64 = row.iter().sum();
+        let _ = writeln!(text, "  {:>4.1}%", 100.0 * row[i] as f64 / total.max(1) as f64);
+    }
+    text
+}

@@ -1,0 +1,18 @@
+//! What the commands on a terminal share: where data come from, how progress is shown, how Ctrl-C stops them.
+//!
+//! The `klayer` binary is the only other part of this crate; the report's pipeline shows its work in the same way.
+//!
+//! ```
+//! use klayer_cli::Interrupt;
+//!
+//! let interrupt = Interrupt::never();
+//! assert!(!interrupt.requested());
+//! ```
+
+mod data_args;
+mod interrupt;
+mod terminal;
+
+pub use data_args::DataArgs;
+pub use interrupt::Interrupt;
+pub use terminal::{Terminal, fail};

@@ -1,0 +1,92 @@
+//! Everything that determines a training run.
+
+use klayer_nn::{Architecture, Init};
+use klayer_optim::Cyclical;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::data::Data;
+
+/// The settings of one training run. On one machine and build, they and the dataset determine its result to the bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Whether hidden layers have batch norm.
+    pub batch_norm: bool,
+    /// How the weights are drawn.
+    pub init: Init,
+    /// The weight of the L2 penalty.
+    pub lambda: f64,
+    /// The learning rates.
+    pub schedule: Cyclical,
+    /// Cycles to train, of 2 n_s update steps each.
+    pub cycles: u64,
+    /// Images in a mini-batch, n.
+    pub batch: usize,
+    /// Root seed of the initial weights and of the order of the images.
+    pub seed: u64,
+    /// Update steps from one point of the curve to the next. The last step always makes a point.
+    pub validate_every: u64,
+    /// Training images, the first ones, on which the curve's training loss is taken; none: it is left out.
+    pub training_sample: Option<usize>,
+    /// Whether the trained network is evaluated on the test images. Only runs that choose nothing may do so.
+    pub test: bool,
+}
+
+impl RunConfig {
+    /// A run of the 3-layer network with batch norm as the report trains it, for `lambda` and `cycles`.
+    ///
+    /// # Errors
+    /// None with these settings; the type is that of the schedule's constructor.
+    pub fn three_layer(lambda: f64, cycles: u64, seed: u64) -> Result<Self, Error> {
+        Ok(Self {
+            hidden: vec![50, 50],
+            batch_norm: true,
+            init: Init::He,
+            lambda,
+            schedule: Cyclical::new(1e-5, 1e-1, 2250)?,
+            cycles,
+            batch: 100,
+            seed,
+            validate_every: 450,
+            training_sample: None,
+            test: false,
+        })
+    }
+
+    /// Update steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        self.cycles.saturating_mul(self.schedule.cycle())
+    }
+
+    /// The network that it trains.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a width is 0.
+    pub fn architecture(&self, inputs: usize, classes: usize) -> Result<Architecture, Error> {
+        Ok(Architecture::new(inputs, &self.hidden, classes, self.batch_norm)?)
+    }
+
+    /// Refuses settings that cannot be trained on `data`.
+    pub(crate) fn check(&self, data: &Data) -> Result<(), Error> {
+        let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
+        if self.cycles == 0 {
+            return setting("the number of cycles", "0".into(), "a run needs at least one".into());
+        }
+        if self.validate_every == 0 {
+            return setting("the distance of validations", "0".into(), "it is at least one update step".into());
+        }
+        let images = data.dataset.training().len();
+        if self.batch == 0 || self.batch > images {
+            let needed = format!("there are {images} training images to take at least one from");
+            return setting("the batch size", self.batch.to_string(), needed);
+        }
+        if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
+            let needed = format!("there are {images} training images to take at least one from");
+            return setting("the sample for the training loss", sample.to_string(), needed);
+        }
+        Ok(())
+    }
+}

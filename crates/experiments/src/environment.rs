@@ -1,0 +1,42 @@
+//! Where a run was made.
+
+use std::fs;
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+
+/// Program, processor and system of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of klayer.
+    pub version: String,
+    /// Name of the processor, as the system tells it, or its architecture.
+    pub processor: String,
+    /// Cores that the program may use.
+    pub cores: usize,
+    /// Threads of the run.
+    pub threads: usize,
+    /// Operating system and architecture.
+    pub system: String,
+}
+
+impl Environment {
+    /// This program on this machine, for a run of `threads` threads.
+    pub fn here(threads: usize) -> Self {
+        let architecture = std::env::consts::ARCH;
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            processor: processor().unwrap_or_else(|| architecture.to_owned()),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            threads,
+            system: format!("{} {architecture}", std::env::consts::OS),
+        }
+    }
+}
+
+/// The name that Linux gives the processor; elsewhere there is no file to read it from.
+fn processor() -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

@@ -1,0 +1,75 @@
+use std::path::PathBuf;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting that makes no training run.
+    #[error("{name} is {value}, but {needed}")]
+    Setting {
+        /// Which setting.
+        name: &'static str,
+        /// What it was.
+        value: String,
+        /// What it must be.
+        needed: String,
+    },
+    /// A network, a label or a mini-batch that cannot be.
+    #[error(transparent)]
+    Network(#[from] klayer_nn::Error),
+    /// A learning rate or a lambda that cannot be.
+    #[error(transparent)]
+    Optimizer(#[from] klayer_optim::Error),
+    /// Images that cannot be read or shuffled.
+    #[error(transparent)]
+    Dataset(#[from] klayer_dataset::Error),
+    /// Threads that the system does not grant.
+    #[error(transparent)]
+    Threads(#[from] klayer_linalg::Error),
+    /// The run was asked to stop before its end.
+    #[error("stopped before its end")]
+    Cancelled,
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A record that does not hold what it should.
+    #[error("{}: not a record of this program, at line {line}, column {column}: {reason}", path.display())]
+    Record {
+        /// Which file.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A run that has not been made yet.
+    #[error("{}: there is no such record: its run has not been made", path.display())]
+    Missing {
+        /// Where its record would be.
+        path: PathBuf,
+    },
+    /// A model file that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Model {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: klayer_nn::Error,
+    },
+    /// A number or text that cannot be written as JSON.
+    #[error("a record cannot be written as JSON: {0}")]
+    Json(serde_json::Error),
+}
+
+impl Error {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

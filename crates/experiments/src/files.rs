@@ -1,0 +1,58 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::Error;
+
+/// Writes `bytes` under `path`: to a temporary name beside it, synced, then renamed.
+///
+/// # Errors
+/// [`Error::File`]; whatever stood under `path` before then still does.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = folder(path);
+    let mut file = temporary(folder)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::file(path))?;
+    file.persist(path).map_err(|error| Error::File { path: path.into(), source: error.error })?;
+    // The rename itself must outlive a power cut too; a folder that cannot be opened for that is no failure.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Whether a file could be written under `path`, found out before hours of work depend on it.
+///
+/// # Errors
+/// [`Error::File`] if its folder does not exist or may not be written to, or if a folder stands under `path`.
+pub fn probe(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Err(Error::file(path)(std::io::ErrorKind::IsADirectory.into()));
+    }
+    temporary(folder(path)).map(drop)
+}
+
+/// The bytes of the file under `path`.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(Error::file(path))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".klayer-");
+    #[cfg(unix)]
+    {
+        // As any new file, so that others may read results where the user's mask lets them.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(Error::file(folder))
+}

@@ -1,0 +1,154 @@
+//! Gradient tables: analytic against numerical, for every parameter of a network on real images.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use klayer_dataset::FEATURES;
+use klayer_linalg::random::stream;
+use klayer_linalg::{ColMajor, Par};
+use klayer_nn::gradient_check::{Comparison, numerical_gradient};
+use klayer_nn::{Gradients, Init, Network, Workspace};
+use klayer_optim::L2;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::data::{Data, DatasetInfo};
+use crate::environment::Environment;
+use crate::observer::Observer;
+use crate::runs::Job;
+
+/// The settings of one gradient check, of a fresh network in `f64`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradientConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Whether hidden layers have batch norm.
+    pub batch_norm: bool,
+    /// Images in the mini-batch: the first ones of the training part.
+    pub images: usize,
+    /// The step h of the centred differences.
+    pub step: f64,
+    /// eps of the relative error |ga - gn| / max(eps, |ga| + |gn|).
+    pub floor: f64,
+    /// The weights of the L2 penalty to check the cost with.
+    pub lambdas: Vec<f64>,
+    /// Root seed of the weights.
+    pub seed: u64,
+}
+
+/// The record of a gradient check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GradientRecord {
+    /// Its settings.
+    pub config: GradientConfig,
+    /// Where the images are from.
+    pub dataset: DatasetInfo,
+    /// Where it ran.
+    pub environment: Environment,
+    /// Seconds of the check.
+    pub seconds: f64,
+    /// A row for each lambda, layer and kind of parameter.
+    pub rows: Vec<GradientRow>,
+}
+
+/// One layer's parameters of one kind, for one lambda. Sums and maxima are over the parameters checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GradientRow {
+    /// The weight of the L2 penalty.
+    pub lambda: f64,
+    /// The layer, from 1.
+    pub layer: usize,
+    /// "W", "b", "gamma" or "beta".
+    pub parameter: String,
+    /// Parameters compared.
+    pub checked: usize,
+    /// Parameters left out because a ReLU changes sides within the step.
+    pub kinks: usize,
+    /// Sum of the numerical gradient.
+    pub sum_numerical: f64,
+    /// Sum of the analytic gradient.
+    pub sum_analytic: f64,
+    /// Sum of the relative errors.
+    pub sum_relative_error: f64,
+    /// Largest relative error.
+    pub max_relative_error: f64,
+    /// Largest absolute error.
+    pub max_absolute_error: f64,
+}
+
+impl Job for GradientConfig {
+    type Record = GradientRecord;
+    const KIND: &'static str = "gradients";
+
+    fn work(&self, data: &Data) -> Result<u64, Error> {
+        Ok(self.architecture(data)?.parameters() as u64)
+    }
+
+    fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
+        let start = Instant::now();
+        let rows = check(self, data, observer)?;
+        Ok(GradientRecord {
+            config: self.clone(),
+            dataset: data.info(),
+            environment: Environment::here(1),
+            seconds: start.elapsed().as_secs_f64(),
+            rows,
+        })
+    }
+}
+
+impl GradientConfig {
+    fn architecture(&self, data: &Data) -> Result<klayer_nn::Architecture, Error> {
+        let classes = data.dataset.class_names().len();
+        Ok(klayer_nn::Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?)
+    }
+}
+
+fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
+    let architecture = config.architecture(data)?;
+    let sample = data.dataset.training().first(config.images);
+    let mut images = ColMajor::zeros(FEATURES, sample.len());
+    data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images);
+
+    let mut network = Network::new(&architecture, Init::He, &mut stream(config.seed, "init"))?;
+    let progress = |done| {
+        observer.progressed(done as u64);
+        if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let numerical = numerical_gradient(&network, images.as_ref(), sample.labels(), config.step, progress);
+    let numerical = match numerical {
+        Err(klayer_nn::Error::Stopped) => return Err(Error::Cancelled),
+        numerical => numerical?,
+    };
+
+    let mut workspace = Workspace::new(&architecture, sample.len(), Par::Seq);
+    let mut gradients = Gradients::zeros(&architecture);
+    network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(sample.labels())?;
+    let mut rows = Vec::new();
+    for &lambda in &config.lambdas {
+        let l2 = L2::new(lambda)?;
+        network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
+        l2.add_gradient(&network, &mut gradients);
+        let compared = numerical.compare(&network, &gradients, |w| l2.term(w), config.floor)?;
+        rows.extend(compared.iter().map(|row| GradientRow::new(lambda, row)));
+    }
+    Ok(rows)
+}
+
+impl GradientRow {
+    fn new(lambda: f64, row: &Comparison) -> Self {
+        Self {
+            lambda,
+            layer: row.layer + 1,
+            parameter: row.parameter.symbol().to_owned(),
+            checked: row.checked,
+            kinks: row.kinks,
+            sum_numerical: row.sum_numerical,
+            sum_analytic: row.sum_analytic,
+            sum_relative_error: row.sum_relative_error,
+            max_relative_error: row.max_relative_error,
+            max_absolute_error: row.max_absolute_error,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Training runs and studies of them: what is trained, how it is watched, and what is kept.
+//!
+//! - [`train`](train()) makes one run of a [`RunConfig`]; an [`Evaluator`] looks at a network on other images;
+//! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
+//! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
+//! - [`model`] keeps a trained network with all that it takes to use it.
+//!
+//! On one machine and build the same settings give the same bits, on any number of threads. Progress leaves through
+//! an [`Observer`]; nothing here prints.
+//!
+//! ```no_run
+//! use klayer_dataset::{Kind, Source, load};
+//! use klayer_experiments::{Data, Par, RunConfig, Silent, train};
+//!
+//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
+//! let config = RunConfig::three_layer(0.005, 2, 42)?;
+//! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
+//! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod data;
+mod environment;
+mod error;
+mod evaluate;
+pub mod files;
+pub mod gradients;
+pub mod model;
+mod observer;
+pub mod record;
+pub mod runs;
+pub mod search;
+pub mod statistics;
+mod store;
+mod train;
+
+pub use config::RunConfig;
+pub use data::{Data, DatasetInfo};
+pub use environment::Environment;
+pub use error::Error;
+pub use evaluate::{Evaluation, Evaluator};
+pub use klayer_linalg::Par;
+pub use klayer_nn::Init;
+pub use klayer_optim::Cyclical;
+pub use observer::{Observer, RunsObserver, Silent};
+pub use store::Store;
+pub use train::{Trained, train};

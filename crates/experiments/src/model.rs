@@ -1,0 +1,59 @@
+//! Trained networks as files, with all that it takes to use them.
+
+use std::path::Path;
+
+use klayer_dataset::Normalization;
+use klayer_nn::{Network, model_file};
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+use crate::data::DatasetInfo;
+use crate::{Error, files};
+
+/// What a model file says beside the network's parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// The settings of its training.
+    pub config: RunConfig,
+    /// What it was trained on.
+    pub dataset: DatasetInfo,
+    /// The normalization of its inputs.
+    pub normalization: Normalization,
+    /// The names of its classes.
+    pub classes: Vec<String>,
+    /// Part of the validation images that it classifies correctly.
+    pub validation_accuracy: f64,
+    /// Part of the test images that it classifies correctly, if it was tested.
+    pub test_accuracy: Option<f64>,
+}
+
+/// Writes `network` and `info` to the file `path`.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Model`].
+pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(), Error> {
+    let bytes = model_file::encode(network, info).map_err(refuse(path))?;
+    files::write(path, &bytes)
+}
+
+/// Reads the file `path`.
+///
+/// # Errors
+/// [`Error::File`], and [`Error::Model`] for a file that is no model, or not of images and classes that fit together.
+pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
+    let (network, info): (Network<f32>, ModelInfo) = model_file::decode(&files::read(path)?).map_err(refuse(path))?;
+    let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
+    if info.normalization.mean().len() != inputs || info.classes.len() != classes {
+        let reason = format!(
+            "{} features are normalized and {} classes named, but the network has {inputs} inputs and {classes} classes",
+            info.normalization.mean().len(),
+            info.classes.len()
+        );
+        return Err(refuse(path)(klayer_nn::Error::Model { reason, offset: 0 }));
+    }
+    Ok((network, info))
+}
+
+fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {
+    move |source| Error::Model { path: path.into(), source }
+}

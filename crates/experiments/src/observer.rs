@@ -1,0 +1,45 @@
+//! How a long computation tells of its progress, and is told to stop.
+
+use crate::record::Point;
+
+/// Watches one training run or gradient check. Every method does nothing unless it is overridden.
+pub trait Observer: Sync {
+    /// `done` update steps have been made, or parameters been checked.
+    fn progressed(&self, done: u64) {
+        let _ = done;
+    }
+
+    /// The run has been evaluated.
+    fn evaluated(&self, point: &Point) {
+        let _ = point;
+    }
+
+    /// Whether the run shall stop at once. Asked at every update step.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing and stops nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Watches a set of runs, of which several may be under way at the same time.
+pub trait RunsObserver: Sync {
+    /// Run `index` starts; `work` is how far [`Observer::progressed`] will count. The observer is dropped at its end.
+    fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_>;
+
+    /// Run `index` was found finished, of an earlier time.
+    fn found(&self, index: usize, work: u64) {
+        let _ = (index, work);
+    }
+}
+
+/// Watches no run of a set.
+impl RunsObserver for Silent {
+    fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
+        Box::new(Silent)
+    }
+}

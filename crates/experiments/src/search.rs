@@ -1,0 +1,33 @@
+//! Searches for lambda.
+
+use klayer_linalg::random::stream;
+use rand::RngExt;
+
+use crate::record::RunRecord;
+
+/// `trials` values between `from` and `to` whose logarithms are uniform, from the stream `name` of the root `seed`.
+///
+/// The first values do not depend on how many there are.
+///
+/// ```
+/// let lambdas = klayer_experiments::search::log_uniform(42, "coarse search", 1e-5, 1e-1, 20);
+/// assert!(lambdas.iter().all(|lambda| (1e-5..=1e-1).contains(lambda)));
+/// assert_eq!(lambdas[..5], klayer_experiments::search::log_uniform(42, "coarse search", 1e-5, 1e-1, 5));
+/// ```
+pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> Vec<f64> {
+    let mut rng = stream(seed, name);
+    let (low, high) = (from.ln(), to.ln());
+    (0..trials).map(|_| (low + (high - low) * rng.random::<f64>()).exp().clamp(from, to)).collect()
+}
+
+/// The run with the highest validation accuracy after its last step: the first of equals, and never one that diverged.
+pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
+    let accuracy = |record: &RunRecord| record.last().map(|point| point.validation_accuracy);
+    let mut best: Option<&RunRecord> = None;
+    for record in records {
+        if accuracy(record) > best.and_then(accuracy) {
+            best = Some(record);
+        }
+    }
+    best
+}

@@ -1,0 +1,64 @@
+use klayer_linalg::{ColMajor, Par, RowMajor, Scalar, reduce, vectorize};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{cases, normal, normal_columns};
+
+/// Also where columns of a whole number of pages are spaced apart.
+#[test]
+fn a_column_or_row_is_the_same_numbers_however_one_gets_to_it() {
+    fn check<T: Scalar>(rows: usize, cols: usize) {
+        let (by_column, by_row) = (normal_columns::<T>(rows, cols, 1), normal::<T>(cols, rows, 1));
+        assert_eq!((by_column.nrows(), by_column.ncols(), by_row.nrows(), by_row.ncols()), (rows, cols, cols, rows));
+        for j in 0..cols {
+            assert_eq!(by_column.col(j), by_row.row(j));
+            assert!((0..rows).all(|i| by_column.as_ref()[(i, j)] == by_row.as_ref()[(j, i)]));
+        }
+        let mut copy = RowMajor::zeros(cols, rows);
+        copy.copy_from(&by_row);
+        assert!(copy.rows().eq(by_row.rows()));
+    }
+    for rows in [0, 1, 3, 511, 512, 1024, 3072] {
+        check::<f32>(rows, 5);
+        check::<f64>(rows, 5);
+    }
+    check::<f64>(7, 0);
+}
+
+#[test]
+fn columns_of_whole_pages_do_not_share_cache_lines() {
+    for rows in [1024, 3072] {
+        let matrix = ColMajor::<f32>::zeros(rows, 2);
+        let distance = matrix.as_ref().col_stride() as usize * size_of::<f32>();
+        assert!(!distance.is_multiple_of(4096), "{rows} rows: {distance} bytes");
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn sums_agree_with_one_term_after_another(a in vec(-1.0..1.0_f64, 0..200), seed in 0..100_u64, center in -1.0..1.0_f64) {
+        let b = normal::<f64>(1, a.len(), seed);
+        let b = b.row(0);
+        let near = |found: f64, expected: f64| (found - expected).abs() < 1e-12;
+        prop_assert!(near(reduce::sum(&a), a.iter().sum()));
+        prop_assert!(near(reduce::dot(&a, b), a.iter().zip(b).map(|(a, b)| a * b).sum()));
+        let squares: f64 = a.iter().map(|a| (a - center).powi(2)).sum();
+        prop_assert!(near(reduce::squared_distances(&a, center), squares));
+    }
+
+    #[test]
+    fn the_width_of_vectors_changes_no_bit_of_a_sum(a in vec(-1.0..1.0_f32, 0..200), center in -1.0..1.0_f32) {
+        let wide = vectorize(|| (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center)));
+        let plain = (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center));
+        prop_assert_eq!(wide, plain);
+    }
+
+    #[test]
+    fn every_item_is_worked_on_once_and_under_its_own_index(items in 0..50_usize, threads in 0..4_usize) {
+        let mut seen = vec![Vec::new(); items];
+        Par::threads(threads).unwrap().for_each(&mut seen, &|index, seen| seen.push(index));
+        prop_assert!(seen.iter().enumerate().all(|(index, seen)| *seen == [index]));
+    }
+}

@@ -1,0 +1,43 @@
+use std::collections::HashSet;
+
+use klayer_linalg::random::stream;
+use rand::RngExt;
+
+use crate::normal;
+
+/// Whoever changes these numbers changes every result that was ever recorded.
+#[test]
+fn streams_are_the_ones_that_recorded_results_were_made_with() {
+    let mut init = stream(42, "init");
+    let mut shuffle = stream(42, "shuffle");
+    eprintln!("{:?}", normal::<f64>(1,4,42).row(0)); eprintln!("{:?}",shuffle.random::<[u64;3]>()); assert_eq!(init.random::<[u64; 3]>(), [0, 0, 0]);
+    assert_eq!(shuffle.random::<[u64; 3]>(), [0, 0, 0]);
+    eprintln!("{:?} {:?}", stream(42,"init").random::<[u64;3]>(), stream(42,"shuffle").random::<[u64;3]>()); let weights = normal::<f64>(1, 4, 42);
+    assert_eq!(weights.row(0), [0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn each_seed_and_each_name_has_a_stream_of_its_own() {
+    let names = ["", "init", "tini", "shuffle", "search", "synthetic"];
+    let seeds = [0, 1, 42, 1 << 32, u64::MAX];
+    let first = names.iter().flat_map(|name| seeds.map(|seed| stream(seed, name).random::<u64>()));
+    assert_eq!(first.collect::<HashSet<_>>().len(), names.len() * seeds.len());
+}
+
+#[test]
+fn normal_draws_have_mean_0_and_the_asked_deviation() {
+    let mut matrix = klayer_linalg::RowMajor::<f64>::zeros(200, 500);
+    klayer_linalg::random::fill_normal(&mut matrix, 0.1, &mut stream(7, "test"));
+    let values: Vec<f64> = matrix.rows().flatten().map(|value| value / 0.1).collect();
+    let moment = |power| values.iter().map(|value| value.powi(power)).sum::<f64>() / values.len() as f64;
+    // Five standard errors of 100,000 draws.
+    assert!(moment(1).abs() < 5.0 * 0.0032, "mean {}", moment(1));
+    assert!((moment(2) - 1.0).abs() < 5.0 * 0.0045, "variance {}", moment(2));
+    assert!((moment(4) - 3.0).abs() < 5.0 * 0.031, "fourth moment {}", moment(4));
+}
+
+#[test]
+fn draws_in_f32_are_those_in_f64_rounded() {
+    let (single, double) = (normal::<f32>(20, 30, 3), normal::<f64>(20, 30, 3));
+    assert!(single.rows().flatten().copied().eq(double.rows().flatten().map(|&value| value as f32)));
+}

@@ -1,0 +1,46 @@
+use klayer_linalg::{Par, Scalar};
+use klayer_nn::{Gradients, Workspace};
+
+use crate::golden::{assert_logits, assert_near, assert_running, cases};
+
+/// Everything that one forward and backward pass and an inference after it compute, against NumPy.
+fn check_pass<T: Scalar>(tolerance: f64) {
+    for case in cases() {
+        let mut network = case.network::<T>();
+        let mut workspace = Workspace::new(network.architecture(), case.pass.images, Par::Seq);
+        let mut gradients = Gradients::zeros(network.architecture());
+        let (images, labels) = case.batch::<T>(0, case.pass.images);
+
+        let logits = network.forward_train(images.as_ref(), &mut workspace).unwrap();
+        assert_logits(logits.as_matrix(), &case.pass.logits, tolerance, &case.name);
+        let loss = logits.cross_entropy(labels).unwrap();
+        assert_near(&[loss], &[case.pass.loss], tolerance, &case.name);
+
+        network.backward(images.as_ref(), &mut workspace, &mut gradients).unwrap();
+        for (l, (found, golden)) in gradients.layers.iter().zip(&case.pass.gradients).enumerate() {
+            let what = |parameter| format!("{}, gradient of {parameter} in layer {l}", case.name);
+            let weight: Vec<T> = found.affine.weight.rows().flatten().copied().collect();
+            assert_near(&weight, &golden.weight.concat(), tolerance, &what("W"));
+            assert_near(&found.affine.bias, &golden.bias, tolerance, &what("b"));
+            let (gamma, beta) = found.batch_norm.clone().map_or((Vec::new(), Vec::new()), |g| (g.gamma, g.beta));
+            assert_near(&gamma, &golden.gamma, tolerance, &what("gamma"));
+            assert_near(&beta, &golden.beta, tolerance, &what("beta"));
+        }
+
+        assert_running(&network, &case.pass.running, tolerance, &case.name);
+        let (images, _) = case.batch::<T>(0, case.images.len());
+        let mut workspace = Workspace::new(network.architecture(), case.images.len(), Par::Seq);
+        let logits = network.infer(images.as_ref(), &mut workspace).unwrap();
+        assert_logits(logits.as_matrix(), &case.pass.infer_logits, tolerance, &case.name);
+    }
+}
+
+#[test]
+fn a_pass_in_f64_agrees_with_numpy() {
+    check_pass::<f64>(1e-12);
+}
+
+#[test]
+fn a_pass_in_f32_agrees_with_numpy_within_its_rounding() {
+    check_pass::<f32>(1e-4);
+}

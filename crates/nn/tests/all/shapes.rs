@@ -1,0 +1,76 @@
+//! Random networks and mini-batches.
+
+use klayer_linalg::random::{fill_normal, stream};
+use klayer_linalg::{ColMajor, RowMajor, Scalar};
+use klayer_nn::{Architecture, Init, Network};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+use rand::RngExt;
+
+/// What determines a network and a mini-batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) inputs: usize,
+    pub(crate) hidden: Vec<usize>,
+    pub(crate) classes: usize,
+    pub(crate) batch_norm: bool,
+    pub(crate) init: Init,
+    pub(crate) images: usize,
+    pub(crate) seed: u64,
+}
+
+/// `cases` random cases, the same ones every time: a tolerance that fails once in a million draws helps nobody.
+pub(crate) fn cases(cases: u32) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(42), failure_persistence: None, ..Config::default() }
+}
+
+/// Networks of 1 to 4 layers with batches of 6 to 12 images.
+pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
+    let init = prop_oneof![Just(Init::He), (0.2..0.8).prop_map(|sigma| Init::Normal { sigma })];
+    (1..8_usize, vec(2..7_usize, 0..4), 2..6_usize, any::<bool>(), init, 6..12_usize, any::<u64>()).prop_map(
+        |(inputs, hidden, classes, batch_norm, init, images, seed)| Shape {
+            inputs,
+            hidden,
+            classes,
+            batch_norm,
+            init,
+            images,
+            seed,
+        },
+    )
+}
+
+impl Shape {
+    pub(crate) fn architecture(&self) -> Architecture {
+        Architecture::new(self.inputs, &self.hidden, self.classes, self.batch_norm).unwrap()
+    }
+
+    /// The network. Its biases, gammas and betas are random too: at 0 and 1 a bug could hide.
+    pub(crate) fn network<T: Scalar>(&self) -> Network<T> {
+        let mut network = Network::new(&self.architecture(), self.init, &mut stream(self.seed, "init")).unwrap();
+        let mut rng = stream(self.seed, "biases");
+        let mut near = |center: f64| T::from_f64(center + rng.random_range(-0.4..0.4));
+        for layer in network.layers_mut() {
+            layer.affine.bias.iter_mut().for_each(|p| *p = near(0.0));
+            if let Some(batch_norm) = &mut layer.batch_norm {
+                batch_norm.gamma.iter_mut().for_each(|p| *p = near(1.0));
+                batch_norm.beta.iter_mut().for_each(|p| *p = near(0.1));
+            }
+        }
+        network
+    }
+
+    /// Standard normal images, and labels.
+    pub(crate) fn batch<T: Scalar>(&self) -> (ColMajor<T>, Vec<u8>) {
+        let mut rng = stream(self.seed, "images");
+        let mut rows = RowMajor::zeros(self.images, self.inputs);
+        fill_normal(&mut rows, 1.0, &mut rng);
+        let mut images = ColMajor::zeros(self.inputs, self.images);
+        for (j, image) in rows.rows().enumerate() {
+            images.col_mut(j).copy_from_slice(image);
+        }
+        let labels = (0..self.images).map(|_| rng.random_range(0..self.classes) as u8).collect();
+        (images, labels)
+    }
+}
