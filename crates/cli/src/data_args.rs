@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_dataset::{Dataset, Error, Kind, Source, load};
+use klayer_dataset::{Dataset, Error, Kind, Source, fetch, load};
 
 use crate::{Interrupt, Terminal};
 
@@ -46,5 +46,13 @@ impl DataArgs {
             ));
         }
         Ok(dataset)
+    }
+
+    /// Finds or fetches CIFAR-10 and checks every file; returns its folder.
+    ///
+    /// # Errors
+    /// Those of [`fetch`].
+    pub fn fetch(&self, root: &Path, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
+        fetch(&self.source(root, 0), &terminal.data_progress(interrupt))
     }
 }

@@ -93,13 +93,14 @@ impl RunRecord {
     }
 }
 
-/// The name of the record of `settings` on `dataset`: a hash of both, of their kind, and of this program's version.
+/// The name of the record of `settings` on the dataset of checksum `sha256`: a hash of both, of the kind of record, and
+/// of this program's version.
 ///
 /// # Errors
 /// [`Error::Json`] if the settings hold a number that JSON has no form for.
-pub fn key(kind: &str, settings: &impl Serialize, dataset: &DatasetInfo) -> Result<String, Error> {
+pub fn key(kind: &str, settings: &impl Serialize, sha256: &str) -> Result<String, Error> {
     let version = env!("CARGO_PKG_VERSION");
-    let determined_by = (kind, FORMAT, version, settings, &dataset.sha256);
+    let determined_by = (kind, FORMAT, version, settings, sha256);
     let bytes = serde_json::to_vec(&determined_by).map_err(Error::Json)?;
     let hash = Sha256::digest(&bytes);
     Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())

@@ -101,7 +101,7 @@ fn run_one<J: Job>(
     store: &Store,
     observer: &dyn RunsObserver,
 ) -> Result<J::Record, Error> {
-    let key = record::key(J::KIND, job, &data.info())?;
+    let key = record::key(J::KIND, job, data.dataset.sha256())?;
     let work = job.work(data)?;
     if let Some(record) = store.get(&key)? {
         observer.found(index, work);
@@ -112,13 +112,13 @@ fn run_one<J: Job>(
     Ok(record)
 }
 
-/// The records of `jobs` that `store` has, in their order, without making any.
+/// The records of `jobs` on the dataset of checksum `sha256`, in their order, without making any.
 ///
 /// # Errors
 /// [`Error::Missing`] for the first that it lacks, and those of reading it.
-pub fn found<J: Job>(jobs: &[J], dataset: &crate::DatasetInfo, store: &Store) -> Result<Vec<J::Record>, Error> {
+pub fn found<J: Job>(jobs: &[J], sha256: &str, store: &Store) -> Result<Vec<J::Record>, Error> {
     let records = jobs.iter().map(|job| {
-        let key = record::key(J::KIND, job, dataset)?;
+        let key = record::key(J::KIND, job, sha256)?;
         store.get(&key)?.ok_or_else(|| Error::Missing { path: store.path(&key) })
     });
     records.collect()

@@ -109,8 +109,7 @@ fn shapes_that_do_not_agree_are_never_multiplied() {
         ];
         for (out, a, b) in shapes {
             let (x, y) = (normal::<f64>(a.0, a.1, 1), normal::<f64>(b.0, b.1, 2));
-            let product =
-                || tile_by_tile(RowMajor::zeros(out.0, out.1).as_mut(), x.as_ref(), y.as_ref(), &Par::Seq);
+            let product = || tile_by_tile(RowMajor::zeros(out.0, out.1).as_mut(), x.as_ref(), y.as_ref(), &Par::Seq);
             multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("tile_by_tile", out, a, b)));
         }
     }

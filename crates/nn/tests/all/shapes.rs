@@ -25,10 +25,11 @@ pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(42), failure_persistence: None, ..Config::default() }
 }
 
-/// Networks of 1 to 4 layers with batches of 6 to 12 images.
+/// Networks of 1 to 4 layers with batches of 8 to 13 images. Fewer inputs or images make variances of nearly 0, where
+/// the loss bends within a step of the differences: those, though not the gradients, are then off.
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let init = prop_oneof![Just(Init::He), (0.2..0.8).prop_map(|sigma| Init::Normal { sigma })];
-    (1..8_usize, vec(2..7_usize, 0..4), 2..6_usize, any::<bool>(), init, 6..12_usize, any::<u64>()).prop_map(
+    (3..9_usize, vec(3..8_usize, 0..4), 2..6_usize, any::<bool>(), init, 8..14_usize, any::<u64>()).prop_map(
         |(inputs, hidden, classes, batch_norm, init, images, seed)| Shape {
             inputs,
             hidden,

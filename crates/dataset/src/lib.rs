@@ -1,0 +1,61 @@
+//! CIFAR-10 and CIFAR-100 for training on: found, fetched, verified, parsed, normalized and drawn in batches.
+//!
+//! [`load`] finds the data, in the order that [`Source`] tells, and gives a [`Dataset`]. It looks at
+//! 1. the folder that the user named (`--data`);
+//! 2. the folder that `$CIFAR10_DIR` names;
+//! 3. `data/cifar-10-batches-bin`;
+//! 4. `shared/cifar-10-batches-bin` next to the checkout;
+//! 5. the official archive, which it downloads, resuming what an earlier start left, and unpacks without trusting it;
+//! 6. a synthetic stand-in, if the archive cannot be had: [`Dataset::synthetic_reason`] then says why.
+//!
+//! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes; a [`Normalizer`] converts
+//! those of a batch straight into the caller's matrix, and a [`Shuffle`] says which ones are next. What goes on
+//! leaves through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads
+//! and writes files.
+//!
+//! ```
+//! use klayer_dataset::{Dataset, FEATURES, Normalization, Shuffle, Sizes};
+//! use klayer_linalg::{ColMajor, random::stream};
+//!
+//! // A small set of generated images; `load` gives the real ones.
+//! let sizes = Sizes { training: 200, validation: 50, test: 50 };
+//! let dataset = Dataset::generate(42, sizes, "an example", &())?;
+//! let training = dataset.training();
+//!
+//! let normalizer = Normalization::fit(training).normalizer::<f32>();
+//! let mut shuffle = Shuffle::new(stream(42, "shuffle"), training.len(), 100)?;
+//! let mut batch = ColMajor::zeros(FEATURES, 100);
+//! for _ in 0..shuffle.batches_per_epoch() {
+//!     let indices = shuffle.next_batch();
+//!     normalizer.gather(training, indices, &mut batch);
+//!     assert!(indices.iter().all(|&i| usize::from(training.label(i as usize)) < dataset.class_names().len()));
+//!     assert!(batch.col(99).iter().all(|x| x.abs() < 10.0));
+//! }
+//! # Ok::<(), klayer_dataset::Error>(())
+//! ```
+
+mod archive;
+mod checksum;
+mod cifar;
+mod dataset;
+mod download;
+mod error;
+mod names;
+mod normalization;
+mod progress;
+mod shuffle;
+mod source;
+mod synthetic;
+
+pub use archive::Archive;
+pub use cifar::{ExpectedFile, Kind, Part, parse_cifar10, parse_cifar100};
+pub use dataset::{Dataset, Sizes, Subset};
+pub use download::Patience;
+pub use error::Error;
+pub use normalization::{Normalization, Normalizer};
+pub use progress::Progress;
+pub use shuffle::Shuffle;
+pub use source::{Source, fetch, load};
+
+/// Features of an image: 32 x 32 pixels of red, green and blue.
+pub const FEATURES: usize = 3072;

@@ -1,0 +1,168 @@
+//! Normalization: pixel / 255, then per feature minus the mean of the training part, over its standard deviation.
+//!
+//! The factor 1/255 cancels: with the mean m and the deviation s of the features in 0..1, the result is
+//! (pixel - 255 m) / (255 s), which is what is computed.
+
+use std::ops::Range;
+
+use klayer_linalg::{ColMajor, Scalar, vectorize};
+use serde::{Deserialize, Serialize};
+
+use crate::{FEATURES, Subset};
+
+/// Mean and standard deviation (1/n) of each of the 3,072 features of some images, in units of pixel / 255.
+///
+/// It is kept with a model that was trained on images normalized by it. One that is read back is checked: it must
+/// have a finite mean and a finite deviation, not below 0, for every feature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Normalization {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// A [`Normalization`] as it was read.
+#[derive(Deserialize)]
+struct Unchecked {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// A [`Normalization`] made ready to convert images to numbers of type `T`.
+#[derive(Clone, Debug)]
+pub struct Normalizer<T> {
+    /// In units of pixels.
+    mean: Vec<T>,
+    /// One over the deviation in units of pixels; 0 where that is 0.
+    scale: Vec<T>,
+}
+
+impl Normalization {
+    /// That of the images of `subset`, from sums of integers, which are exact. All zeros if there are no images.
+    pub fn fit(subset: Subset<'_>) -> Self {
+        let (sums, squares) = sums(subset);
+        let n = (subset.len() as u64).max(1);
+        let deviation = |(&sum, &square): (&u64, &u64)| {
+            // n sum(x^2) - sum(x)^2 is n^2 times the variance and has no rounding error.
+            let scaled = u128::from(n) * u128::from(square) - u128::from(sum) * u128::from(sum);
+            (scaled as f64).sqrt() / n as f64 / 255.0
+        };
+        Self {
+            mean: sums.iter().map(|&sum| sum as f64 / (n as f64 * 255.0)).collect(),
+            deviation: sums.iter().zip(&squares).map(deviation).collect(),
+        }
+    }
+
+    /// The mean of each feature, in 0..=1.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The standard deviation of each feature, in 0..=0.5.
+    pub fn deviation(&self) -> &[f64] {
+        &self.deviation
+    }
+
+    /// Makes it ready to convert images.
+    ///
+    /// A feature that never varied carries nothing to learn from, and its deviation of 0 cannot be divided by: it
+    /// becomes 0 in every image.
+    pub fn normalizer<T: Scalar>(&self) -> Normalizer<T> {
+        let scale = |&deviation: &f64| if deviation > 0.0 { 1.0 / (255.0 * deviation) } else { 0.0 };
+        Normalizer {
+            mean: self.mean.iter().map(|mean| T::from_f64(255.0 * mean)).collect(),
+            scale: self.deviation.iter().map(|deviation| T::from_f64(scale(deviation))).collect(),
+        }
+    }
+}
+
+impl TryFrom<Unchecked> for Normalization {
+    type Error = String;
+
+    fn try_from(Unchecked { mean, deviation }: Unchecked) -> Result<Self, String> {
+        if mean.len() != FEATURES || deviation.len() != FEATURES {
+            let lengths = format!("{} means and {} deviations", mean.len(), deviation.len());
+            return Err(format!("{lengths} where there are {FEATURES} features"));
+        }
+        if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|d| d.is_finite() && *d >= 0.0) {
+            return Err("a mean or a deviation that no images have".to_owned());
+        }
+        Ok(Self { mean, deviation })
+    }
+}
+
+impl<T: Scalar> Normalizer<T> {
+    /// Writes the images `indices` of `subset` to the first columns of `out`, in this order.
+    ///
+    /// # Shapes
+    /// `out` is 3072 x n with n at least `indices.len()`; further columns are left alone.
+    ///
+    /// # Panics
+    /// If an index is not below `subset.len()`, or `out` does not fit.
+    pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>) {
+        vectorize(|| {
+            for (j, &i) in indices.iter().enumerate() {
+                self.convert(subset.image(i as usize), out.col_mut(j));
+            }
+        });
+    }
+
+    /// Writes the images `range` of `subset` to the first columns of `out`.
+    ///
+    /// # Shapes
+    /// `out` is 3072 x n with n at least `range.len()`; further columns are left alone.
+    ///
+    /// # Panics
+    /// If the range goes beyond the last image, or `out` does not fit.
+    pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>) {
+        vectorize(|| {
+            for (j, image) in subset.slice(range).images().enumerate() {
+                self.convert(image, out.col_mut(j));
+            }
+        });
+    }
+
+    /// Writes one image of 3,072 pixels to `out`.
+    ///
+    /// # Panics
+    /// If either has another length.
+    pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
+        vectorize(|| self.convert(pixels, out));
+    }
+
+    #[inline(always)]
+    fn convert(&self, pixels: &[u8], out: &mut [T]) {
+        assert_eq!(pixels.len(), FEATURES, "an image has {FEATURES} pixels");
+        assert_eq!(out.len(), FEATURES, "a column of the batch has {FEATURES} features");
+        let parameters = self.mean.iter().zip(&self.scale);
+        for ((out, &pixel), (&mean, &scale)) in out.iter_mut().zip(pixels).zip(parameters) {
+            *out = (T::from_f64(f64::from(pixel)) - mean) * scale;
+        }
+    }
+}
+
+/// Sums of each feature and of its square.
+fn sums(subset: Subset<'_>) -> (Vec<u64>, Vec<u64>) {
+    /// So many squares of bytes fit into 32 bits.
+    const BLOCK: usize = 1 << 16;
+    let (mut sums, mut squares) = (vec![0_u64; FEATURES], vec![0_u64; FEATURES]);
+    let mut block_sums = vec![(0_u32, 0_u32); FEATURES];
+    for start in (0..subset.len()).step_by(BLOCK) {
+        let block = subset.slice(start..subset.len().min(start + BLOCK));
+        block_sums.fill((0, 0));
+        vectorize(|| {
+            for image in block.images() {
+                for ((sum, square), &pixel) in block_sums.iter_mut().zip(image) {
+                    let pixel = u32::from(pixel);
+                    *sum += pixel;
+                    *square += pixel * pixel;
+                }
+            }
+        });
+        for ((sum, square), &(block_sum, block_square)) in sums.iter_mut().zip(&mut squares).zip(&block_sums) {
+            *sum += u64::from(block_sum);
+            *square += u64::from(block_square);
+        }
+    }
+    (sums, squares)
+}

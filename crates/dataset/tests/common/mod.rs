@@ -1,0 +1,112 @@
+//! What several of these tests need.
+#![allow(dead_code, unreachable_pub, clippy::print_stderr)]
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use klayer_dataset::{Archive, Error, ExpectedFile, Kind, Source};
+use md5::Md5;
+use sha2::{Digest, Sha256};
+
+pub mod server;
+
+/// The folder with the real CIFAR-10 if there is one: from `$CIFAR10_DIR`, or in a usual place of this checkout.
+///
+/// Without it a test has nothing to test and says so; with `$KLAYER_REQUIRE_DATA` it fails.
+pub fn real_folder() -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let source = Source { offline: true, ..Source::from_environment(Kind::Cifar10, root) };
+    match klayer_dataset::fetch(&source, &()) {
+        Ok(folder) => Some(folder),
+        Err(Error::Offline { path }) if env::var_os("KLAYER_REQUIRE_DATA").is_none() => {
+            eprintln!("skipped: no CIFAR-10 in $CIFAR10_DIR or {}", path.display());
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A small archive and the files in it.
+pub struct Sample {
+    pub archive: Archive,
+    pub bytes: Vec<u8>,
+    pub files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Sample {
+    /// Of a folder `photos` with two files that do not compress, so that the archive has a size worth resuming.
+    pub fn new() -> Self {
+        let files = vec![("one.bin", pseudo_random(150_000, 1)), ("two.bin", pseudo_random(70_000, 2))];
+        let mut tar = Tar::new();
+        tar.add("photos/", tar::EntryType::Directory, &[]);
+        tar.add("photos/readme.html", tar::EntryType::Regular, b"<p>hello</p>");
+        for (name, bytes) in &files {
+            tar.add(&format!("photos/{name}"), tar::EntryType::Regular, bytes);
+        }
+        let bytes = tar.gzip(Compression::fast());
+        let expected = |(name, bytes): &(&str, Vec<u8>)| ExpectedFile {
+            name: (*name).to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: hex(&Sha256::digest(bytes)),
+        };
+        let archive = Archive {
+            url: "http://127.0.0.1:9/photos.tar.gz".to_owned(),
+            bytes: bytes.len() as u64,
+            md5: hex(&Md5::digest(&bytes)),
+            name: "photos.tar.gz".to_owned(),
+            folder: "photos".to_owned(),
+            files: files.iter().map(expected).collect(),
+            ignored: vec!["readme.html".to_owned()],
+        };
+        Self { archive, bytes, files }
+    }
+}
+
+/// A tar file made by hand, with whatever paths and kinds of entries.
+pub struct Tar {
+    builder: tar::Builder<Vec<u8>>,
+}
+
+impl Tar {
+    pub fn new() -> Self {
+        Self { builder: tar::Builder::new(Vec::new()) }
+    }
+
+    pub fn add(&mut self, path: &str, kind: tar::EntryType, bytes: &[u8]) {
+        self.add_claiming(path, kind, bytes.len() as u64, bytes);
+    }
+
+    /// An entry whose header claims another size than its content has.
+    pub fn add_claiming(&mut self, path: &str, kind: tar::EntryType, size: u64, bytes: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        // Written into the header as it is: `set_path` would refuse what these tests are about.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(size);
+        if kind == tar::EntryType::Symlink {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        self.builder.append(&header, bytes).unwrap();
+    }
+
+    pub fn gzip(self, level: Compression) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        encoder.write_all(&self.builder.into_inner().unwrap()).unwrap();
+        encoder.finish().unwrap()
+    }
+}
+
+pub fn pseudo_random(len: usize, seed: u64) -> Vec<u8> {
+    use rand::Rng;
+    let mut bytes = vec![0; len];
+    klayer_linalg::random::stream(seed, "test").fill_bytes(&mut bytes);
+    bytes
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,240 @@
+//! Folders and files that are not what they should be, and where folders are looked for.
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, parse_cifar10, parse_cifar100};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+const RECORD: usize = 3073;
+const ZEROS: &str = "3a8a84b64bcf861b26141d5cdcae007b8457d57210923dc132103760842ce568";
+
+fn open(folder: &Path) -> Error {
+    Dataset::open(Kind::Cifar10, folder, &()).unwrap_err()
+}
+
+/// A file of zeros that takes no room.
+fn sparse(path: &Path, bytes: u64) {
+    File::create(path).unwrap().set_len(bytes).unwrap();
+}
+
+#[test]
+fn a_folder_must_be_there_and_be_one() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("cifar-10-batches-bin");
+    match open(&folder) {
+        Error::Missing { path } => assert_eq!(path, folder),
+        error => panic!("{error}"),
+    }
+    fs::write(&folder, "a file").unwrap();
+    match open(&folder) {
+        Error::NotADirectory { path } => assert_eq!(path, folder),
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_file_must_be_there_be_one_and_have_its_size() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("data_batch_1.bin");
+    assert!(matches!(open(folder.path()), Error::Missing { path } if path == file));
+    fs::create_dir(&file).unwrap();
+    assert!(matches!(open(folder.path()), Error::NotAFile { path } if path == file));
+    fs::remove_dir(&file).unwrap();
+    for size in [0, 30_729_999, 30_730_001] {
+        sparse(&file, size);
+        let error = open(folder.path());
+        assert_eq!(error.to_string(), format!("{}: {size} bytes where 30730000 are expected", file.display()));
+    }
+}
+
+#[test]
+fn a_file_of_the_right_size_is_refused_for_its_sum() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("data_batch_1.bin");
+    sparse(&file, 30_730_000);
+    match open(folder.path()) {
+        Error::Checksum { path, algorithm: "SHA-256", expected, found } => {
+            assert_eq!(path, file);
+            assert_eq!(expected, "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5");
+            // Of 30,730,000 zeros, by sha256sum.
+            assert_eq!(found, ZEROS);
+        }
+        error => panic!("{error}"),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_file_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("data_batch_1.bin");
+    sparse(&file, 30_730_000);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    if File::open(&file).is_ok() {
+        eprintln!("skipped: this user may read everything");
+        return;
+    }
+    match open(folder.path()) {
+        Error::Io { path, source } => {
+            assert_eq!((path, source.kind()), (file, std::io::ErrorKind::PermissionDenied));
+        }
+        error => panic!("{error}"),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn one_flipped_bit_in_the_real_data_is_found() {
+    let Some(real) = common::real_folder() else { return };
+    let real = fs::canonicalize(real).unwrap();
+    let folder = TempDir::new().unwrap();
+    for entry in fs::read_dir(&real).unwrap() {
+        let entry = entry.unwrap();
+        std::os::unix::fs::symlink(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    Dataset::open(Kind::Cifar10, folder.path(), &()).unwrap();
+    let file = folder.path().join("test_batch.bin");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[30_729_999] ^= 1;
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, bytes).unwrap();
+    assert!(matches!(open(folder.path()), Error::Checksum { path, .. } if path == file));
+}
+
+#[test]
+fn a_label_beyond_the_classes_is_refused_with_its_offset() {
+    let mut bytes = vec![9; 3 * RECORD];
+    assert_eq!(parse_cifar10(Path::new("x.bin"), &bytes).unwrap().len(), 3);
+    bytes[2 * RECORD] = 10;
+    let error = parse_cifar10(Path::new("x.bin"), &bytes).unwrap_err();
+    assert_eq!(error.to_string(), "x.bin: label 10 at byte 6146 is not one of 10 classes");
+    let error = parse_cifar10(Path::new("x.bin"), &bytes[..RECORD + 5]).unwrap_err();
+    assert_eq!(error.to_string(), "x.bin: the record at byte 3073 has 5 of 3073 bytes");
+
+    let mut bytes = vec![19; 2 * 3074];
+    assert_eq!(parse_cifar100(Path::new("x.bin"), &bytes).unwrap().len(), 2);
+    bytes[3074 + 1] = 100;
+    let error = parse_cifar100(Path::new("x.bin"), &bytes).unwrap_err();
+    assert_eq!(error.to_string(), "x.bin: label 100 at byte 3075 is not one of 100 classes");
+    bytes[3074] = 20;
+    let error = parse_cifar100(Path::new("x.bin"), &bytes).unwrap_err();
+    assert_eq!(error.to_string(), "x.bin: label 20 at byte 3074 is not one of 20 classes");
+}
+
+#[test]
+fn cifar_100_has_coarse_and_fine_labels() {
+    let folder = TempDir::new().unwrap();
+    let error = |folder: &Path| Dataset::open(Kind::Cifar100, folder, &()).unwrap_err();
+    for (name, images) in [("train.bin", 50_000), ("test.bin", 10_000)] {
+        let record = |i: usize| {
+            let mut record = vec![(i % 251) as u8; 3074];
+            (record[0], record[1]) = ((i % 20) as u8, (i % 100) as u8);
+            record
+        };
+        fs::write(folder.path().join(name), (0..images).flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+    let dataset = Dataset::open(Kind::Cifar100, folder.path(), &()).unwrap();
+    assert_eq!((dataset.name(), dataset.class_names().len()), ("CIFAR-100", 100));
+    let validation = dataset.validation();
+    assert_eq!((dataset.training().len(), validation.len(), dataset.test().len()), (45_000, 5_000, 10_000));
+    assert_eq!((validation.coarse_labels()[37], validation.label(37)), (17, 37));
+    assert_eq!(validation.image(37)[0], (45_037 % 251) as u8);
+
+    let test = folder.path().join("test.bin");
+    let mut bytes = fs::read(&test).unwrap();
+    bytes[3074] = 20;
+    fs::write(&test, &bytes).unwrap();
+    assert!(matches!(error(folder.path()), Error::Label { path, offset: 3074, label: 20, .. } if path == test));
+    fs::write(&test, &bytes[1..]).unwrap();
+    assert!(matches!(error(folder.path()), Error::Size { path, found: 30_739_999, .. } if path == test));
+}
+
+#[test]
+fn a_folder_that_was_named_is_never_replaced() {
+    let root = TempDir::new().unwrap();
+    let missing = root.path().join("nowhere");
+    let usual = Source { offline: true, ..Source::new(Kind::Cifar10, root.path()) };
+    let named = Source { dir: Some(missing.clone()), ..usual.clone() };
+    assert!(matches!(load(&named, &()), Err(Error::Missing { path }) if path == missing));
+    let environment = Source { environment: Some(missing.clone()), ..usual.clone() };
+    assert!(matches!(load(&environment, &()), Err(Error::Missing { path }) if path == missing));
+
+    // What the user names comes before what the environment names.
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    let both = Source { dir: Some(file.clone()), ..environment };
+    assert!(matches!(load(&both, &()), Err(Error::NotADirectory { path }) if path == file));
+
+    // An unusable folder in a usual place is no reason for the stand-in either.
+    let data = root.path().join("data/cifar-10-batches-bin");
+    fs::create_dir_all(&data).unwrap();
+    assert!(matches!(load(&usual, &()), Err(Error::Missing { path }) if path == data.join("data_batch_1.bin")));
+}
+
+#[test]
+fn the_usual_folders_are_looked_up_in_order() {
+    let parent = TempDir::new().unwrap();
+    let root = parent.path().join("checkout");
+    fs::create_dir(&root).unwrap();
+    let source = Source { offline: true, ..Source::new(Kind::Cifar10, &root) };
+    assert!(matches!(fetch(&source, &()), Err(Error::Offline { .. })));
+
+    // Each folder is told by what is wrong with it.
+    let shared = parent.path().join("shared/cifar-10-batches-bin");
+    fs::create_dir_all(&shared).unwrap();
+    sparse(&shared.join("data_batch_1.bin"), 1);
+    assert!(matches!(fetch(&source, &()), Err(Error::Size { found: 1, .. })));
+    let data = root.join("data/cifar-10-batches-bin");
+    fs::create_dir_all(&data).unwrap();
+    sparse(&data.join("data_batch_1.bin"), 2);
+    assert!(matches!(fetch(&source, &()), Err(Error::Size { found: 2, .. })));
+}
+
+#[test]
+fn the_stand_in_says_why_it_is_used() {
+    let root = TempDir::new().unwrap();
+    let offline = Source { offline: true, seed: 7, ..Source::new(Kind::Cifar10, root.path()) };
+    let dataset = load(&offline, &()).unwrap();
+    assert!(dataset.synthetic() && dataset.name() == "synthetic stand-in");
+    assert!(dataset.synthetic_reason().unwrap().contains("downloads are forbidden"));
+    assert_eq!((dataset.training().len(), dataset.validation().len(), dataset.test().len()), (45_000, 5_000, 10_000));
+    let asked = load(&Source { synthetic: true, ..offline.clone() }, &()).unwrap();
+    assert_eq!(asked.synthetic_reason(), Some("asked for"));
+    assert_eq!(asked.sha256(), dataset.sha256());
+    assert_eq!(asked.sha256(), Dataset::generate(7, Sizes::CIFAR, "", &()).unwrap().sha256());
+
+    let cifar100 = Source { kind: Kind::Cifar100, ..offline };
+    assert!(matches!(load(&cifar100, &()), Err(Error::Missing { .. })));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_parsed_or_refused(records in 0_usize..4, rest in 0_usize..3074, seed: u64, limit in 1_u8..=255) {
+        let mut bytes = common::pseudo_random(records * RECORD + rest, seed);
+        for label in bytes.iter_mut().step_by(RECORD) {
+            *label %= limit;
+        }
+        match parse_cifar10(Path::new("x"), &bytes) {
+            Ok(part) => {
+                prop_assert_eq!(part.len() * RECORD, bytes.len());
+                let subset = klayer_dataset::Subset::of(&part);
+                for (i, record) in bytes.chunks(RECORD).enumerate() {
+                    prop_assert_eq!((subset.label(i), subset.image(i)), (record[0], &record[1..]));
+                }
+            }
+            Err(Error::PartialRecord { offset, found, .. }) => {
+                prop_assert_eq!(offset as usize + found, bytes.len());
+            }
+            Err(Error::Label { offset, label, .. }) => {
+                prop_assert!(label > 9 && bytes[offset as usize] == label);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

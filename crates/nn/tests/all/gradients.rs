@@ -1,0 +1,181 @@
+use std::ops::ControlFlow;
+
+use klayer_linalg::{ColMajor, MatRef, Par, RowMajor};
+use klayer_nn::gradient_check::{Comparison, NumericalGradient, Parameter, numerical_gradient};
+use klayer_nn::{Error, Gradients, Init, Network, Workspace};
+use proptest::prelude::*;
+
+use crate::shapes::{Shape, cases, shapes};
+
+/// The step of the differences, and the eps of the relative error.
+pub(crate) const STEP: f64 = 1e-5;
+pub(crate) const FLOOR: f64 = 1e-4;
+/// A gradient is right if no parameter's relative error is larger.
+pub(crate) const TOLERANCE: f64 = 1e-6;
+
+pub(crate) fn analytic(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8]) -> Gradients<f64> {
+    let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
+    let mut gradients = Gradients::zeros(network.architecture());
+    let mut network = network.clone();
+    network.forward_train(x, &mut workspace).unwrap().cross_entropy(labels).unwrap();
+    network.backward(x, &mut workspace, &mut gradients).unwrap();
+    gradients
+}
+
+pub(crate) fn numerical(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], step: f64) -> NumericalGradient {
+    numerical_gradient(network, x, labels, step, |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// The largest relative error; NaN if any is.
+pub(crate) fn max_relative_error(rows: &[Comparison]) -> f64 {
+    let errors = rows.iter().map(|row| row.max_relative_error);
+    errors.fold(0.0, |worst, error| if worst.is_nan() || error <= worst { worst } else { error })
+}
+
+/// Loss of a network, moved by `change`, in training mode.
+fn moved_loss(
+    network: &Network<f64>,
+    x: MatRef<'_, f64>,
+    labels: &[u8],
+    change: impl Fn(&mut Network<f64>, f64),
+    h: f64,
+) -> f64 {
+    let mut network = network.clone();
+    change(&mut network, h);
+    let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
+    network.forward_train(x, &mut workspace).unwrap().cross_entropy(labels).unwrap()
+}
+
+/// Centred differences the long way: each parameter moved in a copy of the network, and everything computed anew.
+fn plain_differences(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], step: f64) -> Gradients<f64> {
+    let difference = |change: &dyn Fn(&mut Network<f64>, f64)| {
+        let [ahead, behind] = [step, -step].map(|h| moved_loss(network, x, labels, change, h));
+        (ahead - behind) / (2.0 * step)
+    };
+    let mut gradients = Gradients::zeros(network.architecture());
+    for (l, layer) in gradients.layers.iter_mut().enumerate() {
+        for i in 0..layer.affine.bias.len() {
+            layer.affine.bias[i] = difference(&|network, h| network.layers_mut()[l].affine.bias[i] += h);
+            for j in 0..layer.affine.weight.ncols() {
+                let change = |network: &mut Network<f64>, h| network.layers_mut()[l].affine.weight.row_mut(i)[j] += h;
+                layer.affine.weight.row_mut(i)[j] = difference(&change);
+            }
+            if let Some(gradient) = &mut layer.batch_norm {
+                let batch_norm = |network: &mut Network<f64>, change: &dyn Fn(&mut f64, &mut f64)| {
+                    let batch_norm = network.layers_mut()[l].batch_norm.as_mut().unwrap();
+                    change(&mut batch_norm.gamma[i], &mut batch_norm.beta[i]);
+                };
+                gradient.gamma[i] = difference(&|network, h| batch_norm(network, &|gamma, _| *gamma += h));
+                gradient.beta[i] = difference(&|network, h| batch_norm(network, &|_, beta| *beta += h));
+            }
+        }
+    }
+    gradients
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn gradients_agree_with_differences_of_the_loss(shape in shapes()) {
+        let (network, (x, labels)) = (shape.network(), shape.batch());
+        let analytic = analytic(&network, x.as_ref(), &labels);
+        let numerical = numerical(&network, x.as_ref(), &labels, STEP);
+        let rows = numerical.compare(&network, &analytic, |_| 0.0, FLOOR).unwrap();
+        let worst = max_relative_error(&rows);
+        prop_assert!(worst < TOLERANCE, "{worst:.1e}: {rows:#?}");
+
+        let (checked, kinks) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.checked, sum.1 + row.kinks));
+        prop_assert_eq!(checked + kinks, shape.architecture().parameters());
+        prop_assert!(10 * kinks <= checked, "{} kinks and {} checked", kinks, checked);
+    }
+
+    #[test]
+    fn differences_from_the_affine_output_are_those_of_the_whole_network(shape in shapes()) {
+        let (network, (x, labels)) = (shape.network(), shape.batch());
+        let plain = plain_differences(&network, x.as_ref(), &labels, STEP);
+        let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &plain, |_| 0.0, FLOOR).unwrap();
+        let worst = rows.iter().map(|row| row.max_absolute_error).fold(0.0, f64::max);
+        // A few roundings of the loss, over twice the step.
+        prop_assert!(worst < 20.0 * f64::EPSILON / STEP, "{worst:.1e}: {rows:#?}");
+    }
+}
+
+/// The sums of the paper's tables are of the parameters checked, and of nothing else.
+#[test]
+fn a_comparison_adds_up_what_it_compared() {
+    let shape = shape(true);
+    let (network, (x, labels)) = (shape.network(), shape.batch());
+    let analytic = analytic(&network, x.as_ref(), &labels);
+    let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &analytic, |_| 0.0, FLOOR).unwrap();
+    let parts: Vec<_> = rows.iter().map(|row| (row.layer, row.parameter.symbol(), row.checked, row.kinks)).collect();
+    assert_eq!(
+        parts,
+        [(0, "W", 12, 0), (0, "b", 3, 0), (0, "gamma", 3, 0), (0, "beta", 3, 0), (1, "W", 6, 0), (1, "b", 2, 0)]
+    );
+    for row in rows {
+        let gradients = &analytic.layers[row.layer];
+        let batch_norm = gradients.batch_norm.as_ref();
+        let sum: f64 = match row.parameter {
+            Parameter::Weight => gradients.affine.weight.rows().flatten().sum(),
+            Parameter::Bias => gradients.affine.bias.iter().sum(),
+            Parameter::Gamma => batch_norm.unwrap().gamma.iter().sum(),
+            Parameter::Beta => batch_norm.unwrap().beta.iter().sum(),
+        };
+        assert!((row.sum_analytic - sum).abs() < 1e-12, "{row:?}");
+        assert!((row.sum_numerical - sum).abs() <= row.max_absolute_error * row.checked as f64, "{row:?}");
+        assert!(row.max_relative_error <= row.sum_relative_error, "{row:?}");
+    }
+}
+
+/// With all of a layer's weights 0 every unit stands on its kink: only a change of s that reaches no image is none.
+#[test]
+fn parameters_on_a_kink_are_counted_and_left_out() {
+    let shape = shape(false);
+    let (mut network, labels) = (shape.network::<f64>(), [0, 1]);
+    network.layers_mut()[0].affine.weight = RowMajor::zeros(3, 4);
+    network.layers_mut()[0].affine.bias.fill(0.0);
+    let mut x = ColMajor::zeros(4, 2);
+    x.col_mut(0)[2] = 1.0;
+    let analytic = analytic(&network, x.as_ref(), &labels);
+    let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &analytic, |_| 0.0, FLOOR).unwrap();
+    let counts: Vec<_> = rows.iter().map(|row| (row.parameter.symbol(), row.checked, row.kinks)).collect();
+    assert_eq!(counts, [("W", 9, 3), ("b", 0, 3), ("W", 6, 0), ("b", 2, 0)]);
+    assert!(max_relative_error(&rows) < TOLERANCE, "{rows:#?}");
+}
+
+#[test]
+fn a_gradient_that_is_not_a_number_is_an_error_of_nan_and_not_of_0() {
+    let shape = shape(true);
+    let (network, (x, labels)) = (shape.network(), shape.batch());
+    let mut analytic = analytic(&network, x.as_ref(), &labels);
+    analytic.layers[0].affine.weight.row_mut(0)[0] = f64::NAN;
+    let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &analytic, |_| 0.0, FLOOR).unwrap();
+    assert!(rows[0].max_relative_error.is_nan() && rows[0].max_absolute_error.is_nan(), "{:?}", rows[0]);
+}
+
+#[test]
+fn a_gradient_check_tells_how_far_it_is_and_can_be_stopped() {
+    let shape = shape(true);
+    let (network, (x, labels)) = (shape.network(), shape.batch());
+    let mut told = vec![0];
+    numerical_gradient(&network, x.as_ref(), &labels, STEP, |done| {
+        told.push(done);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(told.is_sorted(), "{told:?}");
+    assert_eq!(told.last(), Some(&shape.architecture().parameters()));
+
+    let mut calls = 0;
+    let stopped = numerical_gradient(&network, x.as_ref(), &labels, STEP, |_| {
+        calls += 1;
+        if calls < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert_eq!((stopped.unwrap_err(), calls), (Error::Stopped, 2));
+}
+
+/// 4 inputs, 3 hidden units, 2 classes.
+fn shape(batch_norm: bool) -> Shape {
+    Shape { inputs: 4, hidden: vec![3], classes: 2, batch_norm, init: Init::He, images: 8, seed: 1 }
+}

@@ -1,0 +1,165 @@
+use klayer_linalg::product::TILE;
+use klayer_linalg::{ColMajor, MatRef, Par, RowMajor, Scalar};
+use klayer_nn::batch_norm::{BatchNorm, RUNNING_DECAY, Statistics};
+use klayer_nn::model_file::encode;
+use klayer_nn::{Gradients, Init, Network, Workspace};
+use proptest::prelude::*;
+
+use crate::gradients::analytic;
+use crate::shapes::{Shape, cases, shapes};
+
+fn train_logits<T: Scalar>(network: &mut Network<T>, x: MatRef<'_, T>) -> RowMajor<T> {
+    let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
+    network.forward_train(x, &mut workspace).unwrap().as_matrix().clone()
+}
+
+fn infer_logits<T: Scalar>(network: &Network<T>, x: MatRef<'_, T>) -> RowMajor<T> {
+    let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
+    network.infer(x, &mut workspace).unwrap().as_matrix().clone()
+}
+
+/// The images in the order of `from`.
+fn pick<T: Scalar>(x: &ColMajor<T>, from: &[usize]) -> ColMajor<T> {
+    let mut picked = ColMajor::zeros(x.nrows(), from.len());
+    for (j, &from) in from.iter().enumerate() {
+        picked.col_mut(j).copy_from_slice(x.col(from));
+    }
+    picked
+}
+
+/// Asserts that the logits of image `j` here are those of image `from[j]` there.
+#[track_caller]
+fn assert_logits(found: &RowMajor<f64>, all: &RowMajor<f64>, from: &[usize], tolerance: f64) {
+    for (found, all) in found.rows().zip(all.rows()) {
+        for (found, &from) in found.iter().zip(from) {
+            assert!((found - all[from]).abs() <= tolerance * all[from].abs().max(1.0), "{found} is not {}", all[from]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn a_normalized_batch_has_mean_0_and_variance_1(units in 1..9_usize, n in 2..70_usize, seed in any::<u64>(), scale in 0.1..50.0) {
+        let mut s = RowMajor::<f64>::zeros(units, n);
+        klayer_linalg::random::fill_normal(&mut s, scale, &mut klayer_linalg::random::stream(seed, "s"));
+        let (mut out, mut batch) = (RowMajor::zeros(units, n), Statistics::zeros(units));
+        let eps = 1e-8;
+        BatchNorm::new(units, eps).forward_train(&mut s, &mut out, &mut batch);
+        for (i, row) in out.rows().enumerate() {
+            let mean = row.iter().sum::<f64>() / n as f64;
+            let variance = row.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n as f64;
+            prop_assert!(mean.abs() < 1e-12, "mean {mean}");
+            let v = batch.variance[i];
+            prop_assert!((variance - v / (v + eps)).abs() < 1e-12, "variance {variance}");
+        }
+    }
+
+    #[test]
+    fn permuting_a_batch_permutes_its_logits(shape in shapes(), shift in 1..6_usize) {
+        let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
+        let order: Vec<usize> = (0..shape.images).rev().map(|j| (j + shift) % shape.images).collect();
+        let permuted = pick(&x, &order);
+        let trained = train_logits(&mut network.clone(), permuted.as_ref());
+        assert_logits(&trained, &train_logits(&mut network, x.as_ref()), &order, 1e-9);
+        assert_logits(&infer_logits(&network, permuted.as_ref()), &infer_logits(&network, x.as_ref()), &order, 1e-12);
+    }
+
+    #[test]
+    fn inference_changes_nothing_and_knows_no_neighbours(shape in shapes()) {
+        let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
+        train_logits(&mut network, x.as_ref());
+        let before = encode(&network, &()).unwrap();
+        let all = infer_logits(&network, x.as_ref());
+        for j in 0..shape.images {
+            assert_logits(&infer_logits(&network, pick(&x, &[j]).as_ref()), &all, &[j], 1e-12);
+        }
+        prop_assert!(encode(&network, &()).unwrap() == before);
+    }
+
+    /// Shifting all logits of an image, or all outputs of a layer that batch norm centres, changes no loss.
+    #[test]
+    fn gradients_sum_to_what_they_must(shape in shapes()) {
+        let (network, (x, labels)) = (shape.network::<f64>(), shape.batch());
+        let gradients = analytic(&network, x.as_ref(), &labels);
+        let last = gradients.layers.last().unwrap();
+        prop_assert!(last.affine.bias.iter().sum::<f64>().abs() < 1e-14);
+        for j in 0..last.affine.weight.ncols() {
+            // dJ/dW = G X^T, and each column of G sums to 0.
+            prop_assert!(last.affine.weight.rows().map(|row| row[j]).sum::<f64>().abs() < 1e-12);
+        }
+        for (layer, norm) in gradients.layers.iter().filter_map(|layer| Some((layer, layer.batch_norm.as_ref()?))) {
+            let scale = norm.beta.iter().fold(1.0_f64, |most, g| most.max(g.abs()));
+            prop_assert!(layer.affine.bias.iter().all(|g| g.abs() < 1e-10 * scale), "{:?}", layer.affine.bias);
+        }
+    }
+
+    #[test]
+    fn running_statistics_start_at_the_first_batch_and_then_move_by_a_tenth(shape in shapes()) {
+        let shape = Shape { batch_norm: true, hidden: vec![3], ..shape };
+        let (mut network, (first, _)) = (shape.network::<f64>(), shape.batch());
+        let (second, _) = Shape { seed: !shape.seed, ..shape.clone() }.batch::<f64>();
+        let mut alone = network.clone();
+        let running = |network: &Network<f64>| network.layers()[0].batch_norm.clone().unwrap().running.unwrap();
+        train_logits(&mut network, first.as_ref());
+        let before = running(&network);
+        train_logits(&mut network, second.as_ref());
+        train_logits(&mut alone, second.as_ref());
+        let (after, batch) = (running(&network), running(&alone));
+        for i in 0..3 {
+            let moved = |before: f64, batch: f64| RUNNING_DECAY * before + (1.0 - RUNNING_DECAY) * batch;
+            prop_assert!((after.mean[i] - moved(before.mean[i], batch.mean[i])).abs() < 1e-12);
+            prop_assert!((after.variance[i] - moved(before.variance[i], batch.variance[i])).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_second_backward_pass_gives_the_same_bits() {
+    let shape =
+        Shape { inputs: 4, hidden: vec![5, 3], classes: 3, batch_norm: true, init: Init::He, images: 7, seed: 1 };
+    let (mut network, (x, labels)) = (shape.network::<f64>(), shape.batch());
+    let mut workspace = Workspace::new(network.architecture(), shape.images, Par::Seq);
+    let [mut once, mut twice] = [(); 2].map(|()| Gradients::zeros(network.architecture()));
+    network.forward_train(x.as_ref(), &mut workspace).unwrap().cross_entropy(&labels).unwrap();
+    network.backward(x.as_ref(), &mut workspace, &mut once).unwrap();
+    network.backward(x.as_ref(), &mut workspace, &mut twice).unwrap();
+    for (once, twice) in once.layers.iter().zip(&twice.layers) {
+        assert!(once.affine.weight.rows().eq(twice.affine.weight.rows()) && once.affine.bias == twice.affine.bias);
+    }
+}
+
+/// What the gradient check approves in one tile is what trains over several.
+#[test]
+fn layers_wider_than_a_tile_have_the_gradients_of_the_definition() {
+    let shape = Shape {
+        inputs: TILE + 40,
+        hidden: vec![TILE + 3],
+        classes: 3,
+        batch_norm: true,
+        init: Init::He,
+        images: 6,
+        seed: 1,
+    };
+    let (network, (x, labels)) = (shape.network::<f64>(), shape.batch::<f64>());
+    let gradients = analytic(&network, x.as_ref(), &labels);
+    // Against directional differences: J along the gradient itself rises by its squared norm.
+    let h = 1e-6;
+    let mut norm = 0.0;
+    let [ahead, behind] = [h, -h].map(|h| {
+        let (mut moved, mut workspace) = (network.clone(), Workspace::new(network.architecture(), 6, Par::Seq));
+        norm = 0.0;
+        for (layer, gradient) in moved.layers_mut().iter_mut().zip(&gradients.layers) {
+            for i in 0..gradient.affine.bias.len() {
+                for (w, g) in layer.affine.weight.row_mut(i).iter_mut().zip(gradient.affine.weight.row(i)) {
+                    *w += h * g;
+                    norm += g * g;
+                }
+            }
+        }
+        moved.forward_train(x.as_ref(), &mut workspace).unwrap().cross_entropy(&labels).unwrap()
+    });
+    let slope = (ahead - behind) / (2.0 * h);
+    assert!((slope / norm - 1.0).abs() < 1e-5, "{slope} is not {norm}");
+}

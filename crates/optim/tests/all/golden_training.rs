@@ -1,0 +1,54 @@
+use klayer_linalg::{Par, Scalar};
+use klayer_nn::{Gradients, Workspace};
+use klayer_optim::{Cyclical, L2, Schedule, Sgd};
+
+use crate::golden::{assert_logits, assert_near, assert_running, cases};
+
+/// Ten steps of training with cyclical rates and L2, and an inference after them, against NumPy.
+fn check_training<T: Scalar>(tolerance: f64) {
+    for case in cases() {
+        let golden = &case.training;
+        let schedule = Cyclical::new(golden.eta_min, golden.eta_max, golden.n_s).unwrap();
+        let sgd = Sgd { l2: L2::new(golden.lambda).unwrap() };
+        let mut network = case.network::<T>();
+        let mut workspace = Workspace::new(network.architecture(), golden.batch, Par::Seq);
+        let mut gradients = Gradients::zeros(network.architecture());
+        let (mut losses, mut costs) = (Vec::new(), Vec::new());
+        for step in 0..golden.losses.len() {
+            let (images, labels) = case.batch::<T>(step * golden.batch % case.images.len(), golden.batch);
+            let logits = network.forward_train(images.as_ref(), &mut workspace).unwrap();
+            let loss = logits.cross_entropy(labels).unwrap();
+            losses.push(loss);
+            costs.push(loss + sgd.l2.penalty(&network));
+            network.backward(images.as_ref(), &mut workspace, &mut gradients).unwrap();
+            sgd.step(&mut network, &gradients, schedule.rate(step as u64));
+        }
+        assert_near(&losses, &golden.losses, tolerance, &format!("{}, losses", case.name));
+        assert_near(&costs, &golden.costs, tolerance, &format!("{}, costs", case.name));
+
+        for (layer, golden) in network.layers().iter().zip(&golden.layers) {
+            let weight: Vec<T> = layer.affine.weight.rows().flatten().copied().collect();
+            assert_near(&weight, &golden.weight.concat(), tolerance, &format!("{}, W", case.name));
+            assert_near(&layer.affine.bias, &golden.bias, tolerance, &format!("{}, b", case.name));
+            let norm = layer.batch_norm.clone();
+            let (gamma, beta) = norm.map_or((Vec::new(), Vec::new()), |norm| (norm.gamma, norm.beta));
+            assert_near(&gamma, &golden.gamma, tolerance, &format!("{}, gamma", case.name));
+            assert_near(&beta, &golden.beta, tolerance, &format!("{}, beta", case.name));
+        }
+        assert_running(&network, &golden.running, tolerance, &format!("{}, running statistics", case.name));
+        let (images, _) = case.batch::<T>(0, case.images.len());
+        let mut workspace = Workspace::new(network.architecture(), case.images.len(), Par::Seq);
+        let logits = network.infer(images.as_ref(), &mut workspace).unwrap();
+        assert_logits(logits.as_matrix(), &golden.infer_logits, tolerance, &format!("{}, logits", case.name));
+    }
+}
+
+#[test]
+fn ten_losses_and_the_network_after_them_agree_with_numpy() {
+    check_training::<f64>(1e-12);
+}
+
+#[test]
+fn a_training_in_f32_agrees_with_numpy_within_its_rounding() {
+    check_training::<f32>(1e-3);
+}

@@ -1,0 +1,209 @@
+//! From records to results.
+
+use std::collections::BTreeMap;
+
+use klayer_experiments::gradients::{GradientConfig, GradientRecord};
+use klayer_experiments::record::RunRecord;
+use klayer_experiments::runs::{Job, found};
+use klayer_experiments::search::best;
+use klayer_experiments::statistics::{deviation, mean};
+use klayer_experiments::{Error, RunConfig, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::findings::findings;
+use crate::paper::{Paper, PaperSearch};
+use crate::results::{
+    Confusion, DatasetInfo, Environment, Final, GradientCheck, GradientRow, LossRun, Noise, Point, Results, SCHEMA,
+    Search, Sensitivity, Trial,
+};
+use crate::study::{Network, Study};
+
+/// What a report is about, beside its records: kept with them, so that they can be rendered again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) quick: bool,
+    pub(crate) seed: u64,
+    pub(crate) dataset: DatasetInfo,
+    pub(crate) classes: Vec<String>,
+    pub(crate) environment: Environment,
+    /// Wall-clock seconds by section.
+    pub(crate) seconds: BTreeMap<String, f64>,
+}
+
+/// Everything that the finished sections show. A section of which a record is missing is left out.
+pub(crate) fn assemble(manifest: &Manifest, paper: &Paper, store: &Store) -> Result<Results, Error> {
+    let study = Study::new(paper, manifest.seed, manifest.quick);
+    let records = Records { store, dataset: &manifest.dataset };
+
+    let (networks, configs): (Vec<_>, Vec<_>) = study.gradients().into_iter().unzip();
+    let gradients = records.of(&configs)?;
+    let (loss_networks, loss) = study.loss()?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+    let loss = records.of(&loss)?;
+    let coarse = records.of(&study.coarse()?)?;
+    let fine = records.of(&study.fine()?)?;
+    let chosen = fine.as_deref().and_then(best).map(|record| record.config.lambda);
+    let noise = match chosen {
+        Some(lambda) => records.of(&study.noise(lambda)?)?,
+        None => None,
+    };
+
+    let mut results = Results {
+        schema: SCHEMA,
+        quick: manifest.quick,
+        seed: manifest.seed,
+        dataset: manifest.dataset.clone(),
+        environment: manifest.environment.clone(),
+        seconds: manifest.seconds.clone(),
+        gradient_check: gradients.as_ref().map(|_| gradient_check(&configs[0])),
+        gradients: networks.iter().zip(gradients.iter().flatten()).flat_map(gradient_rows).collect(),
+        loss: loss_networks.iter().zip(loss.iter().flatten()).map(loss_run).collect(),
+        coarse: coarse.map(|records| search(&paper.coarse, &records, None)),
+        fine: fine.map(|records| search(&paper.fine, &records, noise.as_deref())),
+        finals: Vec::new(),
+        sensitivity: Vec::new(),
+        findings: Vec::new(),
+    };
+    for (lambda, origin) in
+        chosen.map(|lambda| (lambda, "fine search")).into_iter().chain([(paper.final_.lambda, "paper")])
+    {
+        if let Some(runs) = records.of(&study.finals(lambda)?)? {
+            results.finals.push(final_row(lambda, origin, &runs, &manifest.classes));
+        }
+    }
+    for (sigma, batch_norm, configs) in study.sensitivity()? {
+        if let Some(runs) = records.of(&configs)? {
+            results.sensitivity.push(sensitivity_row(sigma, batch_norm, &runs));
+        }
+    }
+    results.findings = findings(&results, paper);
+    Ok(results)
+}
+
+/// The records of one dataset.
+struct Records<'a> {
+    store: &'a Store,
+    dataset: &'a DatasetInfo,
+}
+
+impl Records<'_> {
+    /// The records of `jobs`, if all are there.
+    fn of<J: Job>(&self, jobs: &[J]) -> Result<Option<Vec<J::Record>>, Error> {
+        match found(jobs, &self.dataset.sha256, self.store) {
+            Err(Error::Missing { .. }) => Ok(None),
+            records => records.map(Some),
+        }
+    }
+}
+
+fn gradient_check(config: &GradientConfig) -> GradientCheck {
+    GradientCheck { images: config.images, step: config.step, floor: config.floor }
+}
+
+fn gradient_rows((network, record): (&Network, &GradientRecord)) -> Vec<GradientRow> {
+    let rows = record.rows.iter().map(|row| GradientRow {
+        network: network.0.to_owned(),
+        batch_norm: record.config.batch_norm,
+        lambda: row.lambda,
+        layer: row.layer,
+        parameter: row.parameter.clone(),
+        checked: row.checked,
+        kinks: row.kinks,
+        sum_numerical: row.sum_numerical,
+        sum_analytic: row.sum_analytic,
+        sum_error: row.sum_relative_error,
+        max_relative_error: row.max_relative_error,
+        max_absolute_error: row.max_absolute_error,
+    });
+    rows.collect()
+}
+
+fn loss_run((network, record): (&Network, &RunRecord)) -> LossRun {
+    LossRun {
+        network: network.0.to_owned(),
+        batch_norm: record.config.batch_norm,
+        lambda: record.config.lambda,
+        curve: curve(record),
+        validation_accuracy: record.last().map(|point| point.validation_accuracy),
+    }
+}
+
+/// The curve of a run that takes its training loss too.
+fn curve(record: &RunRecord) -> Vec<Point> {
+    let points = record.curve.iter().filter_map(|point| {
+        Some(Point {
+            step: point.step,
+            training_loss: point.training_loss?,
+            training_cost: point.training_cost?,
+            validation_loss: point.validation_loss,
+            validation_cost: point.validation_cost,
+            validation_accuracy: point.validation_accuracy,
+        })
+    });
+    points.collect()
+}
+
+fn search(paper: &PaperSearch, records: &[RunRecord], noise: Option<&[RunRecord]>) -> Search {
+    let trials = records.iter().map(|record| Trial {
+        lambda: record.config.lambda,
+        seed: record.config.seed,
+        validation_accuracy: record.last().map(|point| point.validation_accuracy),
+    });
+    let noise = noise.map(|records| {
+        let accuracies = records.iter().filter_map(|record| record.last().map(|point| point.validation_accuracy));
+        let accuracies: Vec<f64> = accuracies.collect();
+        Noise {
+            lambda: records[0].config.lambda,
+            seeds: seeds(records),
+            mean: mean(&accuracies),
+            std: deviation(&accuracies),
+            validation_accuracy: accuracies,
+        }
+    });
+    // Where every repetition diverged there is no mean, and so no band.
+    let noise = noise.filter(|noise| !noise.validation_accuracy.is_empty());
+    Search { from: paper.from, to: paper.to, cycles: paper.cycles, trials: trials.collect(), noise }
+}
+
+fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String]) -> Final {
+    let tested = || records.iter().filter_map(|record| Some((record.config.seed, record.test.as_ref()?)));
+    let accuracies: Vec<f64> = tested().map(|(_, test)| test.accuracy).collect();
+    Final {
+        lambda,
+        origin: origin.to_owned(),
+        cycles: records[0].config.cycles,
+        seeds: seeds(records),
+        mean: if accuracies.is_empty() { 0.0 } else { mean(&accuracies) },
+        std: deviation(&accuracies),
+        test_accuracy: accuracies,
+        confusion: tested().next().map(|(seed, test)| Confusion {
+            seed,
+            classes: classes.to_vec(),
+            counts: test.confusion.clone(),
+        }),
+    }
+}
+
+fn sensitivity_row(sigma: f64, batch_norm: bool, records: &[RunRecord]) -> Sensitivity {
+    let last = |figure: fn(&klayer_experiments::record::Point) -> Option<f64>| {
+        records.iter().map(|record| record.last().and_then(figure)).collect()
+    };
+    Sensitivity {
+        sigma,
+        batch_norm,
+        lambda: records[0].config.lambda,
+        seeds: seeds(records),
+        final_training_loss: last(|point| point.training_loss),
+        final_validation_loss: last(|point| Some(point.validation_loss)),
+        final_validation_accuracy: last(|point| Some(point.validation_accuracy)),
+        curves: records.iter().map(curve).collect(),
+    }
+}
+
+fn seeds(records: &[RunRecord]) -> Vec<u64> {
+    records.iter().map(|record| record.config.seed).collect()
+}
+
+/// The lambda that the fine search chooses: that of the highest validation accuracy.
+pub(crate) fn chosen(fine: &[RunConfig], records: &[RunRecord]) -> f64 {
+    best(records).map_or(fine[0].lambda, |record| record.config.lambda)
+}

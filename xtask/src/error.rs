@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+
+/// Everything that ends a task before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Experiment(klayer_experiments::Error),
+    #[error("stopped; the finished runs are kept, and the same command goes on from them")]
+    Interrupted,
+    #[error(transparent)]
+    Dataset(klayer_dataset::Error),
+    #[error("data/paper.toml: {0}")]
+    Paper(#[from] toml::de::Error),
+    #[error("the report cannot be rendered: {0}")]
+    Render(#[from] crate::render::Error),
+    #[error("the results cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("Ctrl-C cannot be handled: {0}")]
+    Signal(#[from] ctrlc::Error),
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("{}: there is no report to check; `cargo xtask report` makes one", path.display())]
+    NoReport { path: PathBuf },
+    #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]
+    Changed { files: usize, changed: Vec<String> },
+    #[error("standard output: {0}")]
+    Output(std::io::Error),
+}
+
+impl Error {
+    /// Whether the user has stopped the task.
+    pub(crate) fn interrupted(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+}
+
+impl From<klayer_experiments::Error> for Error {
+    fn from(error: klayer_experiments::Error) -> Self {
+        match error {
+            klayer_experiments::Error::Cancelled => Self::Interrupted,
+            klayer_experiments::Error::Dataset(error) => error.into(),
+            error => Self::Experiment(error),
+        }
+    }
+}
+
+impl From<klayer_dataset::Error> for Error {
+    fn from(error: klayer_dataset::Error) -> Self {
+        match error {
+            klayer_dataset::Error::Cancelled { .. } => Self::Interrupted,
+            error => Self::Dataset(error),
+        }
+    }
+}

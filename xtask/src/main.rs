@@ -1,0 +1,57 @@
+//! `cargo xtask`: the tasks of this repository. `cargo xtask report` regenerates the report.
+
+mod assemble;
+mod data;
+mod error;
+mod findings;
+mod paper;
+mod progress;
+mod render;
+mod report;
+mod results;
+mod study;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use klayer_cli::{Interrupt, fail};
+
+use crate::error::Error;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, about = "The tasks of this repository", arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Regenerate every table and figure of the report
+    Report(report::ReportArgs),
+    /// Fetch CIFAR-10 and check it
+    Data(data::FetchArgs),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = Interrupt::on_signal().map_err(Error::from).and_then(|interrupt| match args.task {
+        Task::Report(args) => args.run(&interrupt),
+        Task::Data(args) => args.run(&interrupt),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.interrupted() => {
+            fail(&error);
+            Interrupt::status()
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// The folder of the checkout.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}

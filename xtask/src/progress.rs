@@ -1,0 +1,105 @@
+//! The bars of the report: one for the whole, one for each run under way.
+
+use indicatif::ProgressBar;
+use klayer_cli::{Interrupt, Terminal};
+use klayer_experiments::record::Point;
+use klayer_experiments::{Observer, RunsObserver};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Shows how far a whole report is.
+pub(crate) struct Progress<'a> {
+    terminal: &'a Terminal,
+    interrupt: &'a Interrupt,
+    whole: ProgressBar,
+}
+
+/// One section of a report, whose runs have names.
+pub(crate) struct Section<'a> {
+    progress: &'a Progress<'a>,
+    names: Vec<String>,
+    /// Work of a run counts this much in the bar of the whole, per unit.
+    weight: f64,
+    made: AtomicBool,
+}
+
+/// One run under way.
+struct Run<'a> {
+    section: &'a Section<'a>,
+    name: &'a str,
+    bar: ProgressBar,
+    done: AtomicU64,
+}
+
+impl<'a> Progress<'a> {
+    /// A report of `work` update steps, or what takes as long.
+    pub(crate) fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, work: u64) -> Self {
+        let whole = terminal.bar(work, "{msg:24} {bar:30} {percent:>3}%  {elapsed} so far, {eta} left");
+        whole.enable_steady_tick(std::time::Duration::from_millis(500));
+        Self { terminal, interrupt, whole }
+    }
+
+    /// The runs of a section, named; each unit of their work takes as long as `weight` update steps.
+    pub(crate) fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
+        self.whole.set_message(title.to_owned());
+        if !self.terminal.interactive() {
+            self.terminal.line(&format!("{title}: {} runs", names.len()));
+        }
+        Section { progress: self, names, weight, made: AtomicBool::new(false) }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.whole.finish_and_clear();
+    }
+}
+
+impl Section<'_> {
+    /// Whether a run was made, and not only found.
+    pub(crate) fn made(&self) -> bool {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn advance(&self, work: u64) {
+        self.progress.whole.inc((work as f64 * self.weight) as u64);
+    }
+}
+
+impl RunsObserver for Section<'_> {
+    fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_> {
+        self.made.store(true, Ordering::Relaxed);
+        let template = "  {prefix:22} {bar:30} {percent:>3}%  {per_sec:>14}  {msg}";
+        let bar = self.progress.terminal.bar(work, template);
+        bar.set_prefix(self.names[index].clone());
+        Box::new(Run { section: self, name: &self.names[index], bar, done: AtomicU64::new(0) })
+    }
+
+    fn found(&self, _: usize, work: u64) {
+        self.advance(work);
+    }
+}
+
+impl Observer for Run<'_> {
+    fn progressed(&self, done: u64) {
+        let before = self.done.swap(done, Ordering::Relaxed);
+        self.section.advance(done - before);
+        self.bar.set_position(done);
+    }
+
+    fn evaluated(&self, point: &Point) {
+        let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
+        let terminal = self.section.progress.terminal;
+        terminal.now_and_then(|| format!("{}: step {}, {accuracy}", self.name, point.step));
+        self.bar.set_message(accuracy);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.section.progress.interrupt.requested()
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

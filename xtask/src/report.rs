@@ -1,0 +1,287 @@
+//! `cargo xtask report`: makes the runs that are missing, and renders tables, figures and pages from the records.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::{Data, RunConfig, Store, files};
+
+use crate::assemble::{Manifest, assemble, chosen};
+use crate::error::Error;
+use crate::paper::Paper;
+use crate::progress::Progress;
+use crate::results::{DatasetInfo, Environment};
+use crate::study::Study;
+use crate::{render, root};
+
+/// The switches of `cargo xtask report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Folder for the report [default: report/ in the checkout]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Root seed of all runs
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Run everything small: to see that it works, not for its figures
+    #[arg(long)]
+    quick: bool,
+    /// Run one section; the page shows it and what was run before
+    #[arg(long, value_enum, value_name = "SECTION")]
+    only: Option<Section>,
+    /// Runs that train at the same time [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Run nothing: render again from the records, and fail if a file would change
+    #[arg(long, conflicts_with_all = ["quick", "only", "seed", "threads", "data", "synthetic", "offline"])]
+    check: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// 3.1: analytic against numerical gradients
+    Gradients,
+    /// 3.2: loss with and without batch norm
+    Loss,
+    /// 3.3: coarse search for lambda
+    Coarse,
+    /// 3.4: fine search for lambda
+    Fine,
+    /// 3.5: final evaluation; runs the fine search too if that is missing, to know its lambda
+    Final,
+    /// 3.6: sensitivity to the initial weights
+    Sensitivity,
+}
+
+/// What a report is about is kept among its records under this name.
+const MANIFEST: &str = "study";
+/// A parameter of a gradient check takes about as long as this many update steps.
+const STEPS_PER_PARAMETER: f64 = 0.1;
+
+impl ReportArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let paper = Paper::embedded()?;
+        let out = self.out.clone().unwrap_or_else(|| root().join("report"));
+        let records = out.join("records");
+        if self.check {
+            if !records.join(MANIFEST).with_extension("json").is_file() {
+                return Err(Error::NoReport { path: out });
+            }
+            return check(&paper, &Store::open(records)?, &out);
+        }
+        let store = Store::open(records)?;
+        let terminal = Terminal::new();
+        let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let manifest = manifest(self.quick, self.seed, threads, &data, &store)?;
+        let study = Study::new(&paper, self.seed, self.quick);
+        let sections: Vec<Section> = match self.only {
+            Some(Section::Final) => vec![Section::Fine, Section::Final],
+            Some(section) => vec![section],
+            None => Section::value_variants().to_vec(),
+        };
+        let mut pipeline = Pipeline {
+            progress: Progress::new(&terminal, interrupt, work(&study, &sections, &data, &paper)?),
+            study,
+            paper: &paper,
+            data: &data,
+            store: &store,
+            threads,
+            manifest,
+            chosen: None,
+        };
+        let start = Instant::now();
+        for section in sections {
+            pipeline.section(section, self.only)?;
+        }
+        drop(pipeline);
+        let written = write(&paper, &store, &out)?;
+        let page = out.join("index.html");
+        let line =
+            format!("{written} files in {:.0} s; the report is {}", start.elapsed().as_secs_f64(), page.display());
+        writeln!(stdout(), "{line}").map_err(Error::Output)
+    }
+}
+
+/// The manifest of this report: that of an earlier start, whose seconds count on, or a new one.
+fn manifest(quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
+    let info = data.info();
+    let here = klayer_experiments::Environment::here(threads);
+    let new = Manifest {
+        quick,
+        seed,
+        dataset: DatasetInfo {
+            name: info.name,
+            sha256: info.sha256,
+            synthetic: info.synthetic,
+            training: data.dataset.training().len(),
+            validation: data.dataset.validation().len(),
+            test: data.dataset.test().len(),
+        },
+        classes: data.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
+        environment: Environment {
+            version: here.version,
+            processor: here.processor,
+            cores: here.cores,
+            threads: here.threads,
+            system: here.system,
+        },
+        seconds: BTreeMap::new(),
+    };
+    let seconds = match store.get::<Manifest>(MANIFEST)? {
+        Some(old) if Manifest { seconds: BTreeMap::new(), ..old.clone() } == new => old.seconds,
+        _ => BTreeMap::new(),
+    };
+    Ok(Manifest { seconds, ..new })
+}
+
+/// Update steps of `sections`, or what takes as long.
+fn work(study: &Study<'_>, sections: &[Section], data: &Data, paper: &Paper) -> Result<u64, Error> {
+    let steps = |runs: &[RunConfig]| runs.iter().map(RunConfig::steps).sum::<u64>();
+    let lambda = paper.final_.lambda;
+    let mut work = 0;
+    for section in sections {
+        work += match section {
+            Section::Gradients => {
+                let parameters =
+                    study.gradients().iter().map(|(_, config)| config.work(data)).sum::<Result<u64, _>>()?;
+                (parameters as f64 * STEPS_PER_PARAMETER) as u64
+            }
+            Section::Loss => study.loss()?.iter().map(|(_, run)| run.steps()).sum(),
+            Section::Coarse => steps(&study.coarse()?),
+            Section::Fine => steps(&study.fine()?) + steps(&study.noise(lambda)?),
+            Section::Final => 2 * steps(&study.finals(lambda)?),
+            Section::Sensitivity => study.sensitivity()?.iter().map(|(_, _, runs)| steps(runs)).sum(),
+        };
+    }
+    Ok(work)
+}
+
+/// Makes the runs of the sections, one section after the other.
+struct Pipeline<'a> {
+    study: Study<'a>,
+    paper: &'a Paper,
+    data: &'a Data,
+    store: &'a Store,
+    threads: usize,
+    progress: Progress<'a>,
+    manifest: Manifest,
+    /// The lambda of the fine search.
+    chosen: Option<f64>,
+}
+
+impl Pipeline<'_> {
+    fn section(&mut self, section: Section, only: Option<Section>) -> Result<(), Error> {
+        let lambda_names = |runs: &[RunConfig]| runs.iter().map(|run| format!("lambda {:.2e}", run.lambda)).collect();
+        let seed_names = |runs: &[RunConfig]| runs.iter().map(|run| format!("seed {}", run.seed)).collect();
+        let with = |batch_norm| if batch_norm { "with" } else { "without" };
+        match section {
+            Section::Gradients => {
+                let (networks, configs): (Vec<_>, Vec<_>) = self.study.gradients().into_iter().unzip();
+                let names = networks
+                    .iter()
+                    .zip(&configs)
+                    .map(|((name, _), config)| format!("{name} {} BN", with(config.batch_norm)));
+                self.runs("gradients", "3.1 Gradients", names.collect(), STEPS_PER_PARAMETER, &configs)?;
+            }
+            Section::Loss => {
+                let (networks, runs): (Vec<_>, Vec<_>) = self.study.loss()?.into_iter().unzip();
+                let names =
+                    networks.iter().zip(&runs).map(|((name, _), run)| format!("{name} {} BN", with(run.batch_norm)));
+                self.runs("loss", "3.2 Loss", names.collect(), 1.0, &runs)?;
+            }
+            Section::Coarse => {
+                let runs = self.study.coarse()?;
+                self.runs("coarse", "3.3 Coarse search", lambda_names(&runs), 1.0, &runs)?;
+            }
+            Section::Fine => {
+                let runs = self.study.fine()?;
+                let records = self.runs("fine", "3.4 Fine search", lambda_names(&runs), 1.0, &runs)?;
+                let lambda = chosen(&runs, &records);
+                self.chosen = Some(lambda);
+                if only != Some(Section::Final) {
+                    let runs = self.study.noise(lambda)?;
+                    self.runs("fine", "3.4 Fine search, noise", seed_names(&runs), 1.0, &runs)?;
+                }
+            }
+            Section::Final => {
+                let lambdas = self.chosen.into_iter().chain([self.paper.final_.lambda]);
+                let runs: Vec<_> = lambdas.map(|lambda| self.study.finals(lambda)).collect::<Result<_, _>>()?;
+                let runs = runs.concat();
+                let names = runs.iter().map(|run| format!("lambda {:.2e} seed {}", run.lambda, run.seed));
+                self.runs("final", "3.5 Final evaluation", names.collect(), 1.0, &runs)?;
+            }
+            Section::Sensitivity => {
+                let groups = self.study.sensitivity()?;
+                let runs: Vec<_> = groups.into_iter().flat_map(|(_, _, runs)| runs).collect();
+                let name = |run: &RunConfig| match run.init {
+                    klayer_experiments::Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.batch_norm)),
+                    klayer_experiments::Init::He => with(run.batch_norm).to_owned(),
+                };
+                self.runs("sensitivity", "3.6 Sensitivity", runs.iter().map(name).collect(), 1.0, &runs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `jobs`, counting the seconds that it takes.
+    fn runs<J: Job>(
+        &mut self,
+        id: &str,
+        title: &str,
+        names: Vec<String>,
+        weight: f64,
+        jobs: &[J],
+    ) -> Result<Vec<J::Record>, Error> {
+        let section = self.progress.section(title, names, weight);
+        let start = Instant::now();
+        let records = run_all(jobs, self.data, self.store, self.threads, &section);
+        if section.made() {
+            *self.manifest.seconds.entry(id.to_owned()).or_default() += start.elapsed().as_secs_f64();
+        }
+        self.store.put(MANIFEST, &self.manifest)?;
+        Ok(records?)
+    }
+}
+
+/// Every file of the report but its records, rendered from them.
+fn rendered(paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
+    let manifest: Manifest = store.get(MANIFEST)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
+    let results = assemble(&manifest, paper, store)?;
+    let mut files = render::render(&results, paper)?;
+    let mut json = serde_json::to_string_pretty(&results)?;
+    json.push('\n');
+    files.push(render::File { path: "results.json".into(), contents: json });
+    Ok(files)
+}
+
+fn write(paper: &Paper, store: &Store, out: &std::path::Path) -> Result<usize, Error> {
+    let rendered = rendered(paper, store)?;
+    for file in &rendered {
+        let path = out.join(&file.path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.into(), source })?;
+        }
+        files::write(&path, file.contents.as_bytes())?;
+    }
+    Ok(rendered.len())
+}
+
+fn check(paper: &Paper, store: &Store, out: &std::path::Path) -> Result<(), Error> {
+    let rendered = rendered(paper, store)?;
+    let differs =
+        |file: &&render::File| fs::read(out.join(&file.path)).ok().as_deref() != Some(file.contents.as_bytes());
+    let changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
+    if !changed.is_empty() {
+        return Err(Error::Changed { files: rendered.len(), changed });
+    }
+    writeln!(stdout(), "{} files are as the records say", rendered.len()).map_err(Error::Output)
+}

@@ -1,0 +1,184 @@
+//! The runs of the report: the settings that the paper printed, in their full or their quick form.
+
+use klayer_experiments::gradients::GradientConfig;
+use klayer_experiments::search::log_uniform;
+use klayer_experiments::{Cyclical, Error, Init, RunConfig};
+
+use crate::paper::{Paper, PaperSearch};
+
+/// A network of the report and its name there. The paper does not print its widths; these are the coursework's own.
+pub(crate) type Network = (&'static str, &'static [usize]);
+
+pub(crate) const TWO_LAYER: Network = ("2-layer", &[50]);
+pub(crate) const THREE_LAYER: Network = ("3-layer", &[50, 50]);
+pub(crate) const NINE_LAYER: Network = ("9-layer", &[50, 30, 20, 20, 10, 10, 10, 10]);
+
+/// All runs of a report.
+#[derive(Debug)]
+pub(crate) struct Study<'a> {
+    paper: &'a Paper,
+    seed: u64,
+    size: &'static Size,
+}
+
+/// What differs between the full and the quick form.
+#[derive(Debug)]
+struct Size {
+    /// n_s in place of the paper's.
+    n_s: Option<u64>,
+    /// Images of a gradient check.
+    gradient_images: usize,
+    /// Points of a loss figure for each cycle, and of any other curve.
+    loss_points: u64,
+    points: u64,
+    /// Images that the training loss is taken on.
+    training_sample: usize,
+    coarse_trials: usize,
+    fine_trials: usize,
+    noise_seeds: u64,
+    final_seeds: u64,
+    sensitivity_seeds: u64,
+}
+
+const FULL: Size = Size {
+    n_s: None,
+    gradient_images: 100,
+    loss_points: 20,
+    points: 5,
+    training_sample: 5_000,
+    coarse_trials: 20,
+    fine_trials: 20,
+    noise_seeds: 5,
+    final_seeds: 5,
+    sensitivity_seeds: 3,
+};
+
+const QUICK: Size = Size {
+    n_s: Some(50),
+    gradient_images: 20,
+    loss_points: 10,
+    points: 2,
+    training_sample: 1_000,
+    coarse_trials: 4,
+    fine_trials: 4,
+    noise_seeds: 2,
+    final_seeds: 2,
+    sensitivity_seeds: 1,
+};
+
+/// The step of the centred differences: smaller ones drown in rounding, larger ones in the third derivative.
+const GRADIENT_STEP: f64 = 1e-5;
+/// The floor of the relative error: gradients below it are compared absolutely, to 1e-6 times the floor.
+const GRADIENT_FLOOR: f64 = 1e-4;
+/// Images in a mini-batch.
+const BATCH: usize = 100;
+
+impl<'a> Study<'a> {
+    pub(crate) fn new(paper: &'a Paper, seed: u64, quick: bool) -> Self {
+        Self { paper, seed, size: if quick { &QUICK } else { &FULL } }
+    }
+
+    /// Section 3.1: every network with and without batch norm, the cost without and with its penalty.
+    pub(crate) fn gradients(&self) -> Vec<(Network, GradientConfig)> {
+        let networks = [TWO_LAYER, THREE_LAYER, NINE_LAYER];
+        let cases = networks.into_iter().flat_map(|network| [(network, true), (network, false)]);
+        let jobs = cases.map(|(network, batch_norm)| {
+            let config = GradientConfig {
+                hidden: network.1.to_vec(),
+                batch_norm,
+                images: self.size.gradient_images,
+                step: GRADIENT_STEP,
+                floor: GRADIENT_FLOOR,
+                lambdas: vec![0.0, self.paper.loss.assumed_lambda],
+                seed: self.seed,
+            };
+            (network, config)
+        });
+        jobs.collect()
+    }
+
+    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the one that was probably meant.
+    pub(crate) fn loss(&self) -> Result<Vec<(Network, RunConfig)>, Error> {
+        let loss = &self.paper.loss;
+        let mut jobs = Vec::new();
+        for lambda in [loss.lambda, loss.assumed_lambda] {
+            for network in [THREE_LAYER, NINE_LAYER] {
+                for batch_norm in [true, false] {
+                    let run = self.run(network, lambda, loss.cycles)?;
+                    jobs.push((network, RunConfig { batch_norm, ..self.with_curve(run) }));
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Section 3.3.
+    pub(crate) fn coarse(&self) -> Result<Vec<RunConfig>, Error> {
+        self.search("coarse search", &self.paper.coarse, self.size.coarse_trials)
+    }
+
+    /// Section 3.4.
+    pub(crate) fn fine(&self) -> Result<Vec<RunConfig>, Error> {
+        self.search("fine search", &self.paper.fine, self.size.fine_trials)
+    }
+
+    fn search(&self, name: &str, search: &PaperSearch, trials: usize) -> Result<Vec<RunConfig>, Error> {
+        let lambdas = log_uniform(self.seed, name, search.from, search.to, trials);
+        lambdas.into_iter().map(|lambda| self.run(THREE_LAYER, lambda, search.cycles)).collect()
+    }
+
+    /// Section 3.4: `lambda` again, with other seeds than the search had.
+    pub(crate) fn noise(&self, lambda: f64) -> Result<Vec<RunConfig>, Error> {
+        let run = self.run(THREE_LAYER, lambda, self.paper.fine.cycles)?;
+        let seeds = (1..=self.size.noise_seeds).map(|i| self.seed.wrapping_add(i));
+        Ok(seeds.map(|seed| RunConfig { seed, ..run.clone() }).collect())
+    }
+
+    /// Section 3.5: several seeds of `lambda`, evaluated on the test images.
+    pub(crate) fn finals(&self, lambda: f64) -> Result<Vec<RunConfig>, Error> {
+        let run = RunConfig { test: true, ..self.run(THREE_LAYER, lambda, self.paper.final_.cycles)? };
+        let seeds = (0..self.size.final_seeds).map(|i| self.seed.wrapping_add(i));
+        Ok(seeds.map(|seed| RunConfig { seed, ..run.clone() }).collect())
+    }
+
+    /// Section 3.6: for each sigma, with and without batch norm, several seeds.
+    pub(crate) fn sensitivity(&self) -> Result<Vec<(f64, bool, Vec<RunConfig>)>, Error> {
+        let run = self.run(NINE_LAYER, self.paper.final_.lambda, self.paper.sensitivity.cycles)?;
+        let run = self.with_curve(run);
+        let sigmas = self.paper.sensitivity.sigmas.iter();
+        let cases = sigmas.flat_map(|&sigma| [(sigma, true), (sigma, false)]);
+        let groups = cases.map(|(sigma, batch_norm)| {
+            let seeds = (0..self.size.sensitivity_seeds).map(|i| self.seed.wrapping_add(i));
+            let init = Init::Normal { sigma };
+            (sigma, batch_norm, seeds.map(|seed| RunConfig { seed, init, batch_norm, ..run.clone() }).collect())
+        });
+        Ok(groups.collect())
+    }
+
+    fn run(&self, network: Network, lambda: f64, cycles: u64) -> Result<RunConfig, Error> {
+        let loss = &self.paper.loss;
+        let schedule = Cyclical::new(loss.eta_min, loss.eta_max, self.size.n_s.unwrap_or(loss.n_s))?;
+        Ok(RunConfig {
+            hidden: network.1.to_vec(),
+            batch_norm: true,
+            init: Init::He,
+            lambda,
+            schedule,
+            cycles,
+            batch: BATCH,
+            seed: self.seed,
+            validate_every: schedule.cycle() / self.size.points,
+            training_sample: None,
+            test: false,
+        })
+    }
+
+    /// The same run with the curve that a loss figure shows.
+    fn with_curve(&self, run: RunConfig) -> RunConfig {
+        RunConfig {
+            validate_every: run.schedule.cycle() / self.size.loss_points,
+            training_sample: Some(self.size.training_sample),
+            ..run
+        }
+    }
+}
