@@ -53,6 +53,7 @@ pub(crate) fn assemble(manifest: &Manifest, paper: &Paper, store: &Store) -> Res
         seed: manifest.seed,
         dataset: manifest.dataset.clone(),
         environment: manifest.environment.clone(),
+        settings: study.settings()?,
         seconds: manifest.seconds.clone(),
         gradient_check: gradients.as_ref().map(|_| gradient_check(&configs[0])),
         gradients: networks.iter().zip(gradients.iter().flatten()).flat_map(gradient_rows).collect(),
@@ -149,11 +150,12 @@ fn search(paper: &PaperSearch, records: &[RunRecord], noise: Option<&[RunRecord]
         validation_accuracy: record.last().map(|point| point.validation_accuracy),
     });
     let noise = noise.map(|records| {
-        let accuracies = records.iter().filter_map(|record| record.last().map(|point| point.validation_accuracy));
-        let accuracies: Vec<f64> = accuracies.collect();
+        let (seeds, accuracies): (Vec<u64>, Vec<f64>) =
+            records.iter().filter_map(|record| Some((record.config.seed, record.last()?.validation_accuracy))).unzip();
         Noise {
             lambda: records[0].config.lambda,
-            seeds: seeds(records),
+            seeds,
+            diverged: diverged(records),
             mean: mean(&accuracies),
             std: deviation(&accuracies),
             validation_accuracy: accuracies,
@@ -171,7 +173,8 @@ fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String
         lambda,
         origin: origin.to_owned(),
         cycles: records[0].config.cycles,
-        seeds: seeds(records),
+        seeds: tested().map(|(seed, _)| seed).collect(),
+        diverged: diverged(records),
         mean: if accuracies.is_empty() { 0.0 } else { mean(&accuracies) },
         std: deviation(&accuracies),
         test_accuracy: accuracies,
@@ -201,6 +204,10 @@ fn sensitivity_row(sigma: f64, batch_norm: bool, records: &[RunRecord]) -> Sensi
 
 fn seeds(records: &[RunRecord]) -> Vec<u64> {
     records.iter().map(|record| record.config.seed).collect()
+}
+
+fn diverged(records: &[RunRecord]) -> Vec<u64> {
+    records.iter().filter(|record| record.diverged.is_some()).map(|record| record.config.seed).collect()
 }
 
 /// The lambda that the fine search chooses: that of the highest validation accuracy.

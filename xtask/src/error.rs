@@ -47,7 +47,7 @@ impl From<klayer_experiments::Error> for Error {
 impl From<klayer_dataset::Error> for Error {
     fn from(error: klayer_dataset::Error) -> Self {
         match error {
-            klayer_dataset::Error::Cancelled { .. } => Self::Interrupted,
+            klayer_dataset::Error::Cancelled => Self::Interrupted,
             error => Self::Dataset(error),
         }
     }

@@ -121,6 +121,10 @@ fn check(results: &Results) -> Result<(), Error> {
     let same = |place: String, expected: usize, found: usize| {
         if expected == found { Ok(()) } else { Err(Error::Length { place, expected, found }) }
     };
+    for (name, search) in [("coarse", &results.coarse), ("fine", &results.fine)] {
+        let Some(noise) = search.as_ref().and_then(|search| search.noise.as_ref()) else { continue };
+        same(format!("{name}.noise.validation_accuracy"), noise.seeds.len(), noise.validation_accuracy.len())?;
+    }
     for (i, f) in results.finals.iter().enumerate() {
         same(format!("final[{i}].test_accuracy"), f.seeds.len(), f.test_accuracy.len())?;
         let Some(confusion) = &f.confusion else { continue };

@@ -20,6 +20,8 @@ pub(crate) struct Results {
     pub(crate) dataset: DatasetInfo,
     /// Where the runs were made.
     pub(crate) environment: Environment,
+    /// What all training runs share.
+    pub(crate) settings: Settings,
     /// Wall-clock seconds by section ("gradients", "loss", "coarse", "fine", "final", "sensitivity").
     pub(crate) seconds: BTreeMap<String, f64>,
     /// Settings of the gradient checks.
@@ -71,6 +73,19 @@ pub(crate) struct Environment {
     pub(crate) threads: usize,
     /// Operating system and architecture.
     pub(crate) system: String,
+}
+
+/// What all training runs share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Images in a mini-batch.
+    pub(crate) batch: usize,
+    /// Smallest learning rate.
+    pub(crate) eta_min: f64,
+    /// Largest learning rate.
+    pub(crate) eta_max: f64,
+    /// Update steps from the smallest learning rate to the largest; a cycle is twice as long.
+    pub(crate) n_s: u64,
 }
 
 /// How the gradients were checked.
@@ -176,9 +191,11 @@ pub(crate) struct Trial {
 pub(crate) struct Noise {
     /// The lambda of all of them.
     pub(crate) lambda: f64,
-    /// Their seeds.
+    /// The seeds of those that did not diverge.
     pub(crate) seeds: Vec<u64>,
-    /// Their validation accuracies, as far as they did not diverge.
+    /// The seeds of those that did.
+    pub(crate) diverged: Vec<u64>,
+    /// Their validation accuracies, one a seed.
     pub(crate) validation_accuracy: Vec<f64>,
     /// Mean of the accuracies.
     pub(crate) mean: f64,
@@ -195,15 +212,17 @@ pub(crate) struct Final {
     pub(crate) origin: String,
     /// Cycles that each run trained.
     pub(crate) cycles: u64,
-    /// The seeds, one a run.
+    /// The seeds of the runs that did not diverge.
     pub(crate) seeds: Vec<u64>,
+    /// The seeds of those that did.
+    pub(crate) diverged: Vec<u64>,
     /// Test accuracies, one a seed.
     pub(crate) test_accuracy: Vec<f64>,
     /// Mean of the test accuracies.
     pub(crate) mean: f64,
     /// Sample standard deviation (n - 1) of the test accuracies.
     pub(crate) std: f64,
-    /// The confusion matrix of the run with the first seed.
+    /// The confusion matrix of the first of these runs.
     pub(crate) confusion: Option<Confusion>,
 }
 

@@ -5,6 +5,7 @@ use klayer_experiments::search::log_uniform;
 use klayer_experiments::{Cyclical, Error, Init, RunConfig};
 
 use crate::paper::{Paper, PaperSearch};
+use crate::results::Settings;
 
 /// A network of the report and its name there. The paper does not print its widths; these are the coursework's own.
 pub(crate) type Network = (&'static str, &'static [usize]);
@@ -76,6 +77,13 @@ const BATCH: usize = 100;
 impl<'a> Study<'a> {
     pub(crate) fn new(paper: &'a Paper, seed: u64, quick: bool) -> Self {
         Self { paper, seed, size: if quick { &QUICK } else { &FULL } }
+    }
+
+    /// What all training runs share.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        let RunConfig { batch, schedule, .. } = self.run(THREE_LAYER, self.paper.final_.lambda, 1)?;
+        let (eta_min, eta_max, n_s) = (schedule.eta_min(), schedule.eta_max(), schedule.n_s());
+        Ok(Settings { batch, eta_min, eta_max, n_s })
     }
 
     /// Section 3.1: every network with and without batch norm, the cost without and with its penalty.

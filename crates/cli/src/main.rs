@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(
             error @ (Error::Experiment(klayer_experiments::Error::Cancelled)
-            | Error::Dataset(klayer_dataset::Error::Cancelled { .. })),
+            | Error::Dataset(klayer_dataset::Error::Cancelled)),
         ) => {
             fail(&error);
             Interrupt::status()

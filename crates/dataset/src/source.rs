@@ -84,12 +84,11 @@ fn is_there(path: &Path) -> bool {
 
 /// Loads the data that `source` describes, downloading them if need be.
 ///
-/// If the archive cannot be had from its server, the synthetic stand-in takes its place and
-/// [`Dataset::synthetic_reason`] says why; callers must say so wherever figures from it appear.
+/// If the archive cannot be had, be it for its server, the network or the disk, the synthetic stand-in takes its place
+/// and [`Dataset::synthetic_reason`] says why; callers must say so wherever figures from it appear.
 ///
 /// # Errors
-/// Whatever is wrong with a folder that was named or found: see [`Dataset::open`]. A download that fails for a reason
-/// on this side (a full disk, no permission to write `data`) is an error too, as is [`Error::Cancelled`];
+/// Whatever is wrong with a folder that was named or found: see [`Dataset::open`]. [`Error::Cancelled`];
 /// [`Error::Missing`] if CIFAR-100 is wanted and not there.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     let stand_in = |reason: &str| Dataset::generate(source.seed, Sizes::CIFAR, reason, progress);
@@ -98,7 +97,8 @@ pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> 
     }
     match locate(source, progress) {
         Ok(folder) => Dataset::open(source.kind, &folder, progress),
-        Err(error @ (Error::Download { .. } | Error::Offline { .. })) => stand_in(&error.to_string()),
+        Err(error @ Error::Cancelled) => Err(error),
+        Err(error) if source.kind == Kind::Cifar10 => stand_in(&error.to_string()),
         Err(error) => Err(error),
     }
 }
@@ -108,7 +108,8 @@ pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> 
 /// The stand-in plays no part in this: [`Source::synthetic`] is not looked at.
 ///
 /// # Errors
-/// Those of [`load`], and [`Error::Download`] or [`Error::Offline`] where that falls back on the stand-in.
+/// Those of [`load`], and whatever that falls back on the stand-in for: [`Error::Download`], [`Error::Archive`],
+/// [`Error::Offline`], [`Error::Io`].
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     let folder = locate(source, progress)?;
     Dataset::open(source.kind, &folder, progress)?;

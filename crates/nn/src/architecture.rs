@@ -1,5 +1,7 @@
 //! The shape of a network, checked once.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -58,7 +60,7 @@ impl Architecture {
         if classes > most {
             return Err(Error::Classes { classes, most });
         }
-        if let Some(value) = batch_norm.filter(|eps| !(eps.is_finite() && *eps > 0.0)) {
+        if let Some(value) = batch_norm.filter(|&eps| !is_positive(eps)) {
             return Err(Error::NotPositive { name: "the eps of batch norm", value });
         }
         Ok(Self { widths, batch_norm })
@@ -103,6 +105,23 @@ impl Architecture {
     /// Inputs and outputs of each affine layer, from the first to the last.
     pub fn layers(&self) -> impl Iterator<Item = (usize, usize)> {
         self.widths.windows(2).map(|pair| (pair[0], pair[1]))
+    }
+}
+
+/// Whether `value` is a positive number in `f32` too.
+pub(crate) fn is_positive(value: f64) -> bool {
+    value as f32 > 0.0 && (value as f32).is_finite()
+}
+
+impl fmt::Display for Architecture {
+    /// As in `3072-50-50-10 with batch norm (eps 1e-8)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<String> = self.widths.iter().map(usize::to_string).collect();
+        write!(f, "{} ", widths.join("-"))?;
+        match self.batch_norm {
+            Some(eps) => write!(f, "with batch norm (eps {eps:e})"),
+            None => write!(f, "without batch norm"),
+        }
     }
 }
 

@@ -150,7 +150,9 @@ impl<T: Scalar> BatchNorm<T> {
 
     #[inline(always)]
     fn inverse_deviation(&self, variance: T) -> T {
-        T::from_f64(1.0) / (variance + self.eps).root()
+        let inverse = T::from_f64(1.0) / (variance + self.eps).root();
+        // An infinite variance would turn every output into beta and so hide that the network has diverged.
+        if inverse > T::from_f64(0.0) { inverse } else { T::from_f64(f64::NAN) }
     }
 }
 

@@ -1,3 +1,5 @@
+use crate::Architecture;
+
 /// What can go wrong in this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -16,7 +18,7 @@ pub enum Error {
         most: usize,
     },
     /// A number that must be positive and finite.
-    #[error("{name} is {value}, but must be a positive number")]
+    #[error("{name} is {value}, but must be a positive number that f32 can hold")]
     NotPositive {
         /// What it is.
         name: &'static str,
@@ -38,14 +40,14 @@ pub enum Error {
         expected_cols: usize,
     },
     /// A workspace or gradients that were made for another architecture.
-    #[error("{what} was made for widths {found:?}, but the network has {expected:?}")]
+    #[error("{what}, made for a network of {found}, cannot serve one of {expected}")]
     OtherNetwork {
         /// Workspace or gradients.
         what: &'static str,
-        /// Widths that it was made for.
-        found: Vec<usize>,
-        /// Widths of the network.
-        expected: Vec<usize>,
+        /// What they were made for.
+        found: Architecture,
+        /// What the network is.
+        expected: Architecture,
     },
     /// Batch norm over fewer than two images: the variance would be zero and every output the same.
     #[error("batch norm needs at least two images a mini-batch, and got {images}")]

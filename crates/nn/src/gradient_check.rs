@@ -98,6 +98,10 @@ pub fn numerical_gradient(
     let mut probe = Probe::new(network, x, labels, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
     let mut done = 0;
+    let mut advance = |parameters| {
+        done += parameters;
+        if progress(done).is_break() { Err(Error::Stopped) } else { Ok(()) }
+    };
     for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
         let input = probe.start_at(layer);
         for unit in 0..gradient.affine.bias.len() {
@@ -106,15 +110,13 @@ pub fn numerical_gradient(
                 let input = input.row(feature);
                 *gradient = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |image| input[image]))?;
             }
-            done += 1 + input.nrows();
-            if progress(done).is_break() {
-                return Err(Error::Stopped);
-            }
+            advance(1 + input.nrows())?;
         }
         let Some(gradient) = &mut gradient.batch_norm else { continue };
         for unit in 0..gradient.gamma.len() {
             gradient.gamma[unit] = probe.difference(|h, layer, _| batch_norm(layer).gamma[unit] += h)?;
             gradient.beta[unit] = probe.difference(|h, layer, _| batch_norm(layer).beta[unit] += h)?;
+            advance(2)?;
         }
     }
     Ok(NumericalGradient { gradients, step })
@@ -137,11 +139,9 @@ impl NumericalGradient {
     ) -> Result<Vec<Comparison>, Error> {
         for architecture in [network.architecture(), analytic.architecture()] {
             if architecture != self.gradients.architecture() {
-                return Err(Error::OtherNetwork {
-                    what: "the numerical gradient",
-                    found: self.gradients.architecture().widths().to_vec(),
-                    expected: architecture.widths().to_vec(),
-                });
+                let found = self.gradients.architecture().clone();
+                let expected = architecture.clone();
+                return Err(Error::OtherNetwork { what: "the numerical gradient", found, expected });
             }
         }
         let h = self.step;
@@ -200,9 +200,8 @@ impl Comparison {
         self.sum_numerical += numerical;
         self.sum_analytic += analytic;
         self.sum_relative_error += relative;
-        // Not f64::max, which would drop the NaN of a broken analytic gradient.
-        self.max_relative_error = if relative <= self.max_relative_error { self.max_relative_error } else { relative };
-        self.max_absolute_error = if absolute <= self.max_absolute_error { self.max_absolute_error } else { absolute };
+        self.max_relative_error = larger(self.max_relative_error, relative);
+        self.max_absolute_error = larger(self.max_absolute_error, absolute);
     }
 }
 
@@ -287,6 +286,11 @@ impl<'a> Probe<'a> {
         self.workspace.cross_entropy(self.labels)?;
         Ok(())
     }
+}
+
+/// The larger of two numbers, and NaN if one of them is: the NaN of a broken analytic gradient must not get lost.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a >= b { a } else { b }
 }
 
 fn shift(row: &mut [f64], h: f64, direction: impl Fn(usize) -> f64) {

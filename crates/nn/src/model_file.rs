@@ -6,7 +6,7 @@
 //! | 8..12 | version of the layout, little-endian (1) |
 //! | 12..20 | length of the payload, little-endian |
 //! | 20..52 | SHA-256 of the payload |
-//! | 52.. | the payload: network and metadata, in bincode 2's standard encoding |
+//! | 52.. | the payload: kind of number, network and metadata, in bincode 2's standard encoding |
 //!
 //! Length and checksum are verified before the payload is decoded, and decoding is limited, so a damaged or hostile
 //! file costs an error and no more.
@@ -30,7 +30,6 @@ const LIMIT: usize = 1 << 30;
 #[derive(Serialize, Deserialize)]
 #[serde(bound(deserialize = "T: Scalar, M: DeserializeOwned", serialize = "T: Scalar, M: Serialize"))]
 struct Payload<T, M> {
-    scalar: String,
     architecture: Architecture,
     layers: Vec<StoredLayer<T>>,
     metadata: M,
@@ -63,13 +62,8 @@ pub fn encode<T: Scalar, M: Serialize>(network: &Network<T>, metadata: &M) -> Re
             running: running.map(|running| (running.mean, running.variance)),
         }
     });
-    let payload = Payload {
-        scalar: T::NAME.to_owned(),
-        architecture: network.architecture().clone(),
-        layers: layers.collect(),
-        metadata,
-    };
-    let payload = encode_to_vec(&payload, config::standard())
+    let payload = Payload { architecture: network.architecture().clone(), layers: layers.collect(), metadata };
+    let payload = encode_to_vec((T::NAME, &payload), config::standard())
         .map_err(|error| Error::Model { reason: error.to_string(), offset: HEADER })?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(MAGIC);
@@ -101,16 +95,23 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T
     if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
         return Err(refuse(20, "its checksum does not match: it is damaged".into()));
     }
-    let (payload, read): (Payload<T, M>, usize) = decode_from_slice(payload, config::standard().with_limit::<LIMIT>())
-        .map_err(|error| refuse(HEADER, error.to_string()))?;
-    if read as u64 != length {
-        return Err(refuse(HEADER + read, "bytes are left over".into()));
+    let (scalar, start) = decode_part::<String>(payload, 0)?;
+    if scalar != T::NAME {
+        return Err(refuse(HEADER, format!("its numbers are {scalar}, and {} are asked for", T::NAME)));
     }
-    if payload.scalar != T::NAME {
-        return Err(refuse(HEADER, format!("its numbers are {}, and {} are asked for", payload.scalar, T::NAME)));
+    let (payload, end) = decode_part::<Payload<T, M>>(payload, start)?;
+    if end as u64 != length {
+        return Err(refuse(HEADER + end, "bytes are left over".into()));
     }
     let network = restore(&payload).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
     Ok((network, payload.metadata))
+}
+
+/// A part of the payload that begins at `start`, and where it ends.
+fn decode_part<P: DeserializeOwned>(payload: &[u8], start: usize) -> Result<(P, usize), Error> {
+    let (part, read) = decode_from_slice(&payload[start..], config::standard().with_limit::<LIMIT>())
+        .map_err(|error| Error::Model { reason: error.to_string(), offset: HEADER + start })?;
+    Ok((part, start + read))
 }
 
 /// The stored network, if every part has the size that its architecture gives it.

@@ -6,6 +6,7 @@ use klayer_linalg::random::Pcg64;
 use klayer_linalg::{MatRef, RowMajor, Scalar};
 
 use crate::affine::Affine;
+use crate::architecture::is_positive;
 use crate::batch_norm::BatchNorm;
 use crate::workspace::Stage;
 use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
@@ -39,7 +40,7 @@ impl<T: Scalar> Network<T> {
     /// [`Error::NotPositive`] if the standard deviation of `init` is not a positive number.
     pub fn new(architecture: &Architecture, init: Init, rng: &mut Pcg64) -> Result<Self, Error> {
         let value = init.deviation(architecture.inputs());
-        if !(value.is_finite() && value > 0.0) {
+        if !is_positive(value) {
             return Err(Error::NotPositive { name: "the standard deviation of the initial weights", value });
         }
         let mut network = Self::zeros(architecture);
@@ -88,7 +89,7 @@ impl<T: Scalar> Network<T> {
     ) -> Result<Logits<'w, T>, Error> {
         self.check(x, workspace)?;
         let images = workspace.images;
-        if images < 2 && self.architecture.batch_norm_eps().is_some() {
+        if images < 2 && self.layers[0].batch_norm.is_some() {
             return Err(Error::BatchTooSmall { images });
         }
         let first = &mut workspace.layers[0];
@@ -211,7 +212,7 @@ impl<T: Scalar> Network<T> {
     }
 
     fn other_network(&self, what: &'static str, other: &Architecture) -> Error {
-        Error::OtherNetwork { what, found: other.widths().to_vec(), expected: self.architecture.widths().to_vec() }
+        Error::OtherNetwork { what, found: other.clone(), expected: self.architecture.clone() }
     }
 }
 

@@ -43,7 +43,11 @@ impl L2 {
     /// Adds the gradient of the penalty to `gradients`, which turns the gradient of the loss into that of the cost.
     ///
     /// [`Sgd::step`](crate::Sgd::step) adds it on its own; this is for looking at the gradient of J.
+    ///
+    /// # Panics
+    /// If `gradients` were made for another architecture.
     pub fn add_gradient<T: Scalar>(self, network: &Network<T>, gradients: &mut Gradients<T>) {
+        assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
         for (layer, gradient) in network.layers().iter().zip(&mut gradients.layers) {
             for i in 0..layer.affine.weight.nrows() {
                 for (g, &w) in gradient.affine.weight.row_mut(i).iter_mut().zip(layer.affine.weight.row(i)) {

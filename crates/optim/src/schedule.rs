@@ -78,7 +78,10 @@ impl Schedule for Cyclical {
     fn rate(&self, step: u64) -> f64 {
         let position = step % self.cycle();
         let from_minimum = position.min(self.cycle() - position);
-        self.eta_min + (self.eta_max - self.eta_min) * (from_minimum as f64 / self.half_cycle as f64)
+        let from_maximum = self.half_cycle - from_minimum;
+        let part = |steps: u64| (self.eta_max - self.eta_min) * (steps as f64 / self.half_cycle as f64);
+        // From the nearer end, so that both ends are reached exactly and rounding never goes beyond them.
+        if from_minimum < from_maximum { self.eta_min + part(from_minimum) } else { self.eta_max - part(from_maximum) }
     }
 }
 

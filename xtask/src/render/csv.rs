@@ -136,9 +136,8 @@ fn trials(search: &Search) -> Vec<Fields> {
 const NOISE: &str = "search,lambda,seed,validation_accuracy,mean,std";
 fn noise(results: &Results) -> Vec<Fields> {
     let rows = |name: &'static str, n: &Noise| -> Vec<Fields> {
-        let seed = |i: usize| n.seeds.get(i).filter(|_| n.seeds.len() == n.validation_accuracy.len()).copied();
-        let run = |(i, a): (usize, &f64)| fields![name, n.lambda, seed(i), a, n.mean, n.std];
-        n.validation_accuracy.iter().enumerate().map(run).collect()
+        let run = |(seed, a): (&u64, &f64)| fields![name, n.lambda, seed, a, n.mean, n.std];
+        n.seeds.iter().zip(&n.validation_accuracy).map(run).collect()
     };
     let searches = [("coarse", &results.coarse), ("fine", &results.fine)];
     searches.into_iter().filter_map(|(name, s)| Some(rows(name, s.as_ref()?.noise.as_ref()?))).flatten().collect()

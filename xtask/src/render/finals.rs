@@ -47,7 +47,11 @@ pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplem
             points_apart(row.mean, paper.final_.accuracy)
         )
     };
-    let sentences: Vec<_> = rows.iter().filter(|r| !r.test_accuracy.is_empty()).map(sentence).collect();
+    let mut sentences: Vec<_> = rows.iter().filter(|r| !r.test_accuracy.is_empty()).map(sentence).collect();
+    let diverged: usize = rows.iter().map(|r| r.diverged.len()).sum();
+    if diverged > 0 {
+        sentences.push(format!("Not counted: {} that diverged.", plural(diverged, "run")));
+    }
     blocks.push(Block::text(sentences.join(" ")));
     blocks.push(Block::Figure(dots(rows, paper, supplement.next())));
     if let Some((row, confusion)) = rows.iter().find_map(|r| Some((r, r.confusion.as_ref()?))) {

@@ -109,6 +109,17 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
         fact("SHA-256", Text::new().code(&data.sha256)),
         fact("Root seed", results.seed.to_string().into()),
         fact("Form", if results.quick { super::QUICK } else { "full" }.into()),
+        fact("Mini-batch", plural(results.settings.batch, "image").into()),
+        fact(
+            "Learning rate",
+            format!(
+                "{} to {} and back, n_s = {} update steps each way",
+                exact(results.settings.eta_min),
+                exact(results.settings.eta_max),
+                count(results.settings.n_s)
+            )
+            .into(),
+        ),
         fact("klayer", machine.version.as_str().into()),
         fact("Processor", machine.processor.as_str().into()),
         fact("Cores", machine.cores.to_string().into()),

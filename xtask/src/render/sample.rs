@@ -87,6 +87,7 @@ fn search(from: f64, to: f64, cycles: u64, top: f64, noise_at: Option<f64>) -> S
     let noise = noise_at.map(|lambda| Noise {
         lambda,
         seeds: vec![1, 2, 3, 4, 5],
+        diverged: Vec::new(),
         validation_accuracy: vec![0.5372, 0.5338, 0.5356, 0.5394, 0.536],
         mean: 0.5364,
         std: 0.002_059_126,
@@ -107,6 +108,7 @@ fn last(lambda: f64, origin: &str, shift: f64) -> Final {
         origin: origin.into(),
         cycles: 4,
         seeds: vec![42, 43, 44, 45, 46],
+        diverged: Vec::new(),
         std: (accuracies.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / 4.0).sqrt(),
         mean,
         test_accuracy: accuracies,
@@ -176,6 +178,7 @@ pub(crate) fn full(paper: &Paper) -> Results {
             threads: 2,
             system: "linux x86_64".into(),
         },
+        settings: Settings { batch: 100, eta_min: 1e-5, eta_max: 1e-1, n_s: 2250 },
         seconds: sections.iter().enumerate().map(|(i, s)| ((*s).to_owned(), 41.5 + 97.0 * i as f64)).collect(),
         gradient_check: Some(GradientCheck { images: 20, step: 1e-5, floor: 1e-6 }),
         gradients: gradients(),

@@ -148,22 +148,18 @@ fn figure(name: &str, search: &Search, paper: &PaperSearch, supplement: &mut Sup
 }
 
 fn noise_table(noise: &Noise) -> Block {
-    let paired = noise.seeds.len() == noise.validation_accuracy.len();
-    let mut rows: Vec<Row> = noise
-        .validation_accuracy
-        .iter()
-        .enumerate()
-        .map(|(i, &a)| {
-            let name = if paired { format!("seed {}", noise.seeds[i]) } else { format!("run {}", i + 1) };
-            Row::cells([name.into(), accuracy(a).into()])
-        })
+    let finished = noise.seeds.iter().zip(noise.validation_accuracy.iter().map(|&a| accuracy(a)));
+    let diverged = noise.diverged.iter().map(|seed| (seed, "diverged".to_owned()));
+    let mut rows: Vec<Row> = finished
+        .chain(diverged)
+        .map(|(seed, result)| Row::cells([format!("seed {seed}").into(), result.into()]))
         .collect();
     let spread = format!("{} ± {}", accuracy(noise.mean), accuracy(noise.std));
     rows.push(Row::cells([Text::new().strong("mean ± standard deviation"), Text::new().strong(spread)]));
     let caption = format!(
         "How much is noise: λ = {} again with {}.",
         setting(noise.lambda),
-        plural(noise.seeds.len(), "other seed")
+        plural(noise.seeds.len() + noise.diverged.len(), "other seed")
     );
     Table::block(caption, [("Run", Kind::Words), ("Validation accuracy", Kind::Number)], rows)
 }

@@ -193,6 +193,7 @@ fn diverged_single_and_constant_runs_are_shown_for_what_they_are() {
     row.curves = vec![vec![], vec![flat[0]; 3], vec![flat[1]; 2]];
     results.finals = vec![Final {
         seeds: vec![42],
+        diverged: vec![43, 44],
         test_accuracy: vec![0.5],
         mean: 0.5,
         std: f64::NAN,
@@ -201,13 +202,22 @@ fn diverged_single_and_constant_runs_are_shown_for_what_they_are() {
     }];
     let fine = results.fine.as_mut().unwrap();
     fine.trials.truncate(1);
-    fine.noise = Some(Noise { lambda: 0.005, seeds: vec![1, 2], validation_accuracy: vec![0.5], mean: 0.5, std: 0.0 });
+    fine.noise = Some(Noise {
+        lambda: 0.005,
+        seeds: vec![2],
+        diverged: vec![1],
+        validation_accuracy: vec![0.5],
+        mean: 0.5,
+        std: 0.0,
+    });
     let files = render_checked(&results);
     let page = get(&files, "index.html");
     assert!(page.contains(">2.500, 2 diverged</td>"));
     assert!(
         page.contains("the mean of 1 run is 0.5000; against the paper’s 0.5344 it is 3.44 percentage points lower.")
     );
+    assert!(page.contains("Not counted: 2 runs that diverged."));
+    assert!(get(&files, "tables/noise.csv").ends_with(",2,0.5,0.5,0\n"));
     assert!(get(&files, "tables/final.csv").ends_with(",42,0.5,0.5,\n"));
 }
 

@@ -160,7 +160,8 @@ fn a_variance_that_overflows_is_a_non_finite_loss() {
 fn a_workspace_or_gradients_of_another_network_are_refused() {
     let other = Architecture::new(4, &[6], 3, true).unwrap();
     let (mut network, x) = (network::<f64>(true), images(3));
-    let error = |what| Error::OtherNetwork { what, found: vec![4, 6, 3], expected: vec![4, 5, 3] };
+    let of = |width| Architecture::new(4, &[width], 3, true).unwrap();
+    let error = |what| Error::OtherNetwork { what, found: of(6), expected: of(5) };
     let mut workspace = Workspace::new(&other, 3, Par::Seq);
     let mut gradients = Gradients::zeros(&architecture(true));
     assert_eq!(network.forward_train(x.as_ref(), &mut workspace).unwrap_err(), error("the workspace"));

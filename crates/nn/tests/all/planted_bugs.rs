@@ -122,8 +122,8 @@ fn backward(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], bug: Bug)
                     _ => {}
                 }
                 let gamma = if bug == Bug::DropGamma { 1.0 } else { norm.gamma[i] };
-                for j in 0..n {
-                    g[i][j] = gamma / here.deviations[i] * (g[i][j] - mean - here.s_hat[i][j] * slope);
+                for (g, s_hat) in g[i].iter_mut().zip(&here.s_hat[i]) {
+                    *g = gamma / here.deviations[i] * (*g - mean - s_hat * slope);
                 }
             }
             let bias: f64 = g[i].iter().sum();

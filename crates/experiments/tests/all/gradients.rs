@@ -1,0 +1,103 @@
+//! Gradient tables of a small network on images.
+
+use klayer_experiments::gradients::{GradientConfig, GradientRow};
+use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::{Error, Observer, Silent, Store};
+use tempfile::TempDir;
+
+use crate::DATA;
+
+pub(crate) fn small_check() -> GradientConfig {
+    GradientConfig {
+        hidden: vec![4],
+        batch_norm: true,
+        images: 10,
+        step: 1e-5,
+        floor: 1e-4,
+        lambdas: vec![0.0, 0.1],
+        seed: 42,
+    }
+}
+
+fn rows(config: &GradientConfig) -> Vec<GradientRow> {
+    config.run(&DATA, &Silent).expect("a check").rows
+}
+
+#[test]
+fn every_parameter_is_checked_or_counted_as_a_kink_and_every_gradient_is_right() {
+    for batch_norm in [true, false] {
+        let rows = rows(&GradientConfig { batch_norm, ..small_check() });
+        let mut expected = Vec::new();
+        for lambda in [0.0, 0.1] {
+            expected.extend([(lambda, 1, "W", 3072 * 4), (lambda, 1, "b", 4)]);
+            if batch_norm {
+                expected.extend([(lambda, 1, "gamma", 4), (lambda, 1, "beta", 4)]);
+            }
+            expected.extend([(lambda, 2, "W", 4 * 10), (lambda, 2, "b", 10)]);
+        }
+        let found: Vec<_> =
+            rows.iter().map(|row| (row.lambda, row.layer, row.parameter.as_str(), row.checked + row.kinks)).collect();
+        assert_eq!(found, expected);
+        for row in &rows {
+            assert!(row.checked > 0 && row.max_relative_error < 1e-6, "{row:?}");
+            assert!(row.sum_relative_error <= row.checked as f64 * row.max_relative_error, "{row:?}");
+            if batch_norm && row.layer == 1 && row.parameter == "b" {
+                assert!(row.sum_analytic.abs() < 1e-12, "a bias before batch norm has no effect: {row:?}");
+            }
+        }
+        let weights: Vec<_> = rows.iter().filter(|row| row.layer == 1 && row.parameter == "W").collect();
+        assert!((weights[0].sum_analytic - weights[1].sum_analytic).abs() > 1e-3, "lambda has a gradient of its own");
+    }
+}
+
+#[test]
+fn a_check_tells_every_parameter_and_stops_when_it_is_told_to() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    struct Watch {
+        done: AtomicU64,
+        most: u64,
+    }
+    impl Observer for Watch {
+        fn progressed(&self, done: u64) {
+            self.done.store(done, Ordering::Relaxed);
+        }
+        fn cancelled(&self) -> bool {
+            self.done.load(Ordering::Relaxed) >= self.most
+        }
+    }
+    let watch = |most| Watch { done: AtomicU64::new(0), most };
+    let all = watch(u64::MAX);
+    small_check().run(&DATA, &all).expect("nobody stops it");
+    let parameters = small_check().work(&DATA).expect("a network");
+    assert_eq!(parameters, (3072 * 4 + 4 + 2 * 4) + (4 * 10 + 10));
+    assert_eq!(all.done.into_inner(), parameters);
+
+    let stopped = watch(5_000);
+    let error = small_check().run(&DATA, &stopped).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert!((5_000..10_000).contains(&stopped.done.into_inner()));
+}
+
+#[test]
+fn a_check_is_kept_as_it_was_made_and_the_same_when_made_again() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let store = Store::open(folder.path()).expect("a store");
+    let made = run_all(&[small_check()], &DATA, &store, 2, &Silent).expect("a check");
+    assert_eq!(run_all(&[small_check()], &DATA, &store, 2, &Silent).expect("it is kept"), made);
+    assert_eq!(rows(&small_check()), made[0].rows);
+}
+
+#[test]
+fn checks_that_cannot_be_made_are_refused() {
+    let cases = [
+        (GradientConfig { hidden: vec![0], ..small_check() }, "at least one unit"),
+        (GradientConfig { images: 1, ..small_check() }, "batch norm needs at least two images"),
+        (GradientConfig { step: 0.0, ..small_check() }, "step of the differences is 0"),
+        (GradientConfig { lambdas: vec![-1.0], ..small_check() }, "lambda is -1"),
+        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "0"),
+    ];
+    for (config, expected) in cases {
+        let error = config.run(&DATA, &Silent).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}

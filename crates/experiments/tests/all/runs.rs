@@ -1,0 +1,187 @@
+//! Sets of runs: each one made once, kept as soon as it is finished, and the same as when made alone.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use klayer_experiments::record::{RunRecord, key};
+use klayer_experiments::runs::{Job, found, run_all};
+use klayer_experiments::{Error, Observer, RunConfig, RunsObserver, Silent, Store};
+use tempfile::TempDir;
+
+use crate::{DATA, diverging_run, short_run};
+
+/// A store in a folder of its own, which goes away with the guard.
+fn store() -> (TempDir, Store) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let store = Store::open(folder.path().join("records")).expect("a store");
+    (folder, store)
+}
+
+/// Runs of different lengths, the longest first, so that they do not finish in the order in which they start.
+fn jobs() -> Vec<RunConfig> {
+    [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 5)].map(|(lambda, n_s)| short_run(lambda, n_s)).into()
+}
+
+/// A record without what differs from one time to another.
+fn timeless(record: &RunRecord) -> RunRecord {
+    RunRecord { seconds: 0.0, ..record.clone() }
+}
+
+fn timeless_all(records: &[RunRecord]) -> Vec<RunRecord> {
+    records.iter().map(timeless).collect()
+}
+
+fn kept(job: &RunConfig, store: &Store) -> Option<RunRecord> {
+    store.get(&key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key")).expect("a readable record")
+}
+
+/// The files of a store by name, with their bytes.
+fn files(store: &Store) -> Vec<(String, Vec<u8>)> {
+    let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
+    let paths = fs::read_dir(store.folder()).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = paths.map(|path| (name(&path), fs::read(&path).expect("a file"))).collect();
+    files.sort();
+    files
+}
+
+/// Counts what is started and found; stops everything once `most` runs have been started.
+#[derive(Default)]
+struct Watch {
+    started: Mutex<Vec<usize>>,
+    found: Mutex<Vec<(usize, u64)>>,
+    most: Option<usize>,
+    running: AtomicUsize,
+}
+
+struct Run<'a>(&'a Watch);
+
+impl Watch {
+    fn up_to(most: usize) -> Self {
+        Self { most: Some(most), ..Self::default() }
+    }
+
+    fn started(&self) -> Vec<usize> {
+        let mut started = self.started.lock().expect("no panic").clone();
+        started.sort_unstable();
+        started
+    }
+
+    fn found(&self) -> Vec<(usize, u64)> {
+        self.found.lock().expect("no panic").clone()
+    }
+}
+
+impl RunsObserver for Watch {
+    fn started(&self, index: usize, _: u64) -> Box<dyn Observer + '_> {
+        self.started.lock().expect("no panic").push(index);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Box::new(Run(self))
+    }
+
+    fn found(&self, index: usize, work: u64) {
+        self.found.lock().expect("no panic").push((index, work));
+    }
+}
+
+impl Observer for Run<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.most.is_some_and(|most| self.0.started.lock().expect("no panic").len() > most)
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
+    let jobs = jobs();
+    let alone: Vec<_> = jobs.iter().map(|job| timeless(&job.run(&DATA, &Silent).expect("a run"))).collect();
+    for threads in [1, 2, 4, 16] {
+        let (_folder, store) = store();
+        let watch = Watch::default();
+        let records = run_all(&jobs, &DATA, &store, threads, &watch).expect("all runs");
+        assert_eq!(timeless_all(&records), alone, "{threads} at a time");
+        assert_eq!(found(&jobs, DATA.dataset.sha256(), &store).expect("all are kept"), records);
+        assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
+        assert_eq!(watch.running.into_inner(), 0, "every observer is dropped");
+        assert_eq!(files(&store).len(), 5, "a file a record and no other");
+    }
+    assert!(jobs.iter().zip(&alone).all(|(job, record)| &record.config == job));
+}
+
+#[test]
+fn finished_runs_are_found_and_not_made_again() {
+    let (_folder, store) = store();
+    let jobs = jobs();
+    let first = run_all(&jobs[..3], &DATA, &store, 2, &Silent).expect("three runs");
+    // Nobody could train this: it can only come from the store.
+    let sentinel = RunRecord { seconds: 123_456.0, ..first[1].clone() };
+    store.put(&key(RunConfig::KIND, &jobs[1], DATA.dataset.sha256()).expect("a key"), &sentinel).expect("written");
+    let before = files(&store);
+
+    let watch = Watch::default();
+    let records = run_all(&jobs, &DATA, &store, 1, &watch).expect("all runs");
+    assert_eq!(records[..3], [first[0].clone(), sentinel, first[2].clone()]);
+    assert_eq!(watch.found(), [0, 1, 2].map(|i: usize| (i, jobs[i].steps())));
+    assert_eq!(watch.started(), [3, 4]);
+    let after = files(&store);
+    assert!(before.iter().all(|file| after.contains(file)), "what is finished is not written again");
+}
+
+#[test]
+fn an_error_in_the_middle_keeps_what_is_finished_and_starts_nothing_more() {
+    let mut jobs = jobs();
+    jobs[2].hidden = vec![0];
+    for threads in [1, 2] {
+        let (_folder, store) = store();
+        let watch = Watch::default();
+        let error = run_all(&jobs, &DATA, &store, threads, &watch).expect_err("the third cannot be trained");
+        assert!(matches!(error, Error::Network(_)), "{error}");
+        let started = watch.started();
+        assert_eq!(started[..2], [0, 1], "{threads} at a time");
+        for &index in started.iter().filter(|&&index| index != 2) {
+            assert!(kept(&jobs[index], &store).is_some(), "run {index} was under way and is kept");
+        }
+        assert!(!started.contains(&4), "nothing is started after an error: {started:?}");
+    }
+}
+
+#[test]
+fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
+    let (_folder, undisturbed) = store();
+    let jobs = jobs();
+    let expected = run_all(&jobs, &DATA, &undisturbed, 2, &Silent).expect("all runs");
+
+    let (_folder, store) = store();
+    let error = run_all(&jobs, &DATA, &store, 1, &Watch::up_to(2)).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    let finished = files(&store);
+    assert_eq!(finished.len(), 2, "the first two were finished, the third was not");
+    assert!(matches!(found(&jobs, DATA.dataset.sha256(), &store), Err(Error::Missing { .. })));
+
+    let watch = Watch::default();
+    let records = run_all(&jobs, &DATA, &store, 2, &watch).expect("the rest");
+    assert_eq!(watch.started(), [2, 3, 4]);
+    assert_eq!(timeless_all(&records), timeless_all(&expected));
+    assert_eq!(files(&store).iter().filter(|file| finished.contains(file)).count(), 2);
+}
+
+#[test]
+fn a_run_that_diverges_is_a_record_and_the_others_go_on() {
+    let (_folder, store) = store();
+    let jobs = [short_run(0.003, 5), diverging_run(), short_run(0.004, 5)];
+    let records = run_all(&jobs, &DATA, &store, 1, &Silent).expect("a run that diverges is no error");
+    let diverged = &records[1];
+    assert!(diverged.diverged.is_some() && diverged.last().is_none() && diverged.test.is_none(), "{diverged:?}");
+    assert!(records[0].last().is_some() && records[2].last().is_some() && records[2].test.is_some());
+    assert_eq!(kept(&jobs[1], &store).as_ref(), Some(diverged), "it is read as it was written");
+
+    let watch = Watch::default();
+    run_all(&jobs, &DATA, &store, 1, &watch).expect("all are kept");
+    assert_eq!(watch.started(), [0_usize; 0], "a run that diverged is not tried again");
+}

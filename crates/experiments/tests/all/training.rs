@@ -1,0 +1,185 @@
+//! One run: what it computes, on any number of threads.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use klayer_dataset::Subset;
+use klayer_experiments::record::Point;
+use klayer_experiments::{Error, Evaluation, Evaluator, Init, Observer, Par, RunConfig, Silent, Trained, train};
+use klayer_linalg::Scalar;
+use klayer_nn::{Network, model_file};
+
+use crate::{DATA, diverging_run, short_run, small_run};
+
+/// Everything of a run that its settings determine, as bytes.
+fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
+    let determined = (&trained.curve, trained.diverged, &trained.test);
+    model_file::encode(&trained.network, &determined).expect("it can be encoded")
+}
+
+fn run<T: Scalar>(config: &RunConfig, threads: usize) -> Trained<T> {
+    train(config, &DATA, &Par::threads(threads).expect("threads"), &Silent).expect("a run")
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_curve_model_or_test() {
+    let config = RunConfig { hidden: vec![130, 50], ..small_run() };
+    let (single, double) = (bits(&run::<f32>(&config, 1)), bits(&run::<f64>(&config, 1)));
+    for threads in [1, 2, 4] {
+        assert_eq!(bits(&run::<f32>(&config, threads)), single, "f32 on {threads} threads");
+        assert_eq!(bits(&run::<f64>(&config, threads)), double, "f64 on {threads} threads");
+    }
+    let other = RunConfig { seed: config.seed + 1, ..config };
+    assert_ne!(bits(&run::<f32>(&other, 1)), single, "another seed is another run");
+}
+
+#[test]
+fn what_is_measured_on_the_way_does_not_change_what_is_trained() {
+    let watched = run::<f32>(&small_run(), 1);
+    let config = RunConfig { validate_every: 1_000, training_sample: None, test: false, ..small_run() };
+    let unwatched = run::<f32>(&config, 1);
+    let network = |trained: &Trained<f32>| model_file::encode(&trained.network, &()).expect("it can be encoded");
+    assert_eq!(network(&watched), network(&unwatched));
+    let (last, only) = (watched.curve[2], unwatched.curve[0]);
+    assert_eq!(Point { training_loss: None, training_cost: None, ..last }, only);
+    assert!(watched.test.is_some() && unwatched.test.is_none());
+}
+
+#[test]
+fn the_curve_has_its_points_where_the_settings_put_them_and_at_the_end() {
+    #[derive(Default)]
+    struct Watch {
+        steps: AtomicU64,
+        points: Mutex<Vec<Point>>,
+    }
+    impl Observer for Watch {
+        fn progressed(&self, done: u64) {
+            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is told, in order");
+        }
+        fn evaluated(&self, point: &Point) {
+            self.points.lock().expect("no panic").push(*point);
+        }
+    }
+    let watch = Watch::default();
+    let trained = train::<f32>(&small_run(), &DATA, &Par::Seq, &watch).expect("a run");
+    assert_eq!(watch.steps.into_inner(), 80);
+    assert_eq!(watch.points.into_inner().expect("no panic"), trained.curve);
+    let steps: Vec<_> = trained.curve.iter().map(|point| point.step).collect();
+    assert_eq!(steps, [30, 60, 80]);
+}
+
+#[test]
+fn training_lowers_the_loss_and_classifies_images_that_it_has_not_seen() {
+    let config = RunConfig { cycles: 10, validate_every: 1, ..small_run() };
+    let trained = run::<f32>(&config, 2);
+    let (first, last) = (trained.curve[0], trained.curve[trained.curve.len() - 1]);
+    let loss = |point: Point| point.training_loss.expect("asked for");
+    assert!(loss(last) < 0.5 * loss(first), "{first:?} to {last:?}");
+    assert!(last.validation_accuracy > 0.3, "three times what chance gets: {last:?}");
+    assert!(trained.test.expect("asked for").accuracy > 0.3);
+}
+
+#[test]
+fn the_cost_is_the_loss_and_lambda_times_the_squares_of_all_weights() {
+    let trained = run::<f64>(&small_run(), 1);
+    let weights = trained.network.layers().iter().flat_map(|layer| layer.affine.weight.rows().flatten());
+    let penalty = 0.003 * weights.map(|w| w * w).sum::<f64>();
+    let last = trained.curve[trained.curve.len() - 1];
+    let training = last.training_cost.zip(last.training_loss).map(|(cost, loss)| cost - loss);
+    for difference in [last.validation_cost - last.validation_loss, training.expect("asked for")] {
+        assert!((difference - penalty).abs() < 1e-10 * penalty, "{difference} and {penalty}");
+    }
+}
+
+/// The definitions, one image at a time, without a batch, a workspace or a chunk.
+fn naive(network: &Network<f64>, images: Subset<'_>) -> Evaluation {
+    let normalizer = DATA.normalization.normalizer::<f64>();
+    let (mut loss, mut confusion) = (0.0, vec![vec![0; 10]; 10]);
+    for (image, &label) in images.images().zip(images.labels()) {
+        let mut h = vec![0.0; image.len()];
+        normalizer.normalize(image, &mut h);
+        for layer in network.layers() {
+            let rows = layer.affine.weight.rows().zip(&layer.affine.bias);
+            h = rows.map(|(w, b)| w.iter().zip(&h).map(|(w, x)| w * x).sum::<f64>() + b).collect();
+            let Some(norm) = &layer.batch_norm else { continue };
+            let running = norm.running.as_ref().expect("it was trained");
+            for (i, s) in h.iter_mut().enumerate() {
+                let s_hat = (*s - running.mean[i]) / (running.variance[i] + 1e-8).sqrt();
+                *s = (norm.gamma[i] * s_hat + norm.beta[i]).max(0.0);
+            }
+        }
+        let sum: f64 = h.iter().map(|logit| logit.exp()).sum();
+        loss += sum.ln() - h[usize::from(label)];
+        let predicted = (0..10).max_by(|&a, &b| h[a].total_cmp(&h[b])).expect("ten classes");
+        confusion[usize::from(label)][predicted] += 1;
+    }
+    let correct: u64 = (0..10).map(|class| confusion[class][class]).sum();
+    let n = images.len() as f64;
+    Evaluation { loss: loss / n, accuracy: correct as f64 / n, confusion }
+}
+
+#[test]
+fn an_evaluation_in_chunks_equals_one_image_at_a_time() {
+    let trained = run::<f64>(&small_run(), 1);
+    let normalizer = DATA.normalization.normalizer::<f64>();
+    let mut evaluator = Evaluator::new(trained.network.architecture(), &normalizer, Par::Seq);
+    let dataset = &DATA.dataset;
+    let parts = [dataset.validation(), dataset.test(), dataset.training().first(500), dataset.training().first(1)];
+    for part in parts {
+        let (found, expected) =
+            (evaluator.evaluate(&trained.network, part).expect("it fits"), naive(&trained.network, part));
+        assert!((found.loss - expected.loss).abs() < 1e-12 * expected.loss, "{} and {}", found.loss, expected.loss);
+        assert_eq!((found.accuracy, found.confusion), (expected.accuracy, expected.confusion), "{} images", part.len());
+    }
+    assert_eq!(trained.test, Some(evaluator.evaluate(&trained.network, dataset.test()).expect("it fits")));
+}
+
+#[test]
+fn a_run_that_diverges_says_where_and_has_no_test() {
+    let trained = run::<f32>(&diverging_run(), 1);
+    let diverged = trained.diverged.expect("it cannot but diverge");
+    assert!(diverged.step < 10 && diverged.rate == 1e6, "{diverged:?}");
+    assert!(diverged.largest_weight.is_none_or(|weight| weight > 1e3), "{diverged:?}");
+    assert_eq!(trained.test, None);
+    assert!(trained.curve.iter().all(|point| point.validation_cost.is_finite()));
+}
+
+#[test]
+fn a_run_stops_at_the_step_at_which_it_is_told_to() {
+    #[derive(Default)]
+    struct StopAfter(AtomicU64);
+    impl Observer for StopAfter {
+        fn progressed(&self, done: u64) {
+            self.0.store(done, Ordering::Relaxed);
+        }
+        fn cancelled(&self) -> bool {
+            self.0.load(Ordering::Relaxed) == 5
+        }
+    }
+    let stop = StopAfter::default();
+    let error = train::<f32>(&small_run(), &DATA, &Par::Seq, &stop).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!(stop.0.into_inner(), 5);
+}
+
+#[test]
+fn settings_that_make_no_run_are_refused_with_what_is_wrong() {
+    let run = || short_run(0.003, 5);
+    let cases = [
+        (RunConfig { cycles: 0, ..run() }, "number of cycles is 0"),
+        (RunConfig { validate_every: 0, ..run() }, "distance of validations is 0"),
+        (RunConfig { batch: 0, ..run() }, "batch size is 0"),
+        (RunConfig { batch: 1_031, ..run() }, "there are 1030 training images"),
+        (RunConfig { batch: 1, ..run() }, "batch norm needs at least two images"),
+        (RunConfig { training_sample: Some(0), ..run() }, "sample for the training loss is 0"),
+        (RunConfig { training_sample: Some(1_031), ..run() }, "there are 1030 training images"),
+        (RunConfig { hidden: vec![12, 0], ..run() }, "every layer needs at least one unit"),
+        (RunConfig { lambda: -0.1, ..run() }, "lambda is -0.1"),
+        (RunConfig { lambda: f64::NAN, ..run() }, "lambda is NaN"),
+        (RunConfig { init: Init::Normal { sigma: 0.0 }, ..run() }, "standard deviation of the initial weights is 0"),
+    ];
+    for (config, expected) in cases {
+        let error = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}
