@@ -1,0 +1,215 @@
+//! Bad input ends a command with one clear sentence and a status, and changes nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use klayer_tests::{Ended, cifar10, end, ended, files, folder, images, klayer, quick_report};
+
+/// What stood under a name before.
+const OLD: &str = "an older model";
+
+/// Holds that `ended` failed with one sentence that says `expected`, and left no more than `before` in `folder`.
+#[track_caller]
+fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBuf]) {
+    let Ended { code, stdout, stderr } = ended;
+    assert!(matches!(code, Some(1 | 2)), "{ended:#?}");
+    assert_eq!(stdout, "", "nothing on standard output");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "no escape codes: {stderr:?}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(errors.len() == 1 && errors[0].contains(expected), "one sentence with {expected:?}: {stderr}");
+    // Switches that cannot be read are clap's to refuse, which goes on to say where help is.
+    let others = stderr.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with("step ")).count();
+    assert!(*code == Some(2) || others == 1, "{stderr}");
+    assert_eq!(files(folder), before, "no file is left or gone");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
+    let (_guard, folder) = folder();
+    fs::write(folder.join("old.klayer"), OLD).expect("written");
+    fs::create_dir(folder.join("a-folder")).expect("a folder");
+    let before = files(&folder);
+    let cases = [
+        ("--hidden 50,0", "'0' is not a width"),
+        ("--hidden 50,,10", "is not a width"),
+        ("--cycles 0", "number of cycles is 0"),
+        ("--n-s 0", "n_s is 0"),
+        ("--eta-min 0.2", "learning rates from 0.2 to 0.1"),
+        ("--eta-max nan", "learning rates from 0.00001 to NaN"),
+        ("--lambda=-1", "lambda is -1"),
+        ("--lambda inf", "lambda is inf"),
+        ("--sigma 0", "standard deviation of the initial weights is 0"),
+        ("--batch 1", "batch norm needs at least two images"),
+        ("--batch 0", "batch size is 0"),
+        ("--batch 45001", "there are 45000 training images"),
+        ("--validate-every 0", "distance of validations is 0"),
+        ("--no-bn --eta-min 1000000 --eta-max 1000000", "diverged at step"),
+    ];
+    for (switches, expected) in cases {
+        let given = |switch: &str| switches.split([' ', '=']).any(|word| word == switch);
+        let mut command = klayer(&folder, "train --out old.klayer");
+        for default in [["--n-s", "5"], ["--cycles", "1"]] {
+            if !given(default[0]) {
+                command.args(default);
+            }
+        }
+        let ended = end(command.args(switches.split(' ')).args(images()));
+        assert_refused(&ended, expected, &folder, &before);
+        assert_eq!(fs::read_to_string(folder.join("old.klayer")).expect("it is still there"), OLD, "{switches}");
+    }
+    for (out, expected) in
+        [("missing/new.klayer", "missing"), ("a-folder", "a-folder"), ("old.klayer/new", "old.klayer")]
+    {
+        let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --out").arg(out).args(images()));
+        assert_refused(&ended, expected, &folder, &before);
+    }
+}
+
+#[test]
+fn a_negative_number_is_read_as_a_number_and_refused_as_one() {
+    let (_guard, folder) = folder();
+    let cases = [
+        ("--eta-min -0.1", "learning rates from -0.1 to 0.1"),
+        ("--eta-max -0.1", "learning rates from 0.00001 to -0.1"),
+        ("--lambda -1", "lambda is -1"),
+        ("--sigma -0.5", "standard deviation of the initial weights is -0.5"),
+    ];
+    for (switches, expected) in cases {
+        let ended = end(klayer(&folder, "train --n-s 5 --cycles 1").args(switches.split(' ')).args(images()));
+        assert_refused(&ended, expected, &folder, &[]);
+    }
+}
+
+#[test]
+fn a_network_that_no_memory_can_hold_is_refused() {
+    let (_guard, folder) = folder();
+    for hidden in ["18446744073709551615", "50,4294967296,4294967296", "99999999999"] {
+        let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden").arg(hidden).args(images()));
+        let width = hidden.split(',').next_back().expect("a width");
+        assert_refused(&ended, width, &folder, &[]);
+    }
+}
+
+#[test]
+fn more_threads_than_a_machine_can_have_are_refused_at_once() {
+    let (_guard, folder) = folder();
+    let mut command = klayer(&folder, "train --n-s 5 --cycles 1 --threads 1000000");
+    let mut child = command.args(images()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let start = Instant::now();
+    while child.try_wait().expect("a status").is_none() {
+        if start.elapsed() > Duration::from_secs(10) {
+            child.kill().expect("it runs still");
+            child.wait().expect("it ends");
+            panic!("it tries to start them all");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_refused(&ended(child.wait_with_output().expect("it ended")), "1000000", &folder, &[]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_not_be_written_to_is_refused_before_the_training() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_guard, folder) = folder();
+    let locked = folder.join("locked");
+    fs::create_dir(&locked).expect("a folder");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    if fs::write(locked.join("probe"), "").is_ok() {
+        skip("the user may write everywhere");
+        return;
+    }
+    let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --out locked/new.klayer").args(images()));
+    assert_refused(&ended, "ermission denied", &folder, &[]);
+}
+
+/// Says why a test has nothing to test here.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+#[test]
+fn data_that_are_missing_or_damaged_are_refused_and_named() {
+    let (_guard, folder) = folder();
+    fs::write(folder.join("a-file"), "").expect("written");
+    let train =
+        |data: &str| end(klayer(&folder, "train --n-s 5 --cycles 1 --offline --out new.klayer --data").arg(data));
+    let before = files(&folder);
+    assert_refused(&train("nowhere"), "nowhere: not found", &folder, &before);
+    assert_refused(&train("a-file"), "a-file: not a directory", &folder, &before);
+    assert_refused(&train("."), "data_batch_1.bin: not found", &folder, &before);
+
+    let Some(data) = cifar10() else { return skip("there is no CIFAR-10 to damage") };
+    let damaged = folder.join("damaged");
+    fs::create_dir(&damaged).expect("a folder");
+    for file in files(&data) {
+        fs::copy(data.join(&file), damaged.join(&file)).expect("a copy");
+    }
+    let (name, before) = (damaged.join("data_batch_3.bin"), files(&folder));
+    let mut bytes = fs::read(&name).expect("a file");
+    bytes[12_345_678] ^= 0x10;
+    // A copy of a file that is write-protected is so too.
+    fs::remove_file(&name).expect("it is ours");
+    fs::write(&name, &bytes).expect("written");
+    assert_refused(&train("damaged"), "data_batch_3.bin: wrong SHA-256", &folder, &before);
+    fs::write(&name, &bytes[..bytes.len() - 1]).expect("written");
+    assert_refused(&train("damaged"), "data_batch_3.bin: 30729999 bytes where 30730000", &folder, &before);
+}
+
+#[test]
+fn a_report_on_data_that_are_missing_makes_nothing_at_all() {
+    let (_guard, folder) = folder();
+    let ended = end(&mut quick_report(&folder.join("report"), "--only coarse --data nowhere"));
+    assert_refused(&ended, "nowhere: not found", &folder, &[]);
+    assert!(!folder.join("report").exists(), "not even a folder");
+}
+
+#[test]
+fn files_that_are_no_model_of_these_images_are_refused() {
+    let (_guard, folder) = folder();
+    end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --out synthetic.klayer")).well();
+    let model = fs::read(folder.join("synthetic.klayer")).expect("a model");
+    let mut flipped = model.clone();
+    flipped[model.len() / 2] ^= 1;
+    let broken: [(&str, &[u8], &str); 5] = [
+        ("text", b"no model", "not a klayer model"),
+        ("empty", b"", "not a klayer model"),
+        ("header", &model[..30], "not a klayer model"),
+        ("short", &model[..model.len() - 1], "not a klayer model"),
+        ("flipped", &flipped, "it is damaged"),
+    ];
+    for (name, bytes, _) in broken {
+        fs::write(folder.join(name), bytes).expect("written");
+    }
+    let before = files(&folder);
+    for (name, _, expected) in broken {
+        let ended = end(klayer(&folder, "evaluate").arg(name).arg("--synthetic"));
+        assert_refused(&ended, expected, &folder, &before);
+        assert!(ended.stderr.starts_with(&format!("error: {name}: ")), "the file is named: {}", ended.stderr);
+    }
+    assert_refused(&end(&mut klayer(&folder, "evaluate nothing --synthetic")), "nothing: ", &folder, &before);
+    assert_refused(&end(&mut klayer(&folder, "evaluate . --synthetic")), ".: ", &folder, &before);
+    if let Some(data) = cifar10() {
+        let ended = end(klayer(&folder, "evaluate synthetic.klayer --data").arg(data));
+        assert_refused(&ended, "of synthetic stand-in and the images are of CIFAR-10", &folder, &before);
+    }
+}
+
+#[test]
+fn a_report_that_is_not_there_or_is_damaged_cannot_be_checked() {
+    let (_guard, folder) = folder();
+    let check = |out: &str| {
+        let mut command = klayer_tests::command("xtask", &folder);
+        end(command.args(["report", "--check", "--out", out]))
+    };
+    assert_refused(&check("nowhere"), "there is no report to check", &folder, &[]);
+    fs::create_dir_all(folder.join("damaged/records")).expect("a folder");
+    fs::write(folder.join("damaged/records/study.json"), "{\"quick\": 1}").expect("written");
+    let before = files(&folder);
+    assert_refused(&check("damaged"), "study.json: not a record of this program, at line 1", &folder, &before);
+}

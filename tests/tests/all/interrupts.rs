@@ -1,0 +1,144 @@
+//! Ctrl-C: the end comes soon, what is finished stays, and the next start goes on from there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use klayer_tests::{Ended, end, ended, files, folder, images, klayer, quick_report};
+use serde_json::Value;
+
+use crate::json;
+use crate::report::QUICK_REPORT;
+
+/// A command that does not do what is waited for within this time never will.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Starts `command`, its standard error in the file `log`.
+fn spawn(command: &mut Command, log: &Path) -> Child {
+    command.stdout(Stdio::piped()).stderr(fs::File::create(log).expect("a file")).spawn().expect("it starts")
+}
+
+/// Waits until `done` says so; panics if that takes too long or the command ends before.
+fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(child.try_wait().expect("a status").is_none(), "it ended before {what}");
+        assert!(start.elapsed() < PATIENCE, "{what} takes too long");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends SIGINT and waits for the end.
+fn interrupt(child: Child) -> Ended {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(sent.success(), "the command runs still");
+    ended(child.wait_with_output().expect("it ends"))
+}
+
+/// All files of `records` by name, without what differs from one time to another.
+fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
+    let timeless = |name: PathBuf| {
+        let mut record = json(&records.join(&name));
+        record["seconds"] = Value::Null;
+        (name, record)
+    };
+    files(records).into_iter().map(timeless).collect()
+}
+
+#[test]
+fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
+    let undisturbed = &QUICK_REPORT.out;
+    let (_guard, folder) = folder();
+    let out = folder.join("report");
+    // All gradient checks but one, which take longest: they are found, and the interrupt falls into what is left.
+    let checks: Vec<_> = files(&undisturbed.join("records"))
+        .into_iter()
+        .filter(|name| json(&undisturbed.join("records").join(name)).get("rows").is_some())
+        .collect();
+    let cheap =
+        |name: &&PathBuf| json(&undisturbed.join("records").join(name))["config"]["hidden"] == serde_json::json!([50]);
+    let left_out = checks.iter().find(cheap).expect("a check of the 2-layer network");
+    fs::create_dir_all(out.join("records")).expect("a folder");
+    for name in checks.iter().filter(|name| *name != left_out) {
+        fs::copy(undisturbed.join("records").join(name), out.join("records").join(name)).expect("a copy");
+    }
+    let given = files(&out.join("records")).len();
+    let arguments = images().join(" ");
+
+    // During the gradient check.
+    let log = folder.join("log");
+    let logged = |word: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(word));
+    let mut command = quick_report(&out, &arguments);
+    let mut child = spawn(&mut command, &log);
+    wait_until(&mut child, "the gradients", || logged("3.1 Gradients"));
+    assert_interrupted(&interrupt(child), &log);
+    assert!(!logged("3.2"), "it goes no further");
+    assert!(files(&out).iter().all(|file| file.starts_with("records")), "no page is made of what is not finished");
+
+    // During the training runs: after some, before all.
+    let made = || files(&out.join("records")).len();
+    let mut child = spawn(&mut command, &log);
+    wait_until(&mut child, "the first training runs", || made() >= given + 5);
+    assert_interrupted(&interrupt(child), &log);
+    let expected = records(&undisturbed.join("records"));
+    let finished = records(&out.join("records"));
+    assert!(finished.len() < expected.len(), "it was interrupted before its end");
+    for (name, record) in finished.iter().filter(|(name, _)| !name.ends_with("study.json")) {
+        assert_eq!(Some(record), expected.get(name), "{} is whole", name.display());
+    }
+    let before: Vec<_> =
+        finished.keys().map(|name| (name, fs::read(out.join("records").join(name)).expect("a record"))).collect();
+
+    end(&mut quick_report(&out, &arguments)).well();
+    for (name, bytes) in before.iter().filter(|(name, _)| !name.ends_with("study.json")) {
+        assert!(&fs::read(out.join("records").join(name)).expect("a record") == bytes, "{} was kept", name.display());
+    }
+    assert_eq!(records(&out.join("records")), expected);
+    let results = |out: &Path| {
+        let mut results = json(&out.join("results.json"));
+        results["seconds"] = Value::Null;
+        results
+    };
+    assert_eq!(results(&out), results(undisturbed));
+    assert_eq!(files(&out), files(undisturbed));
+    let drawn = |out: &Path| {
+        files(&out.join("figures"))
+            .iter()
+            .map(|name| fs::read(out.join("figures").join(name)).expect("a figure"))
+            .collect::<Vec<_>>()
+    };
+    assert!(drawn(&out) == drawn(undisturbed), "the same figures, to the byte");
+}
+
+#[track_caller]
+fn assert_interrupted(ended: &Ended, log: &Path) {
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
+    let told = fs::read_to_string(log).expect("a file");
+    let last = told.lines().last().unwrap_or_default();
+    assert!(last.contains("stopped") && last.contains("the same command goes on"), "{told}");
+}
+
+#[test]
+fn an_interrupted_training_writes_nothing_and_leaves_the_older_model() {
+    let (_guard, folder) = folder();
+    fs::write(folder.join("old.klayer"), "an older model").expect("written");
+    for out in ["old.klayer", "new.klayer"] {
+        let mut command = klayer(&folder, "train --n-s 1000000 --validate-every 50 --json --out");
+        let log = folder.join("log");
+        let mut child = spawn(command.arg(out).args(images()), &log);
+        // The first validation is told, so the training is under way.
+        wait_until(&mut child, "the first validation", || {
+            fs::read_to_string(&log).is_ok_and(|log| log.contains("step 50"))
+        });
+        let ended = interrupt(child);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
+        let told = fs::read_to_string(&log).expect("a file");
+        assert!(told.ends_with("error: stopped before its end\n"), "{told}");
+        fs::remove_file(log).expect("it is ours");
+        assert_eq!(files(&folder), [Path::new("old.klayer")]);
+        assert_eq!(fs::read_to_string(folder.join("old.klayer")).expect("it is there"), "an older model");
+    }
+}

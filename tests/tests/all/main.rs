@@ -1,0 +1,38 @@
+//! What the commands promise, tested from outside.
+
+mod bad_input;
+#[cfg(unix)]
+mod interrupts;
+mod report;
+mod stand_in;
+mod train;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// The JSON of a file.
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The numbers of a JSON array; panics on anything else.
+fn numbers(value: &Value) -> Vec<f64> {
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"));
+    array(value).iter().map(number).collect()
+}
+
+/// The items of a JSON array; panics on anything else.
+fn array(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("{value} is not an array"))
+}
+
+/// The keys of a JSON object, in alphabetical order; panics on anything else.
+fn keys(value: &Value) -> Vec<&str> {
+    let object = value.as_object().unwrap_or_else(|| panic!("{value} is not an object"));
+    let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
