@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use klayer_dataset::{Dataset, FEATURES, Normalization, Shuffle, Sizes};
-//! use klayer_linalg::{ColMajor, random::stream};
+//! use klayer_linalg::{ColMajor, Par, random::stream};
 //!
 //! // A small set of generated images; `load` gives the real ones.
 //! let sizes = Sizes { training: 200, validation: 50, test: 50 };
@@ -27,7 +27,7 @@
 //! let mut batch = ColMajor::zeros(FEATURES, 100);
 //! for _ in 0..shuffle.batches_per_epoch() {
 //!     let indices = shuffle.next_batch();
-//!     normalizer.gather(training, indices, &mut batch);
+//!     normalizer.gather(training, indices, &mut batch, &Par::Seq);
 //!     assert!(indices.iter().all(|&i| usize::from(training.label(i as usize)) < dataset.class_names().len()));
 //!     assert!(batch.col(99).iter().all(|x| x.abs() < 10.0));
 //! }

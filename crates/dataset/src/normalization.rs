@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use klayer_linalg::{ColMajor, Scalar, vectorize};
+use klayer_linalg::{ColMajor, Par, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
 use crate::{FEATURES, Subset};
@@ -99,11 +99,19 @@ impl<T: Scalar> Normalizer<T> {
     ///
     /// # Panics
     /// If an index is not below `subset.len()`, or `out` does not fit.
-    pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>) {
-        vectorize(|| {
-            for (j, &i) in indices.iter().enumerate() {
-                self.convert(subset.image(i as usize), out.col_mut(j));
-            }
+    pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>, par: &Par) {
+        assert!(indices.len() <= out.ncols(), "{} images for {} columns", indices.len(), out.ncols());
+        let rows = out.nrows();
+        let (columns, stride) = out.strided_mut();
+        par.for_lines(&mut columns[..indices.len() * stride], stride, 1, &|first, columns| {
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (column, &i) in columns.chunks_exact_mut(stride).zip(&indices[first..]) {
+                        self.convert(subset.image(i as usize), &mut column[..rows]);
+                    }
+                },
+            );
         });
     }
 
@@ -115,11 +123,14 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If the range goes beyond the last image, or `out` does not fit.
     pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>) {
-        vectorize(|| {
-            for (j, image) in subset.slice(range).images().enumerate() {
-                self.convert(image, out.col_mut(j));
-            }
-        });
+        vectorize(
+            #[inline(always)]
+            || {
+                for (j, image) in subset.slice(range).images().enumerate() {
+                    self.convert(image, out.col_mut(j));
+                }
+            },
+        );
     }
 
     /// Writes one image of 3,072 pixels to `out`.
@@ -127,7 +138,10 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If either has another length.
     pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
-        vectorize(|| self.convert(pixels, out));
+        vectorize(
+            #[inline(always)]
+            || self.convert(pixels, out),
+        );
     }
 
     #[inline(always)]
@@ -150,15 +164,18 @@ fn sums(subset: Subset<'_>) -> (Vec<u64>, Vec<u64>) {
     for start in (0..subset.len()).step_by(BLOCK) {
         let block = subset.slice(start..subset.len().min(start + BLOCK));
         block_sums.fill((0, 0));
-        vectorize(|| {
-            for image in block.images() {
-                for ((sum, square), &pixel) in block_sums.iter_mut().zip(image) {
-                    let pixel = u32::from(pixel);
-                    *sum += pixel;
-                    *square += pixel * pixel;
+        vectorize(
+            #[inline(always)]
+            || {
+                for image in block.images() {
+                    for ((sum, square), &pixel) in block_sums.iter_mut().zip(image) {
+                        let pixel = u32::from(pixel);
+                        *sum += pixel;
+                        *square += pixel * pixel;
+                    }
                 }
-            }
-        });
+            },
+        );
         for ((sum, square), &(block_sum, block_square)) in sums.iter_mut().zip(&mut squares).zip(&block_sums) {
             *sum += u64::from(block_sum);
             *square += u64::from(block_square);

@@ -132,20 +132,23 @@ impl World {
         let cast: [f32; CHANNELS] = array::from_fn(|_| brightness + 15.0 * symmetric(rng));
         let noise = &self.noise[rng.random_range(0..NOISE)..][..FEATURES];
         let grain = uniform(rng, 4.0, 16.0);
-        vectorize(|| {
-            for (y, (pixels, noise)) in pixels.chunks_exact_mut(SIDE).zip(noise.chunks_exact(SIDE)).enumerate() {
-                let (own_row, other_row) = (own.row(y), other.row(y));
-                let overlay_rows = overlays.each_ref().map(|overlay| overlay.row(y));
-                for x in 0..SIDE {
-                    let mut value = cast[y / SIDE] + own.weight * own_row[x] + other.weight * other_row[x];
-                    for (overlay, row) in overlays.iter().zip(&overlay_rows) {
-                        value += overlay.weight * row[x];
+        vectorize(
+            #[inline(always)]
+            || {
+                for (y, (pixels, noise)) in pixels.chunks_exact_mut(SIDE).zip(noise.chunks_exact(SIDE)).enumerate() {
+                    let (own_row, other_row) = (own.row(y), other.row(y));
+                    let overlay_rows = overlays.each_ref().map(|overlay| overlay.row(y));
+                    for x in 0..SIDE {
+                        let mut value = cast[y / SIDE] + own.weight * own_row[x] + other.weight * other_row[x];
+                        for (overlay, row) in overlays.iter().zip(&overlay_rows) {
+                            value += overlay.weight * row[x];
+                        }
+                        value += grain * noise[x];
+                        pixels[x] = value.clamp(0.0, 255.0) as u8;
                     }
-                    value += grain * noise[x];
-                    pixels[x] = value.clamp(0.0, 255.0) as u8;
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use klayer_dataset::{
     Dataset, Error, FEATURES, Normalization, Normalizer, Part, Progress, Shuffle, Sizes, Subset, parse_cifar10,
 };
-use klayer_linalg::ColMajor;
 use klayer_linalg::random::stream;
+use klayer_linalg::{ColMajor, Par};
 
 const SMALL: Sizes = Sizes { training: 300, validation: 20, test: 30 };
 
@@ -66,7 +66,7 @@ fn images_are_gathered_one_per_column_and_further_columns_are_left_alone() {
     let normalizer: Normalizer<f32> = Normalization::fit(training).normalizer();
     let mut batch = ColMajor::zeros(FEATURES, 4);
     batch.col_mut(3).fill(5.0);
-    normalizer.gather(training, &[299, 0, 299], &mut batch);
+    normalizer.gather(training, &[299, 0, 299], &mut batch, &Par::Seq);
     let mut ranged = ColMajor::zeros(FEATURES, 4);
     normalizer.gather_range(training, 298..300, &mut ranged);
     let mut single = vec![0.0; FEATURES];

@@ -8,7 +8,7 @@ use common::Tar;
 use common::server::{Answer, Server};
 use flate2::Compression;
 use klayer_dataset::{Dataset, ExpectedFile, FEATURES, Kind, Normalization, Source, Subset, fetch, load};
-use klayer_linalg::{ColMajor, Scalar};
+use klayer_linalg::{ColMajor, Par, Scalar};
 use md5::{Digest, Md5};
 use serde_json::Value;
 use tar::EntryType;
@@ -104,7 +104,7 @@ fn the_real_data_come_through_an_interrupted_download() {
 /// Some features of the last image, gathered.
 fn normalized<T: Scalar>(normalization: &Normalization, subset: Subset<'_>, features: &[usize]) -> Vec<f64> {
     let mut batch = ColMajor::<T>::zeros(FEATURES, 2);
-    normalization.normalizer().gather(subset, &[0, subset.len() as u32 - 1], &mut batch);
+    normalization.normalizer().gather(subset, &[0, subset.len() as u32 - 1], &mut batch, &Par::Seq);
     features.iter().map(|&feature| batch.col(1)[feature].to_f64()).collect()
 }
 

@@ -49,7 +49,7 @@ fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Obs
     let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
     let normalizer = data.normalization.normalizer::<T>();
     let training = data.dataset.training();
-    let sgd = Sgd { l2: L2::new(config.lambda)? };
+    let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
 
     let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let mut shuffle = Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch)?;
@@ -66,7 +66,7 @@ fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Obs
             return Err(Error::Cancelled);
         }
         let batch = shuffle.next_batch();
-        normalizer.gather(training, batch, &mut images);
+        normalizer.gather(training, batch, &mut images, par);
         for (label, &image) in labels.iter_mut().zip(batch) {
             *label = training.label(image as usize);
         }

@@ -3,7 +3,7 @@
 //! This crate is the only one that names faer. It adds to it
 //! - [`Scalar`]: `f32` and `f64`, so that the code whose gradients are checked is the code that trains;
 //! - [`ColMajor`] and [`RowMajor`]: owned matrices that say which way they lie in memory;
-//! - [`product`]: matrix products cut into tiles of fixed size, so that the threads of a [`Par`] change no bit;
+//! - [`product`]: the three products of a layer, of which the threads of a [`Par`] change no bit;
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow;
 //! - [`random`]: independent named streams of random numbers from one seed.
 //!
@@ -19,8 +19,7 @@
 //! images.col_mut(1).copy_from_slice(&[0.0, 2.0, 0.0]);
 //!
 //! let mut out = RowMajor::zeros(2, 2);
-//! let mut partials = product::Partials::new(2, 3, 2);
-//! product::sum_over_tiles(&mut out, weights.as_ref(), images.as_ref(), &mut partials, &Par::Seq);
+//! product::outputs(&mut out, &weights, images.as_ref(), &Par::Seq);
 //! assert_eq!(out.row(0), [6.0, 4.0]);
 //! assert_eq!(out.row(1), [0.0, -2.0]);
 //! ```
@@ -33,10 +32,11 @@ pub mod random;
 pub mod reduce;
 mod scalar;
 mod simd;
+mod skinny;
 pub mod softmax;
 
 pub use error::Error;
-pub use faer::{Mat, MatMut, MatRef};
+pub use faer::{MatMut, MatRef};
 pub use matrix::{ColMajor, RowMajor};
 pub use par::Par;
 pub use scalar::Scalar;

@@ -3,46 +3,114 @@
 //! The layout is in the type because the algorithms depend on it: an image is a contiguous column of a
 //! [`ColMajor`]; a unit's weights, and a unit's values over a batch, are contiguous rows of a [`RowMajor`].
 
-use crate::{Mat, MatMut, MatRef, Scalar};
+use crate::{MatMut, MatRef, Par, Scalar};
 
 /// Bytes of a page of addresses that share a set of the first-level cache.
 const CACHE_PAGE: usize = 4096;
-/// Bytes by which neighbours are moved apart when their distance is a whole number of such pages.
+/// Bytes of a cache line: where vectors begin that never straddle two lines.
 const CACHE_LINE: usize = 64;
 
 /// A matrix whose columns are contiguous: a mini-batch, one column per image.
 #[derive(Clone, Debug)]
 pub struct ColMajor<T> {
-    mat: Mat<T>,
+    lines: Lines<T>,
 }
 
 /// A matrix whose rows are contiguous: weights (a row per unit) or activations (a row per unit, over the batch).
 #[derive(Clone, Debug)]
 pub struct RowMajor<T> {
-    transposed: ColMajor<T>,
+    lines: Lines<T>,
+}
+
+/// `count` lines of `length` numbers, `stride` apart, the first and with it all others at the start of a cache line.
+#[derive(Debug)]
+struct Lines<T> {
+    /// The lines, after as many unused numbers as it takes to align them.
+    memory: Vec<T>,
+    start: usize,
+    count: usize,
+    length: usize,
+    stride: usize,
+}
+
+impl<T: Scalar> Lines<T> {
+    /// Zeros.
+    ///
+    /// Lines whose distance would be a multiple of a page are spaced one cache line further apart: at the same
+    /// offset they would otherwise all compete for the same few lines of the first-level cache.
+    fn zeros(count: usize, length: usize) -> Self {
+        let alignment = CACHE_LINE / size_of::<T>();
+        let mut stride = length.next_multiple_of(alignment);
+        if stride > 0 && (stride * size_of::<T>()).is_multiple_of(CACHE_PAGE) {
+            stride += alignment;
+        }
+        let memory = vec![T::from_f64(0.0); count * stride + alignment];
+        Self { start: aligned_start(&memory), memory, count, length, stride }
+    }
+
+    fn line(&self, i: usize) -> &[T] {
+        assert!(i < self.count, "line {i} of {}", self.count);
+        &self.all()[i * self.stride..][..self.length]
+    }
+
+    fn line_mut(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.count, "line {i} of {}", self.count);
+        let (stride, length) = (self.stride, self.length);
+        &mut self.all_mut()[i * stride..][..length]
+    }
+
+    /// All lines with what lies between them.
+    fn all(&self) -> &[T] {
+        &self.memory[self.start..][..self.count * self.stride]
+    }
+
+    fn all_mut(&mut self) -> &mut [T] {
+        &mut self.memory[self.start..][..self.count * self.stride]
+    }
+
+    /// As the columns of a matrix.
+    fn as_ref(&self) -> MatRef<'_, T> {
+        MatRef::from_column_major_slice_with_stride(self.all(), self.length, self.count, self.stride)
+    }
+
+    fn as_mut(&mut self) -> MatMut<'_, T> {
+        let (count, length, stride) = (self.count, self.length, self.stride);
+        MatMut::from_column_major_slice_with_stride_mut(self.all_mut(), length, count, stride)
+    }
+}
+
+impl<T: Clone> Clone for Lines<T> {
+    /// The copy lies elsewhere and so may need another start to be aligned.
+    fn clone(&self) -> Self {
+        let mut memory = self.memory.clone();
+        let start = aligned_start(&memory);
+        memory.rotate_left(self.start);
+        memory.rotate_right(start);
+        Self { memory, start, ..*self }
+    }
+}
+
+/// Numbers to leave out so that the next one begins a cache line.
+fn aligned_start<T>(memory: &[T]) -> usize {
+    let alignment = CACHE_LINE / size_of::<T>();
+    let past_line = memory.as_ptr().addr() % CACHE_LINE / size_of::<T>();
+    (alignment - past_line) % alignment
 }
 
 impl<T: Scalar> ColMajor<T> {
     /// A `rows x cols` matrix of zeros.
-    ///
-    /// Columns whose distance in memory would be a multiple of a page are spaced a little further apart: at the
-    /// same offset they would otherwise all compete for the same few lines of the first-level cache.
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        let bytes = rows * size_of::<T>();
-        let padding = if rows > 0 && bytes.is_multiple_of(CACHE_PAGE) { CACHE_LINE / size_of::<T>() } else { 0 };
-        let mut mat = Mat::with_capacity(rows + padding, cols);
-        mat.resize_with(rows, cols, |_, _| T::from_f64(0.0));
-        Self { mat }
+        Self { lines: Lines::zeros(cols, rows) }
     }
 
     /// Rows of the matrix.
     pub fn nrows(&self) -> usize {
-        self.mat.nrows()
+        self.lines.length
     }
 
     /// Columns of the matrix.
     pub fn ncols(&self) -> usize {
-        self.mat.ncols()
+        self.lines.count
     }
 
     /// Column `j`, contiguous.
@@ -50,7 +118,7 @@ impl<T: Scalar> ColMajor<T> {
     /// # Panics
     /// If `j` is not a column.
     pub fn col(&self, j: usize) -> &[T] {
-        self.mat.col_as_slice(j)
+        self.lines.line(j)
     }
 
     /// Column `j`, to be written.
@@ -58,24 +126,30 @@ impl<T: Scalar> ColMajor<T> {
     /// # Panics
     /// If `j` is not a column.
     pub fn col_mut(&mut self, j: usize) -> &mut [T] {
-        self.mat.col_as_slice_mut(j)
+        self.lines.line_mut(j)
+    }
+
+    /// The memory of all columns, and the distance from one to the next in it.
+    pub fn strided_mut(&mut self) -> (&mut [T], usize) {
+        let stride = self.lines.stride;
+        (self.lines.all_mut(), stride)
     }
 
     /// The whole matrix, to be read.
     pub fn as_ref(&self) -> MatRef<'_, T> {
-        self.mat.as_ref()
+        self.lines.as_ref()
     }
 
     /// The whole matrix, to be written.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
-        self.mat.as_mut()
+        self.lines.as_mut()
     }
 }
 
 impl<T: Scalar> RowMajor<T> {
-    /// A `rows x cols` matrix of zeros, its rows spaced as the columns of [`ColMajor::zeros`].
+    /// A `rows x cols` matrix of zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { transposed: ColMajor::zeros(cols, rows) }
+        Self { lines: Lines::zeros(rows, cols) }
     }
 
     /// The `rows x cols` matrix whose rows are the chunks of `values`.
@@ -93,12 +167,12 @@ impl<T: Scalar> RowMajor<T> {
 
     /// Rows of the matrix.
     pub fn nrows(&self) -> usize {
-        self.transposed.ncols()
+        self.lines.count
     }
 
     /// Columns of the matrix.
     pub fn ncols(&self) -> usize {
-        self.transposed.nrows()
+        self.lines.length
     }
 
     /// Row `i`, contiguous.
@@ -106,7 +180,7 @@ impl<T: Scalar> RowMajor<T> {
     /// # Panics
     /// If `i` is not a row.
     pub fn row(&self, i: usize) -> &[T] {
-        self.transposed.col(i)
+        self.lines.line(i)
     }
 
     /// Row `i`, to be written.
@@ -114,7 +188,7 @@ impl<T: Scalar> RowMajor<T> {
     /// # Panics
     /// If `i` is not a row.
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
-        self.transposed.col_mut(i)
+        self.lines.line_mut(i)
     }
 
     /// Copies all values of `other`.
@@ -133,13 +207,35 @@ impl<T: Scalar> RowMajor<T> {
         (0..self.nrows()).map(|i| self.row(i))
     }
 
+    /// Runs `work` on every row and its index, in any order.
+    pub fn for_rows(&mut self, par: &Par, work: &(impl Fn(usize, &mut [T]) + Sync)) {
+        let cols = self.ncols();
+        let (lines, stride) = self.strided_mut();
+        par.for_lines(lines, stride, 1, &|first, lines| {
+            for (i, row) in lines.chunks_exact_mut(stride.max(1)).enumerate() {
+                work(first + i, &mut row[..cols]);
+            }
+        });
+    }
+
+    /// The memory of all rows, and the distance from one to the next in it.
+    pub(crate) fn strided(&self) -> (&[T], usize) {
+        (self.lines.all(), self.lines.stride)
+    }
+
+    /// The same, to be written.
+    pub(crate) fn strided_mut(&mut self) -> (&mut [T], usize) {
+        let stride = self.lines.stride;
+        (self.lines.all_mut(), stride)
+    }
+
     /// The whole matrix, to be read.
     pub fn as_ref(&self) -> MatRef<'_, T> {
-        self.transposed.as_ref().transpose()
+        self.lines.as_ref().transpose()
     }
 
     /// The whole matrix, to be written.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
-        self.transposed.as_mut().transpose_mut()
+        self.lines.as_mut().transpose_mut()
     }
 }

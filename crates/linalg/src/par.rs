@@ -1,5 +1,6 @@
-use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{fmt, hint};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -36,37 +37,78 @@ impl Par {
         }
     }
 
-    /// Runs `work` on one of the threads, so that what it does in parallel need not be handed over each time.
+    /// Runs `work` on one of the threads, while the others wait awake for their share of what it does in parallel.
+    ///
+    /// A training step hands out work every hundred microseconds, and to wake a sleeping thread takes about as long.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match self {
-            Self::Seq => work(),
-            Self::Pool(pool) => pool.install(work),
-        }
-    }
-
-    /// Runs `a` and `b`, at the same time if there are threads for it.
-    pub fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-        match self {
-            Self::Seq => (a(), b()),
-            Self::Pool(pool) => pool.join(a, b),
-        }
-    }
-
-    /// Runs `work` on every item and its index, in any order.
-    pub fn for_each<I: Send>(&self, items: &mut [I], work: &(impl Fn(usize, &mut I) + Sync)) {
-        self.for_each_from(0, items, work);
-    }
-
-    fn for_each_from<I: Send>(&self, first: usize, items: &mut [I], work: &(impl Fn(usize, &mut I) + Sync)) {
-        if items.len() <= 1 || matches!(self, Self::Seq) {
-            for (i, item) in items.iter_mut().enumerate() {
-                work(first + i, item);
+        let Self::Pool(pool) = self else { return work() };
+        let work = Mutex::new(Some(work));
+        let finished = Finished::default();
+        let results = pool.broadcast(|_| {
+            let mine = work.lock().expect("taking the work does not panic").take();
+            if let Some(work) = mine {
+                // Also if the work panics: the others must not wait for ever.
+                let _finish = FinishOnDrop(&finished);
+                return Some(work());
             }
-            return;
+            while !finished.0.load(Ordering::Acquire) {
+                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                    hint::spin_loop();
+                }
+            }
+            None
+        });
+        results.into_iter().flatten().next().expect("one thread took the work")
+    }
+
+    /// Cuts `lines`, each `stride` long, into as many parts as there are threads, each a multiple of `together`
+    /// lines, and runs `work` on every part and the index of its first line, in any order.
+    ///
+    /// What `work` makes of a line must not depend on how the lines are cut.
+    pub fn for_lines<T: Send>(
+        &self,
+        lines: &mut [T],
+        stride: usize,
+        together: usize,
+        work: &(impl Fn(usize, &mut [T]) + Sync),
+    ) {
+        self.part(self.count(), 0, lines, stride, together, work);
+    }
+
+    fn part<T: Send>(
+        &self,
+        parts: usize,
+        first: usize,
+        lines: &mut [T],
+        stride: usize,
+        together: usize,
+        work: &(impl Fn(usize, &mut [T]) + Sync),
+    ) {
+        let groups = lines.len().div_ceil(stride.max(1)).div_ceil(together);
+        match self {
+            Self::Pool(pool) if parts > 1 && groups > 1 => {
+                let left = parts / 2;
+                let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
+                let (a, b) = lines.split_at_mut(here * stride);
+                pool.join(
+                    || self.part(left, first, a, stride, together, work),
+                    || self.part(parts - left, first + here, b, stride, together, work),
+                );
+            }
+            _ => work(first, lines),
         }
-        let middle = items.len() / 2;
-        let (left, right) = items.split_at_mut(middle);
-        self.join(|| self.for_each_from(first, left, work), || self.for_each_from(first + middle, right, work));
+    }
+}
+
+/// Whether the work that threads wait for has come to its end.
+#[derive(Default)]
+struct Finished(AtomicBool);
+
+struct FinishOnDrop<'a>(&'a Finished);
+
+impl Drop for FinishOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
     }
 }
 

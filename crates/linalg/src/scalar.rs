@@ -2,6 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
+use pulp::Simd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -10,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// Arithmetic comes from the supertraits; what follows are the conversions and functions that the networks need.
 /// Sealed: the products below it exist for these two types alone.
 pub trait Scalar:
-    faer::traits::RealField + Copy + Default + Display + Debug + Serialize + DeserializeOwned + sealed::Sealed
+    faer::traits::RealField + Vectors + Copy + Default + Display + Debug + Serialize + DeserializeOwned
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
@@ -29,11 +30,86 @@ pub trait Scalar:
     fn is_a_number(self) -> bool;
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+/// Vectors of one kind of number, on whatever processor. Not nameable outside this crate, which seals [`Scalar`].
+pub trait Vectors: Sized {
+    /// As many numbers as an instruction takes.
+    type Vector<S: Simd>: Copy;
+
+    /// The whole vectors of a slice, and what is left.
+    fn vectors<S: Simd>(simd: S, slice: &[Self]) -> (&[Self::Vector<S>], &[Self]);
+    /// The same, to be written.
+    fn vectors_mut<S: Simd>(simd: S, slice: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
+    /// A number in every lane.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// a b + c, rounded once where the processor can.
+    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// The sum of the lanes.
+    fn sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
+    /// Fewer numbers than a vector holds, and zeros.
+    fn load_part<S: Simd>(simd: S, slice: &[Self]) -> Self::Vector<S>;
+    /// The first lanes of a vector.
+    fn store_part<S: Simd>(simd: S, slice: &mut [Self], vector: Self::Vector<S>);
 }
+
+macro_rules! vectors {
+    ($type:ident, $vector:ident, $as:ident, $as_mut:ident, $splat:ident, $mul_add:ident, $sum:ident, $load:ident, $store:ident) => {
+        impl Vectors for $type {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn vectors<S: Simd>(_: S, slice: &[Self]) -> (&[S::$vector], &[Self]) {
+                S::$as(slice)
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(_: S, slice: &mut [Self]) -> (&mut [S::$vector], &mut [Self]) {
+                S::$as_mut(slice)
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            fn sum<S: Simd>(simd: S, vector: S::$vector) -> Self {
+                simd.$sum(vector)
+            }
+            #[inline(always)]
+            fn load_part<S: Simd>(simd: S, slice: &[Self]) -> S::$vector {
+                simd.$load(slice)
+            }
+            #[inline(always)]
+            fn store_part<S: Simd>(simd: S, slice: &mut [Self], vector: S::$vector) {
+                simd.$store(slice, vector);
+            }
+        }
+    };
+}
+
+vectors!(
+    f32,
+    f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    mul_add_f32s,
+    reduce_sum_f32s,
+    partial_load_f32s,
+    partial_store_f32s
+);
+vectors!(
+    f64,
+    f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    mul_add_f64s,
+    reduce_sum_f64s,
+    partial_load_f64s,
+    partial_store_f64s
+);
 
 macro_rules! scalar {
     ($type:ident) => {

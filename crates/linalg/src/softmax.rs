@@ -21,29 +21,32 @@ use crate::{RowMajor, Scalar, vectorize};
 /// assert_eq!(log_sum_exp[0], 1000.0 + 2.0_f64.ln());
 /// ```
 pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
-    vectorize(|| {
-        let n = logits.ncols();
-        let largest = &mut log_sum_exp[..n];
-        largest.copy_from_slice(logits.row(0));
-        for i in 1..logits.nrows() {
-            for (largest, &s) in largest.iter_mut().zip(logits.row(i)) {
-                *largest = if s > *largest { s } else { *largest };
-            }
-        }
-        for i in 0..logits.nrows() {
-            for (s, &largest) in logits.row_mut(i).iter_mut().zip(&*largest) {
-                *s = (*s - largest).exponential();
-            }
-        }
-        for (j, largest) in largest.iter_mut().enumerate() {
-            let mut sum = T::from_f64(0.0);
-            for i in 0..logits.nrows() {
-                sum += logits.row(i)[j];
+    vectorize(
+        #[inline(always)]
+        || {
+            let n = logits.ncols();
+            let largest = &mut log_sum_exp[..n];
+            largest.copy_from_slice(logits.row(0));
+            for i in 1..logits.nrows() {
+                for (largest, &s) in largest.iter_mut().zip(logits.row(i)) {
+                    *largest = if s > *largest { s } else { *largest };
+                }
             }
             for i in 0..logits.nrows() {
-                logits.row_mut(i)[j] /= sum;
+                for (s, &largest) in logits.row_mut(i).iter_mut().zip(&*largest) {
+                    *s = (*s - largest).exponential();
+                }
             }
-            *largest += sum.logarithm();
-        }
-    });
+            for (j, largest) in largest.iter_mut().enumerate() {
+                let mut sum = T::from_f64(0.0);
+                for i in 0..logits.nrows() {
+                    sum += logits.row(i)[j];
+                }
+                for i in 0..logits.nrows() {
+                    logits.row_mut(i)[j] /= sum;
+                }
+                *largest += sum.logarithm();
+            }
+        },
+    );
 }

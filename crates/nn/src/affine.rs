@@ -7,7 +7,7 @@
 //!
 //! Factors of 1/n belong to the loss, not to the layer.
 
-use klayer_linalg::product::{Partials, sum_over_tiles, tile_by_tile};
+use klayer_linalg::product;
 use klayer_linalg::random::fill_normal;
 use klayer_linalg::{MatRef, Par, RowMajor, Scalar, reduce, vectorize};
 use rand::Rng;
@@ -38,19 +38,22 @@ impl<T: Scalar> Affine<T> {
     /// `s = W x + b`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `s` m_out x n; `partials` for (m_out, m_in, n).
+    /// `x` m_in x n, `s` m_out x n.
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn forward(&self, x: MatRef<'_, T>, s: &mut RowMajor<T>, partials: &mut Partials<T>, par: &Par) {
-        sum_over_tiles(s, self.weight.as_ref(), x, partials, par);
-        vectorize(|| {
-            for (i, &bias) in self.bias.iter().enumerate() {
-                for s in s.row_mut(i) {
-                    *s += bias;
+    pub fn forward(&self, x: MatRef<'_, T>, s: &mut RowMajor<T>, par: &Par) {
+        product::outputs(s, &self.weight, x, par);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (i, &bias) in self.bias.iter().enumerate() {
+                    for s in s.row_mut(i) {
+                        *s += bias;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// The gradients of W and b, written to `gradient`.
@@ -61,12 +64,15 @@ impl<T: Scalar> Affine<T> {
     /// # Panics
     /// If the shapes do not agree.
     pub fn backward(x: MatRef<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
-        tile_by_tile(gradient.weight.as_mut(), g.as_ref(), x.transpose(), par);
-        vectorize(|| {
-            for (bias, g) in gradient.bias.iter_mut().zip(g.rows()) {
-                *bias = reduce::sum(g);
-            }
-        });
+        product::weight_gradient(&mut gradient.weight, g, x, par);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (bias, g) in gradient.bias.iter_mut().zip(g.rows()) {
+                    *bias = reduce::sum(g);
+                }
+            },
+        );
     }
 
     /// The gradient with respect to the input, written to `d_x`.
@@ -77,7 +83,6 @@ impl<T: Scalar> Affine<T> {
     /// # Panics
     /// If the shapes do not agree.
     pub fn backward_input(&self, g: &RowMajor<T>, d_x: &mut RowMajor<T>, par: &Par) {
-        // As dX^T = G^T W, whose columns are the features that are tiled.
-        tile_by_tile(d_x.as_mut().transpose_mut(), g.as_ref().transpose(), self.weight.as_ref(), par);
+        product::input_gradient(d_x, &self.weight, g, par);
     }
 }

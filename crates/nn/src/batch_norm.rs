@@ -69,22 +69,25 @@ impl<T: Scalar> BatchNorm<T> {
     /// # Shapes
     /// `s` and `out` m x n.
     pub fn forward_train(&self, s: &mut RowMajor<T>, out: &mut RowMajor<T>, batch: &mut Statistics<T>) {
-        vectorize(|| {
-            let n = T::from_f64(s.ncols() as f64);
-            for i in 0..self.gamma.len() {
-                let s = s.row_mut(i);
-                let mean = reduce::sum(s) / n;
-                let variance = reduce::squared_distances(s, mean) / n;
-                let inverse = self.inverse_deviation(variance);
-                let (gamma, beta) = (self.gamma[i], self.beta[i]);
-                for (s, out) in s.iter_mut().zip(out.row_mut(i)) {
-                    *s = (*s - mean) * inverse;
-                    *out = gamma * *s + beta;
+        vectorize(
+            #[inline(always)]
+            || {
+                let n = T::from_f64(s.ncols() as f64);
+                for i in 0..self.gamma.len() {
+                    let s = s.row_mut(i);
+                    let mean = reduce::sum(s) / n;
+                    let variance = reduce::squared_distances(s, mean) / n;
+                    let inverse = self.inverse_deviation(variance);
+                    let (gamma, beta) = (self.gamma[i], self.beta[i]);
+                    for (s, out) in s.iter_mut().zip(out.row_mut(i)) {
+                        *s = (*s - mean) * inverse;
+                        *out = gamma * *s + beta;
+                    }
+                    batch.mean[i] = mean;
+                    batch.variance[i] = variance;
                 }
-                batch.mean[i] = mean;
-                batch.variance[i] = variance;
-            }
-        });
+            },
+        );
     }
 
     /// Moves the running mean and variance towards the batch's; the first batch sets them.
@@ -106,19 +109,22 @@ impl<T: Scalar> BatchNorm<T> {
     /// # Shapes
     /// `s` and `out` m x n.
     pub fn infer(&self, s: &RowMajor<T>, out: &mut RowMajor<T>) {
-        vectorize(|| {
-            for i in 0..self.gamma.len() {
-                let (mean, variance) = match &self.running {
-                    Some(running) => (running.mean[i], running.variance[i]),
-                    None => (T::from_f64(0.0), T::from_f64(1.0)),
-                };
-                let scale = self.gamma[i] * self.inverse_deviation(variance);
-                let beta = self.beta[i];
-                for (&s, out) in s.row(i).iter().zip(out.row_mut(i)) {
-                    *out = (s - mean) * scale + beta;
+        vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..self.gamma.len() {
+                    let (mean, variance) = match &self.running {
+                        Some(running) => (running.mean[i], running.variance[i]),
+                        None => (T::from_f64(0.0), T::from_f64(1.0)),
+                    };
+                    let scale = self.gamma[i] * self.inverse_deviation(variance);
+                    let beta = self.beta[i];
+                    for (&s, out) in s.row(i).iter().zip(out.row_mut(i)) {
+                        *out = (s - mean) * scale + beta;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// Turns `g` from dJ/ds_tilde into dJ/ds, in place, and writes the gradients of gamma and beta.
@@ -132,20 +138,23 @@ impl<T: Scalar> BatchNorm<T> {
         g: &mut RowMajor<T>,
         gradient: &mut BatchNormGradient<T>,
     ) {
-        vectorize(|| {
-            let n = T::from_f64(g.ncols() as f64);
-            for i in 0..self.gamma.len() {
-                let (s_hat, g) = (s_hat.row(i), g.row_mut(i));
-                let (d_beta, d_gamma) = (reduce::sum(g), reduce::dot(g, s_hat));
-                let scale = self.gamma[i] * self.inverse_deviation(batch.variance[i]);
-                let (mean, mean_s_hat) = (d_beta / n, d_gamma / n);
-                for (g, &s_hat) in g.iter_mut().zip(s_hat) {
-                    *g = scale * (*g - mean - s_hat * mean_s_hat);
+        vectorize(
+            #[inline(always)]
+            || {
+                let n = T::from_f64(g.ncols() as f64);
+                for i in 0..self.gamma.len() {
+                    let (s_hat, g) = (s_hat.row(i), g.row_mut(i));
+                    let (d_beta, d_gamma) = (reduce::sum(g), reduce::dot(g, s_hat));
+                    let scale = self.gamma[i] * self.inverse_deviation(batch.variance[i]);
+                    let (mean, mean_s_hat) = (d_beta / n, d_gamma / n);
+                    for (g, &s_hat) in g.iter_mut().zip(s_hat) {
+                        *g = scale * (*g - mean - s_hat * mean_s_hat);
+                    }
+                    gradient.beta[i] = d_beta;
+                    gradient.gamma[i] = d_gamma;
                 }
-                gradient.beta[i] = d_beta;
-                gradient.gamma[i] = d_gamma;
-            }
-        });
+            },
+        );
     }
 
     #[inline(always)]

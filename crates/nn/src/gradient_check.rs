@@ -249,7 +249,7 @@ impl<'a> Probe<'a> {
     fn start_at(&mut self, layer: usize) -> RowMajor<f64> {
         let input = self.inputs[layer].clone();
         let space = &mut self.workspace.layers[layer];
-        self.network.layers[layer].affine.forward(input.as_ref(), &mut space.s, &mut space.partials, &Par::Seq);
+        self.network.layers[layer].affine.forward(input.as_ref(), &mut space.s, &Par::Seq);
         self.s = space.s.clone();
         self.layer = layer;
         input

@@ -93,7 +93,7 @@ impl<T: Scalar> Network<T> {
             return Err(Error::BatchTooSmall { images });
         }
         let first = &mut workspace.layers[0];
-        self.layers[0].affine.forward(x, &mut first.s, &mut first.partials, &workspace.par);
+        self.layers[0].affine.forward(x, &mut first.s, &workspace.par);
         self.forward_from(0, workspace);
         for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
             if let Some(batch_norm) = &mut layer.batch_norm {
@@ -112,7 +112,7 @@ impl<T: Scalar> Network<T> {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
             if l > first {
-                layer.affine.forward(below[l - 1].h.as_ref(), &mut space.s, &mut space.partials, par);
+                layer.affine.forward(below[l - 1].h.as_ref(), &mut space.s, par);
             }
             if l == self.layers.len() - 1 {
                 return;
@@ -140,7 +140,7 @@ impl<T: Scalar> Network<T> {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
             let input = if l == 0 { x } else { below[l - 1].h.as_ref() };
-            layer.affine.forward(input, &mut space.s, &mut space.partials, par);
+            layer.affine.forward(input, &mut space.s, par);
             if l == self.layers.len() - 1 {
                 break;
             }

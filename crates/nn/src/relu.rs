@@ -8,13 +8,16 @@ use klayer_linalg::{RowMajor, Scalar, vectorize};
 /// `s` m x n.
 pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
     let zero = T::from_f64(0.0);
-    vectorize(|| {
-        for i in 0..s.nrows() {
-            for s in s.row_mut(i) {
-                *s = if *s < zero { zero } else { *s };
+    vectorize(
+        #[inline(always)]
+        || {
+            for i in 0..s.nrows() {
+                for s in s.row_mut(i) {
+                    *s = if *s < zero { zero } else { *s };
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Turns `g` from dJ/dh into dJ/ds, in place.
@@ -23,11 +26,14 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
 /// `h` (the output of [`forward`]) and `g` m x n.
 pub fn backward<T: Scalar>(h: &RowMajor<T>, g: &mut RowMajor<T>) {
     let zero = T::from_f64(0.0);
-    vectorize(|| {
-        for i in 0..g.nrows() {
-            for (g, &h) in g.row_mut(i).iter_mut().zip(h.row(i)) {
-                *g = if h > zero { *g } else { zero };
+    vectorize(
+        #[inline(always)]
+        || {
+            for i in 0..g.nrows() {
+                for (g, &h) in g.row_mut(i).iter_mut().zip(h.row(i)) {
+                    *g = if h > zero { *g } else { zero };
+                }
             }
-        }
-    });
+        },
+    );
 }

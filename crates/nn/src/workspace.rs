@@ -1,6 +1,5 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
-use klayer_linalg::product::Partials;
 use klayer_linalg::{Par, RowMajor, Scalar};
 
 use crate::batch_norm::Statistics;
@@ -30,7 +29,6 @@ pub(crate) struct LayerWorkspace<T> {
     pub(crate) gradient: RowMajor<T>,
     /// The mini-batch's own mean and variance.
     pub(crate) batch: Statistics<T>,
-    pub(crate) partials: Partials<T>,
 }
 
 /// How far the pass has come.
@@ -48,14 +46,13 @@ impl<T: Scalar> Workspace<T> {
     /// For mini-batches of exactly `images` images.
     pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
         let last = architecture.depth() - 1;
-        let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| {
+        let layers = architecture.layers().enumerate().map(|(l, (_, outputs))| {
             let hidden_units = if l < last { outputs } else { 0 };
             LayerWorkspace {
                 s: RowMajor::zeros(outputs, images),
                 h: RowMajor::zeros(hidden_units, images),
                 gradient: RowMajor::zeros(hidden_units, images),
                 batch: Statistics::zeros(hidden_units),
-                partials: Partials::new(outputs, inputs, images),
             }
         });
         Self {

@@ -35,8 +35,10 @@ impl L2 {
     /// The penalty of all weights: what the cost J adds to the loss.
     pub fn penalty<T: Scalar>(self, network: &Network<T>) -> f64 {
         let weights = network.layers().iter().map(|layer| &layer.affine.weight);
-        let squares =
-            vectorize(|| weights.flat_map(|w| w.rows()).map(|row| reduce::dot(row, row).to_f64()).sum::<f64>());
+        let squares = vectorize(
+            #[inline(always)]
+            || weights.flat_map(|w| w.rows()).map(|row| reduce::dot(row, row).to_f64()).sum::<f64>(),
+        );
         self.lambda * squares
     }
 

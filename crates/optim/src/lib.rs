@@ -12,7 +12,7 @@
 //! let mut workspace = Workspace::new(&architecture, 2, Par::Seq);
 //! let mut gradients = Gradients::zeros(&architecture);
 //! let schedule = Cyclical::new(1e-5, 1e-1, 50)?;
-//! let sgd = Sgd { l2: L2::new(0.005)? };
+//! let sgd = Sgd { l2: L2::new(0.005)?, par: Par::Seq };
 //!
 //! let mut images = ColMajor::zeros(2, 2);
 //! images.col_mut(0).copy_from_slice(&[1.0, 2.0]);

@@ -50,15 +50,22 @@ proptest! {
 
     #[test]
     fn the_width_of_vectors_changes_no_bit_of_a_sum(a in vec(-1.0..1.0_f32, 0..200), center in -1.0..1.0_f32) {
-        let wide = vectorize(|| (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center)));
+        let wide = vectorize(
+#[inline(always)]
+|| (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center)));
         let plain = (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center));
         prop_assert_eq!(wide, plain);
     }
 
     #[test]
-    fn every_item_is_worked_on_once_and_under_its_own_index(items in 0..50_usize, threads in 0..4_usize) {
-        let mut seen = vec![Vec::new(); items];
-        Par::threads(threads).unwrap().for_each(&mut seen, &|index, seen| seen.push(index));
+    fn every_line_is_worked_on_once_and_under_its_own_index(
+        lines in 0..50_usize, stride in 1..4_usize, together in 1..7_usize, threads in 0..5_usize
+    ) {
+        let mut seen = vec![Vec::new(); lines * stride];
+        Par::threads(threads).unwrap().for_lines(&mut seen, stride, together, &|first, part| {
+            assert!(first.is_multiple_of(together), "parts begin at whole groups");
+            part.iter_mut().enumerate().for_each(|(i, seen)| seen.push(first * stride + i));
+        });
         prop_assert!(seen.iter().enumerate().all(|(index, seen)| *seen == [index]));
     }
 }

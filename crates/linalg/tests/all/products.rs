@@ -1,15 +1,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use klayer_linalg::product::{Partials, TILE, sum_over_tiles, tile_by_tile};
+use klayer_linalg::product::{input_gradient, outputs, weight_gradient};
 use klayer_linalg::{MatRef, Par, RowMajor, Scalar};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{cases, normal, normal_columns};
 
-/// Numbers of features within a tile, around its edges, and over several tiles.
+/// Few features, which go to faer, and numbers around blocks and vectors of the kernels.
 fn features() -> impl Strategy<Value = usize> {
-    prop_oneof![1..40_usize, select(vec![TILE - 1, TILE, TILE + 1, 2 * TILE, 3 * TILE + 1, 1024, 1200])]
+    prop_oneof![1..40_usize, select(vec![255, 256, 257, 300, 1023, 1024, 1025, 1200, 3072])]
 }
 
 /// Asserts that `found` is `a b` as a triple loop in f64 has it, within the rounding of a sum of that many terms.
@@ -33,17 +33,28 @@ fn assert_product<T: Scalar>(found: MatRef<'_, T>, a: MatRef<'_, T>, b: MatRef<'
 fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par) -> Vec<u64> {
     let (w, x, g) = (normal::<T>(m, k, 1), normal_columns::<T>(k, n, 2), normal::<T>(m, n, 3));
     let mut s = RowMajor::zeros(m, n);
-    sum_over_tiles(&mut s, w.as_ref(), x.as_ref(), &mut Partials::new(m, k, n), par);
+    outputs(&mut s, &w, x.as_ref(), par);
     assert_product(s.as_ref(), w.as_ref(), x.as_ref(), unit);
 
     let mut d_w = RowMajor::zeros(m, k);
-    tile_by_tile(d_w.as_mut(), g.as_ref(), x.as_ref().transpose(), par);
+    weight_gradient(&mut d_w, &g, x.as_ref(), par);
     assert_product(d_w.as_ref(), g.as_ref(), x.as_ref().transpose(), unit);
 
     let mut d_x = RowMajor::zeros(k, n);
-    tile_by_tile(d_x.as_mut().transpose_mut(), g.as_ref().transpose(), w.as_ref(), par);
+    input_gradient(&mut d_x, &w, &g, par);
     assert_product(d_x.as_ref(), w.as_ref().transpose(), g.as_ref(), unit);
-    [s, d_w, d_x].iter().flat_map(|product| product.rows()).flatten().map(|value| value.to_f64().to_bits()).collect()
+
+    // Inputs whose rows are contiguous, as those of hidden layers, never meet a kernel.
+    let mut rows = RowMajor::zeros(k, n);
+    rows.as_mut().copy_from(x.as_ref());
+    let (mut s_rows, mut d_w_rows) = (RowMajor::zeros(m, n), RowMajor::zeros(m, k));
+    outputs(&mut s_rows, &w, rows.as_ref(), par);
+    assert_product(s_rows.as_ref(), w.as_ref(), x.as_ref(), unit);
+    weight_gradient(&mut d_w_rows, &g, rows.as_ref(), par);
+    assert_product(d_w_rows.as_ref(), g.as_ref(), x.as_ref().transpose(), unit);
+
+    let products = [s, d_w, d_x, s_rows, d_w_rows];
+    products.iter().flat_map(|product| product.rows()).flatten().map(|value| value.to_f64().to_bits()).collect()
 }
 
 proptest! {
@@ -58,7 +69,7 @@ proptest! {
 
 #[test]
 fn the_number_of_threads_changes_no_bit_of_a_product() {
-    for (m, k, n) in [(5, TILE + 1, 7), (33, 5 * TILE + 17, 100), (50, 2 * TILE, 1)] {
+    for (m, k, n) in [(5, 385, 7), (33, 1937, 100), (50, 768, 1), (130, 300, 12)] {
         let alone = layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
         for threads in [2, 3, 4] {
             let par = Par::threads(threads).unwrap();
@@ -68,21 +79,12 @@ fn the_number_of_threads_changes_no_bit_of_a_product() {
     }
 }
 
-#[test]
-fn partial_sums_for_a_larger_batch_serve_a_smaller_one() {
-    let (m, k, n) = (4, 2 * TILE + 5, 6);
-    let (w, x) = (normal::<f64>(m, k, 1), normal_columns::<f64>(k, n, 2));
-    let mut s = RowMajor::zeros(m, n);
-    sum_over_tiles(&mut s, w.as_ref(), x.as_ref(), &mut Partials::new(m, k, n + 9), &Par::Seq);
-    assert_product(s.as_ref(), w.as_ref(), x.as_ref(), f64::EPSILON);
-}
-
 /// A product of shapes that do not agree panics, rather than leave out what does not fit.
 #[test]
 fn shapes_that_do_not_agree_are_never_multiplied() {
     let mut multiplied = Vec::new();
-    // With 5 features, and with as many more as need several tiles.
-    for k in [5, 5 + 2 * TILE] {
+    // With features so few that faer multiplies, and so many that the kernels do.
+    for k in [5, 773] {
         // Each off by one somewhere: out, a and b.
         let shapes = [
             ((3, 4), (2, k), (k, 4)),
@@ -94,23 +96,20 @@ fn shapes_that_do_not_agree_are_never_multiplied() {
         ];
         for (out, a, b) in shapes {
             let (x, y) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
-            let product = || {
-                let mut partials = Partials::new(a.0, a.1, b.1);
-                sum_over_tiles(&mut RowMajor::zeros(out.0, out.1), x.as_ref(), y.as_ref(), &mut partials, &Par::Seq);
-            };
-            multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("sum_over_tiles", out, a, b)));
+            let product = || outputs(&mut RowMajor::zeros(out.0, out.1), &x, y.as_ref(), &Par::Seq);
+            multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("outputs", out, a, b)));
         }
         let shapes = [
-            ((3, k), (2, 4), (4, k)),
-            ((1, k), (2, 4), (4, k)),
-            ((2, k), (2, 3), (4, k)),
-            ((2, k), (2, 4), (4, k - 1)),
-            ((2, k), (2, 4), (4, k + 1)),
+            ((3, k), (2, 4), (k, 4)),
+            ((1, k), (2, 4), (k, 4)),
+            ((2, k), (2, 3), (k, 4)),
+            ((2, k), (2, 4), (k - 1, 4)),
+            ((2, k), (2, 4), (k + 1, 4)),
         ];
         for (out, a, b) in shapes {
-            let (x, y) = (normal::<f64>(a.0, a.1, 1), normal::<f64>(b.0, b.1, 2));
-            let product = || tile_by_tile(RowMajor::zeros(out.0, out.1).as_mut(), x.as_ref(), y.as_ref(), &Par::Seq);
-            multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("tile_by_tile", out, a, b)));
+            let (g, x) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
+            let product = || weight_gradient(&mut RowMajor::zeros(out.0, out.1), &g, x.as_ref(), &Par::Seq);
+            multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("weight_gradient", out, a, b)));
         }
     }
     assert!(multiplied.is_empty(), "{multiplied:#?}");

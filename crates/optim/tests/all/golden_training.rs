@@ -9,7 +9,7 @@ fn check_training<T: Scalar>(tolerance: f64) {
     for case in cases() {
         let golden = &case.training;
         let schedule = Cyclical::new(golden.eta_min, golden.eta_max, golden.n_s).unwrap();
-        let sgd = Sgd { l2: L2::new(golden.lambda).unwrap() };
+        let sgd = Sgd { l2: L2::new(golden.lambda).unwrap(), par: Par::Seq };
         let mut network = case.network::<T>();
         let mut workspace = Workspace::new(network.architecture(), golden.batch, Par::Seq);
         let mut gradients = Gradients::zeros(network.architecture());

@@ -55,7 +55,7 @@ proptest! {
         let (network, _, _, loss_gradients) = passed(&[4], batch_norm, seed);
         let l2 = L2::new(lambda).unwrap();
         let mut stepped = network.clone();
-        Sgd { l2 }.step(&mut stepped, &loss_gradients, rate);
+        Sgd { l2, par: Par::Seq }.step(&mut stepped, &loss_gradients, rate);
         let mut gradients = loss_gradients;
         l2.add_gradient(&network, &mut gradients);
         for ((from, to), gradient) in network.layers().iter().zip(stepped.layers()).zip(&gradients.layers) {
@@ -99,5 +99,5 @@ fn an_impossible_lambda_is_refused_also_in_a_file() {
 fn a_step_along_the_gradients_of_another_network_panics() {
     let (mut network, ..) = passed(&[4], true, 1);
     let (_, _, _, gradients) = passed(&[4], false, 1);
-    Sgd { l2: L2::new(0.0).unwrap() }.step(&mut network, &gradients, 0.1);
+    Sgd { l2: L2::new(0.0).unwrap(), par: Par::Seq }.step(&mut network, &gradients, 0.1);
 }

@@ -1,4 +1,3 @@
-use klayer_linalg::product::TILE;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
 use klayer_nn::model_file::encode;
@@ -7,36 +6,38 @@ use klayer_optim::{L2, Sgd};
 
 const BATCH: usize = 50;
 
-/// A training whose first and second layer both take several tiles.
+/// A training whose first layer runs on the kernels and whose second is cut into several products.
 struct Training<T> {
     network: Network<T>,
     workspace: Workspace<T>,
     gradients: Gradients<T>,
     images: ColMajor<T>,
     labels: Vec<u8>,
+    sgd: Sgd,
 }
 
 impl<T: Scalar> Training<T> {
     fn new(batch_norm: bool, par: Par) -> Self {
-        let inputs = 2 * TILE + 100;
-        let architecture = Architecture::new(inputs, &[TILE + 50, 20], 10, batch_norm).unwrap();
+        let inputs = 868;
+        let architecture = Architecture::new(inputs, &[434, 20], 10, batch_norm).unwrap();
         let (mut rows, mut images) = (RowMajor::zeros(BATCH, inputs), ColMajor::zeros(inputs, BATCH));
         fill_normal(&mut rows, 1.0, &mut stream(42, "images"));
         rows.rows().enumerate().for_each(|(j, image)| images.col_mut(j).copy_from_slice(image));
         Self {
             network: Network::new(&architecture, Init::He, &mut stream(42, "init")).unwrap(),
-            workspace: Workspace::new(&architecture, BATCH, par),
+            workspace: Workspace::new(&architecture, BATCH, par.clone()),
             gradients: Gradients::zeros(&architecture),
             images,
             labels: (0..BATCH).map(|j| (j % 10) as u8).collect(),
+            sgd: Sgd { l2: L2::new(1e-3).unwrap(), par },
         }
     }
 
     fn step(&mut self) -> f64 {
-        let Self { network, workspace, gradients, images, labels } = self;
+        let Self { network, workspace, gradients, images, labels, sgd } = self;
         let loss = network.forward_train(images.as_ref(), workspace).unwrap().cross_entropy(labels).unwrap();
         network.backward(images.as_ref(), workspace, gradients).unwrap();
-        Sgd { l2: L2::new(1e-3).unwrap() }.step(network, gradients, 0.05);
+        sgd.step(network, gradients, 0.05);
         loss
     }
 
