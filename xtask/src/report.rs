@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
@@ -77,9 +77,9 @@ impl ReportArgs {
             }
             return check(&paper, &Store::open(records)?, &out);
         }
-        let store = Store::open(records)?;
         let terminal = Terminal::new();
         let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
+        let store = Store::open(records)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let manifest = manifest(self.quick, self.seed, threads, &data, &store)?;
         let study = Study::new(&paper, self.seed, self.quick);
@@ -263,7 +263,7 @@ fn rendered(paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
     Ok(files)
 }
 
-fn write(paper: &Paper, store: &Store, out: &std::path::Path) -> Result<usize, Error> {
+fn write(paper: &Paper, store: &Store, out: &Path) -> Result<usize, Error> {
     let rendered = rendered(paper, store)?;
     for file in &rendered {
         let path = out.join(&file.path);
@@ -272,14 +272,36 @@ fn write(paper: &Paper, store: &Store, out: &std::path::Path) -> Result<usize, E
         }
         files::write(&path, file.contents.as_bytes())?;
     }
+    for path in strangers(&rendered, out)? {
+        fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
+    }
     Ok(rendered.len())
 }
 
-fn check(paper: &Paper, store: &Store, out: &std::path::Path) -> Result<(), Error> {
+/// Figures and tables in the folder that are none of the report's: those of another study that was rendered there.
+fn strangers(rendered: &[render::File], out: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut strangers = Vec::new();
+    for (folder, ending) in [("figures", "svg"), ("tables", "csv")] {
+        let Ok(entries) = fs::read_dir(out.join(folder)) else { continue };
+        for entry in entries {
+            let path = entry.map_err(|source| Error::Folder { path: out.join(folder), source })?.path();
+            let ours = rendered.iter().any(|file| out.join(&file.path) == path);
+            if !ours && path.extension().is_some_and(|found| found == ending) {
+                strangers.push(path);
+            }
+        }
+    }
+    strangers.sort();
+    Ok(strangers)
+}
+
+fn check(paper: &Paper, store: &Store, out: &Path) -> Result<(), Error> {
     let rendered = rendered(paper, store)?;
     let differs =
         |file: &&render::File| fs::read(out.join(&file.path)).ok().as_deref() != Some(file.contents.as_bytes());
-    let changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
+    let mut changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
+    let strangers = strangers(&rendered, out)?;
+    changed.extend(strangers.iter().map(|path| path.strip_prefix(out).unwrap_or(path).display().to_string()));
     if !changed.is_empty() {
         return Err(Error::Changed { files: rendered.len(), changed });
     }

@@ -23,10 +23,10 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     no_bn: bool,
     /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
     /// Weight of the L2 penalty
-    #[arg(long, default_value_t = 0.005)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
     lambda: f64,
     /// Cycles to train, of 2 n_s update steps each
     #[arg(long, default_value_t = 2)]
@@ -35,10 +35,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "STEPS", default_value_t = 2250)]
     n_s: u64,
     /// Smallest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
     eta_min: f64,
     /// Largest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-1)]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
     eta_max: f64,
     /// Images in a mini-batch
     #[arg(long, value_name = "IMAGES", default_value_t = 100)]

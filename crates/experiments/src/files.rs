@@ -54,5 +54,6 @@ fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(Error::file(folder))
+    // The library's own message would tell of a temporary name that the user knows nothing of.
+    builder.tempfile_in(folder).map_err(|error| Error::file(folder)(error.kind().into()))
 }

@@ -107,7 +107,15 @@ impl GradientConfig {
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
     let architecture = config.architecture(data)?;
-    let sample = data.dataset.training().first(config.images);
+    let training = data.dataset.training();
+    if config.images == 0 || config.images > training.len() {
+        return Err(Error::Setting {
+            name: "the mini-batch of a gradient check",
+            value: config.images.to_string(),
+            needed: format!("there are {} training images to take at least one from", training.len()),
+        });
+    }
+    let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
     data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images);
 

@@ -37,11 +37,11 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::file(path)(error)),
         };
-        let record = serde_json::from_slice(&bytes).map_err(|error| Error::Record {
-            path,
-            line: error.line(),
-            column: error.column(),
-            reason: error.to_string(),
+        let record = serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column, text) = (error.line(), error.column(), error.to_string());
+            let place = format!(" at line {line} column {column}");
+            let reason = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+            Error::Record { path, line, column, reason }
         })?;
         Ok(Some(record))
     }

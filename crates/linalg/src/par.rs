@@ -6,6 +6,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::Error;
 
+/// Threads that a pool can have.
+const MOST_THREADS: usize = 1024;
+
 /// On how many threads a computation runs; never what it computes.
 #[derive(Clone, Default)]
 pub enum Par {
@@ -20,10 +23,13 @@ impl Par {
     /// A pool of `threads` threads, or [`Par::Seq`] for one (or none).
     ///
     /// # Errors
-    /// [`Error::Threads`] if the system does not grant them.
+    /// [`Error::TooManyThreads`] for more than 1024, [`Error::Threads`] if the system does not grant them.
     pub fn threads(threads: usize) -> Result<Self, Error> {
         if threads <= 1 {
             return Ok(Self::Seq);
+        }
+        if threads > MOST_THREADS {
+            return Err(Error::TooManyThreads { threads, most: MOST_THREADS });
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         pool.map(|pool| Self::Pool(Arc::new(pool))).map_err(|source| Error::Threads { threads, source })

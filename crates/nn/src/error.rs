@@ -9,6 +9,14 @@ pub enum Error {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
     },
+    /// More weights than any memory is likely to hold.
+    #[error("a network of widths {widths:?} is too large: no layer can have more than {most} weights")]
+    TooLarge {
+        /// Inputs, hidden widths and classes.
+        widths: Vec<usize>,
+        /// How many weights a layer can have.
+        most: usize,
+    },
     /// More classes than a label can name.
     #[error("{classes} classes are more than the {most} that a label of one byte can name")]
     Classes {
