@@ -66,7 +66,7 @@ fn build() -> PathBuf {
 }
 
 /// The folder of the workspace.
-fn workspace() -> &'static Path {
+pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies within the workspace")
 }
 

@@ -1,5 +1,6 @@
 //! What the commands promise, tested from outside.
 
+mod architecture;
 mod bad_input;
 #[cfg(unix)]
 mod interrupts;

@@ -1,0 +1,117 @@
+//! What a training step costs, whole and by its pieces, at the shapes of the report. One thread.
+//!
+//! Throughput is in multiply-adds counted as two operations where a piece is a product, else in numbers touched.
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use klayer_linalg::random::{fill_normal, stream};
+use klayer_linalg::softmax::softmax;
+use klayer_linalg::{ColMajor, Par, RowMajor, product};
+use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
+use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+use klayer_optim::{L2, Sgd};
+
+/// Images in a mini-batch.
+const BATCH: usize = 100;
+/// Layers of the report's networks: units and inputs.
+const LAYERS: [(usize, usize); 6] = [(50, 3072), (50, 50), (30, 50), (20, 20), (10, 10), (10, 50)];
+
+fn main() {
+    divan::main();
+}
+
+fn normal(rows: usize, cols: usize) -> RowMajor<f32> {
+    let mut matrix = RowMajor::zeros(rows, cols);
+    fill_normal(&mut matrix, 1.0, &mut stream(42, "benchmark"));
+    matrix
+}
+
+/// A mini-batch, one column per image.
+fn images(features: usize) -> ColMajor<f32> {
+    let (rows, mut images) = (normal(BATCH, features), ColMajor::zeros(features, BATCH));
+    for (j, image) in rows.rows().enumerate() {
+        images.col_mut(j).copy_from_slice(image);
+    }
+    images
+}
+
+fn operations((units, inputs): (usize, usize)) -> ItemsCount {
+    ItemsCount::new(2 * units * inputs * BATCH)
+}
+
+#[divan::bench(args = LAYERS)]
+fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
+    let (w, x, mut s) = (normal(layer.0, layer.1), images(layer.1), RowMajor::zeros(layer.0, BATCH));
+    bencher.counter(operations(layer)).bench_local(|| product::outputs(&mut s, &w, black_box(x.as_ref()), &Par::Seq));
+}
+
+#[divan::bench(args = LAYERS)]
+fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
+    let (g, x, mut d_w) = (normal(layer.0, BATCH), images(layer.1), RowMajor::zeros(layer.0, layer.1));
+    bencher
+        .counter(operations(layer))
+        .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.as_ref()), &Par::Seq));
+}
+
+#[divan::bench(args = [50, 10])]
+fn batch_norm_forward(bencher: Bencher<'_, '_>, units: usize) {
+    let (layer, mut s, mut out) = (BatchNorm::new(units, 1e-8), normal(units, BATCH), RowMajor::zeros(units, BATCH));
+    let mut batch = Statistics::zeros(units);
+    bencher
+        .counter(ItemsCount::new(units * BATCH))
+        .bench_local(|| layer.forward_train(black_box(&mut s), &mut out, &mut batch));
+}
+
+#[divan::bench(args = [50, 10])]
+fn batch_norm_backward(bencher: Bencher<'_, '_>, units: usize) {
+    let (layer, mut s, mut out) = (BatchNorm::new(units, 1e-8), normal(units, BATCH), RowMajor::zeros(units, BATCH));
+    let mut batch = Statistics::zeros(units);
+    layer.forward_train(&mut s, &mut out, &mut batch);
+    let (start, mut gradient) = (normal(units, BATCH), BatchNormGradient::zeros(units));
+    bencher.counter(ItemsCount::new(units * BATCH)).bench_local(|| {
+        // Afresh each time: gradients that shrink from call to call would end as slow subnormal numbers.
+        out.copy_from(&start);
+        layer.backward(&s, &batch, black_box(&mut out), &mut gradient);
+    });
+}
+
+#[divan::bench]
+fn softmax_of_ten_classes(bencher: Bencher<'_, '_>) {
+    let (logits, mut work, mut log_sum_exp) = (normal(10, BATCH), RowMajor::zeros(10, BATCH), [0.0; BATCH]);
+    bencher.counter(ItemsCount::new(10 * BATCH)).bench_local(|| {
+        work.copy_from(&logits);
+        softmax(black_box(&mut work), &mut log_sum_exp);
+    });
+}
+
+#[divan::bench(args = ["3-layer", "9-layer"])]
+fn update(bencher: Bencher<'_, '_>, name: &str) {
+    let architecture = architecture(name);
+    let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
+    let gradients = Gradients::zeros(&architecture);
+    let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
+    bencher
+        .counter(ItemsCount::new(architecture.parameters()))
+        .bench_local(|| sgd.step(black_box(&mut network), &gradients, 1e-6));
+}
+
+#[divan::bench(args = ["3-layer", "9-layer"])]
+fn whole_step_without_gather(bencher: Bencher<'_, '_>, name: &str) {
+    let architecture = architecture(name);
+    let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
+    let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
+    let mut gradients = Gradients::zeros(&architecture);
+    let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
+    let (x, labels) = (images(architecture.inputs()), [3; BATCH]);
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        let loss = network.forward_train(x.as_ref(), &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
+        network.backward(x.as_ref(), &mut workspace, &mut gradients).expect("shapes agree");
+        sgd.step(&mut network, &gradients, 1e-6);
+        loss
+    });
+}
+
+fn architecture(name: &str) -> Architecture {
+    let hidden: &[usize] = if name == "3-layer" { &[50, 50] } else { &[50, 30, 20, 20, 10, 10, 10, 10] };
+    Architecture::new(3072, hidden, 10, true).expect("the report's own networks")
+}

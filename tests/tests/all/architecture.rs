@@ -1,0 +1,107 @@
+//! What ARCHITECTURE.md says is absent, as far as reading the sources can tell, and what README.md says was measured.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use klayer_tests::workspace;
+
+use crate::{array, json, numbers};
+
+/// All Rust files below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Asserts that `word` stands in no code (comments do not count) below the folders but in the files allowed.
+fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
+    for folder in folders {
+        let files = sources(&workspace().join(folder));
+        assert!(!files.is_empty(), "{folder}");
+        for file in files {
+            let text = fs::read_to_string(&file).expect("a source");
+            let name = file.strip_prefix(workspace()).expect("below the root").display().to_string();
+            if allowed.iter().any(|allowed| name.starts_with(allowed)) {
+                continue;
+            }
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let found: Vec<_> = code.filter(|line| line.contains(word)).collect();
+            assert!(found.is_empty(), "{name} names {word}: {found:?}");
+        }
+    }
+}
+
+const ALL: [&str; 7] = [
+    "crates/linalg/src",
+    "crates/dataset/src",
+    "crates/nn/src",
+    "crates/optim/src",
+    "crates/experiments/src",
+    "crates/cli/src",
+    "xtask/src",
+];
+
+#[test]
+fn only_linalg_names_faer_and_pulp() {
+    assert_absent("faer::", &ALL, &["crates/linalg/"]);
+    assert_absent("pulp::", &ALL, &["crates/linalg/"]);
+}
+
+#[test]
+fn only_one_module_names_bincode() {
+    assert_absent("bincode", &ALL, &["crates/nn/src/model_file.rs"]);
+}
+
+#[test]
+fn the_numeric_crates_touch_no_file_no_clock_and_no_thread_of_their_own() {
+    let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src"];
+    for word in ["std::fs", "std::io", "std::net", "Instant", "SystemTime", "std::thread", "thread_rng", "rand::rng("] {
+        assert_absent(word, &numeric, &[]);
+    }
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    assert_absent("unsafe ", &ALL, &[]);
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml")).expect("a manifest");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+}
+
+/// The table of results in the README is that of the report in docs.
+#[test]
+fn the_readme_says_what_the_committed_report_measured() {
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");
+    let results = json(&workspace().join("docs/report/results.json"));
+    let figures = |rows: &str, figure: &str| -> Vec<f64> {
+        array(&results[rows]).iter().map(|row| row[figure].as_f64().expect("a number")).collect()
+    };
+    let largest = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+
+    let mut promised = vec![format!("| {:.1e} |", largest(&figures("gradients", "max_relative_error")))];
+    for search in ["coarse", "fine"] {
+        let trials = array(&results[search]["trials"]).iter();
+        let accuracies: Vec<f64> = trials.filter_map(|trial| trial["validation_accuracy"].as_f64()).collect();
+        promised.push(format!("| {:.4} |", largest(&accuracies)));
+    }
+    for (mean, std) in figures("final", "mean").iter().zip(figures("final", "std")) {
+        promised.push(format!("**{mean:.4} ± {std:.4}**"));
+    }
+    for batch_norm in [true, false] {
+        let rows = array(&results["sensitivity"]).iter().filter(|row| row["batch_norm"] == batch_norm);
+        let losses = rows.map(|row| numbers(&row["final_validation_loss"]));
+        let means: Vec<f64> = losses.map(|losses| losses.iter().sum::<f64>() / losses.len() as f64).collect();
+        let smallest = means.iter().copied().fold(f64::INFINITY, f64::min);
+        promised.push(format!("| {smallest:.3} to {:.3} |", largest(&means)));
+    }
+    for text in promised {
+        assert!(readme.contains(&text), "README.md does not say {text}");
+    }
+}
