@@ -120,24 +120,23 @@ impl<T: Scalar> Outputs<'_, T> {
     ) {
         let (weights, stride) = self.w.strided();
         let w: [&[T]; R] = array::from_fn(|r| &weights[(self.first + i + r) * stride + start..][..length]);
-        let (w_vectors, w_rest) = split(simd, w);
-        let (x_vectors, x_rest) = split(simd, x);
-        let vectors = w_vectors[0].len();
-        let w_vectors: [&[T::Vector<S>]; R] = array::from_fn(|r| &w_vectors[r][..vectors]);
-        let x_vectors: [&[T::Vector<S>]; C] = array::from_fn(|c| &x_vectors[c][..vectors]);
+        // The whole vectors of each line of features, as many everywhere, and behind them what is left.
+        let whole = T::vectors(simd, x[0]).0.len();
+        let w_whole: [&[T::Vector<S>]; R] = array::from_fn(|r| &T::vectors(simd, w[r]).0[..whole]);
+        let x_whole: [&[T::Vector<S>]; C] = array::from_fn(|c| &T::vectors(simd, x[c]).0[..whole]);
         let mut sums = [[T::splat(simd, T::from_f64(0.0)); C]; R];
-        for v in 0..vectors {
-            let x: [T::Vector<S>; C] = array::from_fn(|c| x_vectors[c][v]);
+        for v in 0..whole {
+            let x: [T::Vector<S>; C] = array::from_fn(|c| x_whole[c][v]);
             for r in 0..R {
                 for c in 0..C {
-                    sums[r][c] = T::mul_add(simd, w_vectors[r][v], x[c], sums[r][c]);
+                    sums[r][c] = T::mul_add(simd, w_whole[r][v], x[c], sums[r][c]);
                 }
             }
         }
-        if !w_rest[0].is_empty() {
-            let x: [T::Vector<S>; C] = array::from_fn(|c| T::load_part(simd, x_rest[c]));
+        if !T::vectors(simd, x[0]).1.is_empty() {
+            let x: [T::Vector<S>; C] = array::from_fn(|c| T::load_part(simd, T::vectors(simd, x[c]).1));
             for r in 0..R {
-                let w = T::load_part(simd, w_rest[r]);
+                let w = T::load_part(simd, T::vectors(simd, w[r]).1);
                 for c in 0..C {
                     sums[r][c] = T::mul_add(simd, w, x[c], sums[r][c]);
                 }
@@ -237,14 +236,4 @@ fn load<T: Scalar, S: Simd, const V: usize>(simd: S, values: &[T]) -> [T::Vector
         (whole, []) => array::from_fn(|v| whole[v]),
         (_, part) => [T::load_part(simd, part); V],
     }
-}
-
-/// The whole vectors of each slice, and what is left.
-#[inline(always)]
-fn split<'a, T: Scalar, S: Simd, const N: usize>(
-    simd: S,
-    slices: [&'a [T]; N],
-) -> ([&'a [T::Vector<S>]; N], [&'a [T]; N]) {
-    let parts = slices.map(|slice| T::vectors(simd, slice));
-    (parts.map(|part| part.0), parts.map(|part| part.1))
 }
