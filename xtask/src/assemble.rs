@@ -7,7 +7,7 @@ use klayer_experiments::record::RunRecord;
 use klayer_experiments::runs::{Job, found};
 use klayer_experiments::search::best;
 use klayer_experiments::statistics::{deviation, mean};
-use klayer_experiments::{Error, RunConfig, Store};
+use klayer_experiments::{Error, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::findings::findings;
@@ -68,14 +68,13 @@ pub(crate) fn assemble(manifest: &Manifest, paper: &Paper, store: &Store) -> Res
         chosen.map(|lambda| (lambda, "fine search")).into_iter().chain([(paper.final_.lambda, "paper")])
     {
         if let Some(runs) = records.of(&study.finals(lambda)?)? {
-            results.finals.push(final_row(lambda, origin, &runs, &manifest.classes));
+            results.finals.extend(final_row(lambda, origin, &runs, &manifest.classes));
         }
     }
-    for (sigma, batch_norm, configs) in study.sensitivity()? {
-        if let Some(runs) = records.of(&configs)? {
-            results.sensitivity.push(sensitivity_row(sigma, batch_norm, &runs));
-        }
-    }
+    let groups = study.sensitivity()?.into_iter().map(|(sigma, batch_norm, configs)| {
+        Ok(records.of(&configs)?.map(|runs| sensitivity_row(sigma, batch_norm, &runs)))
+    });
+    results.sensitivity = groups.collect::<Result<Option<_>, Error>>()?.unwrap_or_default();
     results.findings = findings(&results, paper);
     Ok(results)
 }
@@ -166,24 +165,22 @@ fn search(paper: &PaperSearch, records: &[RunRecord], noise: Option<&[RunRecord]
     Search { from: paper.from, to: paper.to, cycles: paper.cycles, trials: trials.collect(), noise }
 }
 
-fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String]) -> Final {
+/// None if every run diverged: there is no accuracy to tell.
+fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String]) -> Option<Final> {
     let tested = || records.iter().filter_map(|record| Some((record.config.seed, record.test.as_ref()?)));
     let accuracies: Vec<f64> = tested().map(|(_, test)| test.accuracy).collect();
-    Final {
+    let (seed, first) = tested().next()?;
+    Some(Final {
         lambda,
         origin: origin.to_owned(),
         cycles: records[0].config.cycles,
         seeds: tested().map(|(seed, _)| seed).collect(),
         diverged: diverged(records),
-        mean: if accuracies.is_empty() { 0.0 } else { mean(&accuracies) },
+        mean: mean(&accuracies),
         std: deviation(&accuracies),
         test_accuracy: accuracies,
-        confusion: tested().next().map(|(seed, test)| Confusion {
-            seed,
-            classes: classes.to_vec(),
-            counts: test.confusion.clone(),
-        }),
-    }
+        confusion: Some(Confusion { seed, classes: classes.to_vec(), counts: first.confusion.clone() }),
+    })
 }
 
 fn sensitivity_row(sigma: f64, batch_norm: bool, records: &[RunRecord]) -> Sensitivity {
@@ -208,9 +205,4 @@ fn seeds(records: &[RunRecord]) -> Vec<u64> {
 
 fn diverged(records: &[RunRecord]) -> Vec<u64> {
     records.iter().filter(|record| record.diverged.is_some()).map(|record| record.config.seed).collect()
-}
-
-/// The lambda that the fine search chooses: that of the highest validation accuracy.
-pub(crate) fn chosen(fine: &[RunConfig], records: &[RunRecord]) -> f64 {
-    best(records).map_or(fine[0].lambda, |record| record.config.lambda)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask data`: fetches CIFAR-10 and checks it.
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
@@ -11,13 +12,21 @@ use crate::root;
 /// The switches of `cargo xtask data`.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    #[command(flatten)]
-    data: DataArgs,
+    /// The folder with CIFAR-10's binary files [default: $CIFAR10_DIR, data/, ../shared/, or the official archive]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Never download anything
+    #[arg(long)]
+    offline: bool,
 }
 
 impl FetchArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
-        let folder = self.data.fetch(&root(), &Terminal::new(), interrupt)?;
+        let data = DataArgs { data: self.data, offline: self.offline, synthetic: false };
+        let folder = match data.fetch(&root(), &Terminal::new(), interrupt) {
+            Err(klayer_dataset::Error::Cancelled) => return Err(Error::Stopped),
+            folder => folder?,
+        };
         writeln!(stdout(), "CIFAR-10 is whole, every file verified: {}", folder.display()).map_err(Error::Output)
     }
 }

@@ -7,6 +7,8 @@ pub(crate) enum Error {
     Experiment(klayer_experiments::Error),
     #[error("stopped; the finished runs are kept, and the same command goes on from them")]
     Interrupted,
+    #[error("stopped; a partial download is kept, and the same command goes on from it")]
+    Stopped,
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
@@ -30,7 +32,7 @@ pub(crate) enum Error {
 impl Error {
     /// Whether the user has stopped the task.
     pub(crate) fn interrupted(&self) -> bool {
-        matches!(self, Self::Interrupted)
+        matches!(self, Self::Interrupted | Self::Stopped)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -10,9 +10,11 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_experiments::runs::{Job, run_all};
-use klayer_experiments::{Data, RunConfig, Store, files};
+use klayer_experiments::search::best;
+use klayer_experiments::{Data, RunConfig, Store, files, record};
+use serde::{Deserialize, Serialize};
 
-use crate::assemble::{Manifest, assemble, chosen};
+use crate::assemble::{Manifest, assemble};
 use crate::error::Error;
 use crate::paper::Paper;
 use crate::progress::Progress;
@@ -61,8 +63,17 @@ enum Section {
     Sensitivity,
 }
 
-/// What a report is about is kept among its records under this name.
-const MANIFEST: &str = "study";
+/// Among the records, under this name: which report was rendered last, and to which files.
+const RENDERED: &str = "rendered";
+/// The report that was rendered last.
+#[derive(Debug, Serialize, Deserialize)]
+struct Rendered {
+    /// The name of its manifest among the records.
+    study: String,
+    /// Its files, below the folder of the report.
+    files: Vec<PathBuf>,
+}
+
 /// A parameter of a gradient check takes about as long as this many update steps.
 const STEPS_PER_PARAMETER: f64 = 0.1;
 
@@ -72,7 +83,7 @@ impl ReportArgs {
         let out = self.out.clone().unwrap_or_else(|| root().join("report"));
         let records = out.join("records");
         if self.check {
-            if !records.join(MANIFEST).with_extension("json").is_file() {
+            if !records.join(RENDERED).with_extension("json").is_file() {
                 return Err(Error::NoReport { path: out });
             }
             return check(&paper, &Store::open(records)?, &out);
@@ -81,7 +92,8 @@ impl ReportArgs {
         let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
         let store = Store::open(records)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-        let manifest = manifest(self.quick, self.seed, threads, &data, &store)?;
+        let study_key = format!("study-{}", record::key("study", &(self.quick, self.seed), data.dataset.sha256())?);
+        let manifest = manifest(&study_key, self.quick, self.seed, threads, &data, &store)?;
         let study = Study::new(&paper, self.seed, self.quick);
         let sections: Vec<Section> = match self.only {
             Some(Section::Final) => vec![Section::Fine, Section::Final],
@@ -95,6 +107,7 @@ impl ReportArgs {
             data: &data,
             store: &store,
             threads,
+            study_key: study_key.clone(),
             manifest,
             chosen: None,
         };
@@ -103,7 +116,7 @@ impl ReportArgs {
             pipeline.section(section, self.only)?;
         }
         drop(pipeline);
-        let written = write(&paper, &store, &out)?;
+        let written = write(study_key, &paper, &store, &out)?;
         let page = out.join("index.html");
         let line =
             format!("{written} files in {:.0} s; the report is {}", start.elapsed().as_secs_f64(), page.display());
@@ -112,7 +125,7 @@ impl ReportArgs {
 }
 
 /// The manifest of this report: that of an earlier start, whose seconds count on, or a new one.
-fn manifest(quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
+fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
     let info = data.info();
     let here = klayer_experiments::Environment::here(threads);
     let new = Manifest {
@@ -136,11 +149,8 @@ fn manifest(quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) 
         },
         seconds: BTreeMap::new(),
     };
-    let seconds = match store.get::<Manifest>(MANIFEST)? {
-        Some(old) if Manifest { seconds: BTreeMap::new(), ..old.clone() } == new => old.seconds,
-        _ => BTreeMap::new(),
-    };
-    Ok(Manifest { seconds, ..new })
+    let old = store.get::<Manifest>(key)?;
+    Ok(Manifest { seconds: old.map_or(BTreeMap::new(), |old| old.seconds), ..new })
 }
 
 /// Update steps of `sections`, or what takes as long.
@@ -173,8 +183,10 @@ struct Pipeline<'a> {
     store: &'a Store,
     threads: usize,
     progress: Progress<'a>,
+    /// The name of the manifest among the records.
+    study_key: String,
     manifest: Manifest,
-    /// The lambda of the fine search.
+    /// The lambda that the fine search chooses; none before it, and none if all its runs diverged.
     chosen: Option<f64>,
 }
 
@@ -205,9 +217,8 @@ impl Pipeline<'_> {
             Section::Fine => {
                 let runs = self.study.fine()?;
                 let records = self.runs("fine", "3.4 Fine search", lambda_names(&runs), 1.0, &runs)?;
-                let lambda = chosen(&runs, &records);
-                self.chosen = Some(lambda);
-                if only != Some(Section::Final) {
+                self.chosen = best(&records).map(|record| record.config.lambda);
+                if let Some(lambda) = self.chosen.filter(|_| only != Some(Section::Final)) {
                     let runs = self.study.noise(lambda)?;
                     self.runs("fine", "3.4 Fine search, noise", seed_names(&runs), 1.0, &runs)?;
                 }
@@ -247,14 +258,14 @@ impl Pipeline<'_> {
         if section.made() {
             *self.manifest.seconds.entry(id.to_owned()).or_default() += start.elapsed().as_secs_f64();
         }
-        self.store.put(MANIFEST, &self.manifest)?;
+        self.store.put(&self.study_key, &self.manifest)?;
         Ok(records?)
     }
 }
 
 /// Every file of the report but its records, rendered from them.
-fn rendered(paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
-    let manifest: Manifest = store.get(MANIFEST)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
+fn rendered(study: &str, paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
+    let manifest: Manifest = store.get(study)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
     let results = assemble(&manifest, paper, store)?;
     let mut files = render::render(&results, paper)?;
     let mut json = serde_json::to_string_pretty(&results)?;
@@ -263,8 +274,8 @@ fn rendered(paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
     Ok(files)
 }
 
-fn write(paper: &Paper, store: &Store, out: &Path) -> Result<usize, Error> {
-    let rendered = rendered(paper, store)?;
+fn write(study: String, paper: &Paper, store: &Store, out: &Path) -> Result<usize, Error> {
+    let rendered = rendered(&study, paper, store)?;
     for file in &rendered {
         let path = out.join(&file.path);
         if let Some(folder) = path.parent() {
@@ -272,36 +283,26 @@ fn write(paper: &Paper, store: &Store, out: &Path) -> Result<usize, Error> {
         }
         files::write(&path, file.contents.as_bytes())?;
     }
-    for path in strangers(&rendered, out)? {
-        fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
-    }
-    Ok(rendered.len())
-}
-
-/// Figures and tables in the folder that are none of the report's: those of another study that was rendered there.
-fn strangers(rendered: &[render::File], out: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut strangers = Vec::new();
-    for (folder, ending) in [("figures", "svg"), ("tables", "csv")] {
-        let Ok(entries) = fs::read_dir(out.join(folder)) else { continue };
-        for entry in entries {
-            let path = entry.map_err(|source| Error::Folder { path: out.join(folder), source })?.path();
-            let ours = rendered.iter().any(|file| out.join(&file.path) == path);
-            if !ours && path.extension().is_some_and(|found| found == ending) {
-                strangers.push(path);
-            }
+    // What only an earlier report had would stand beside the pages of this one.
+    let old = store.get::<Rendered>(RENDERED)?.map_or(Vec::new(), |old| old.files);
+    let files: Vec<PathBuf> = rendered.into_iter().map(|file| file.path).collect();
+    for path in old.into_iter().filter(|path| !files.contains(path)).map(|path| out.join(path)) {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(Error::Folder { path, source }),
+            _ => {}
         }
     }
-    strangers.sort();
-    Ok(strangers)
+    let written = files.len();
+    store.put(RENDERED, &Rendered { study, files })?;
+    Ok(written)
 }
 
 fn check(paper: &Paper, store: &Store, out: &Path) -> Result<(), Error> {
-    let rendered = rendered(paper, store)?;
+    let last: Rendered = store.get(RENDERED)?.ok_or_else(|| Error::NoReport { path: out.into() })?;
+    let rendered = rendered(&last.study, paper, store)?;
     let differs =
         |file: &&render::File| fs::read(out.join(&file.path)).ok().as_deref() != Some(file.contents.as_bytes());
-    let mut changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
-    let strangers = strangers(&rendered, out)?;
-    changed.extend(strangers.iter().map(|path| path.strip_prefix(out).unwrap_or(path).display().to_string()));
+    let changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
     if !changed.is_empty() {
         return Err(Error::Changed { files: rendered.len(), changed });
     }

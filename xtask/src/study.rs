@@ -29,8 +29,9 @@ struct Size {
     n_s: Option<u64>,
     /// Images of a gradient check.
     gradient_images: usize,
-    /// Points of a loss figure for each cycle, and of any other curve.
+    /// Points of a loss figure's curve for each cycle.
     loss_points: u64,
+    /// Points of any other curve for each cycle.
     points: u64,
     /// Images that the training loss is taken on.
     training_sample: usize,

@@ -57,6 +57,7 @@ impl EvaluateArgs {
         let report = if self.json {
             let line = json!({
                 "images": images.len(),
+                "synthetic": dataset.synthetic(),
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
                 "classes": info.classes,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use klayer_dataset::Progress;
 
 use crate::Interrupt;
@@ -35,18 +35,7 @@ fn complain(line: &str) {
 impl Terminal {
     /// Standard error as it is.
     pub fn new() -> Self {
-        Self::with(stderr().is_terminal())
-    }
-
-    /// One that shows no progress; warnings still are.
-    pub fn quiet() -> Self {
-        let terminal = Self::with(true);
-        terminal.bars.set_draw_target(ProgressDrawTarget::hidden());
-        terminal
-    }
-
-    fn with(interactive: bool) -> Self {
-        Self { bars: MultiProgress::new(), interactive, last_line: Mutex::new(None) }
+        Self { bars: MultiProgress::new(), interactive: stderr().is_terminal(), last_line: Mutex::new(None) }
     }
 
     /// Whether bars are shown.

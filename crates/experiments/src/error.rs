@@ -25,6 +25,14 @@ pub enum Error {
     /// Threads that the system does not grant.
     #[error(transparent)]
     Threads(#[from] klayer_linalg::Error),
+    /// A gradient that is infinite or not a number.
+    #[error("the gradient of {parameter} in layer {layer} is not a number")]
+    Gradient {
+        /// "W", "b", "gamma" or "beta".
+        parameter: &'static str,
+        /// The layer, from 1.
+        layer: usize,
+    },
     /// The run was asked to stop before its end.
     #[error("stopped before its end")]
     Cancelled,

@@ -139,6 +139,9 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
         l2.add_gradient(&network, &mut gradients);
         let compared = numerical.compare(&network, &gradients, |w| l2.term(w), config.floor)?;
+        if let Some(row) = compared.iter().find(|row| !row.max_relative_error.is_finite()) {
+            return Err(Error::Gradient { parameter: row.parameter.symbol(), layer: row.layer + 1 });
+        }
         rows.extend(compared.iter().map(|row| GradientRow::new(lambda, row)));
     }
     Ok(rows)

@@ -89,7 +89,8 @@ fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Obs
             let sample = config.training_sample.map(|sample| training.first(sample));
             let sample = sample.map(|sample| evaluator.evaluate(&network, sample)).transpose()?;
             let penalty = sgd.l2.penalty(&network);
-            if !(validation.loss + penalty).is_finite() {
+            let loss = validation.loss + sample.as_ref().map_or(0.0, |sample| sample.loss);
+            if !(loss + penalty).is_finite() {
                 diverged = Some(Divergence::of(&network, step, rate));
                 break;
             }

@@ -7,7 +7,8 @@
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow;
 //! - [`random`]: independent named streams of random numbers from one seed.
 //!
-//! Nothing here reads a clock or a file, or starts a thread that the caller did not ask for.
+//! Nothing here reads a clock or a file, or starts a thread that the caller did not ask for. One environment variable,
+//! `KLAYER_NO_KERNELS`, sends all products to faer: the kernels are tested against them.
 //!
 //! ```
 //! use klayer_linalg::{ColMajor, Par, RowMajor, product};

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{fmt, hint};
+use std::{fmt, hint, thread};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -8,6 +8,9 @@ use crate::Error;
 
 /// Threads that a pool can have.
 const MOST_THREADS: usize = 1024;
+
+/// Looks for work before a waiting thread offers its core to others.
+const SPINS: u32 = 10_000;
 
 /// On how many threads a computation runs; never what it computes.
 #[derive(Clone, Default)]
@@ -57,9 +60,16 @@ impl Par {
                 let _finish = FinishOnDrop(&finished);
                 return Some(work());
             }
+            let mut idle = 0_u32;
             while !finished.0.load(Ordering::Acquire) {
-                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                    idle = 0;
+                } else if idle < SPINS {
+                    idle += 1;
                     hint::spin_loop();
+                } else {
+                    // More threads than cores, or a long sequential part: let others have the core.
+                    thread::yield_now();
                 }
             }
             None

@@ -6,7 +6,7 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Where X has contiguous columns, as a mini-batch of images has, the first two run on the kernels of
-//! [`skinny`](crate::skinny); everything else runs on faer. Threads share out the rows of the result: each element is
+//! [`skinny`]; everything else runs on faer. Threads share out the rows of the result: each element is
 //! one sum, in an order that does not depend on how the rows are shared.
 
 use faer::Accum;
@@ -28,7 +28,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: MatRef<'_, T>
     assert_shapes([(s.nrows(), w.nrows()), (w.ncols(), x.nrows()), (s.ncols(), x.ncols())]);
     let (lines, stride) = s.strided_mut();
     if skinny::fits(x) {
-        return par.for_lines(lines, stride, skinny::ROWS, &|first, lines| skinny::outputs(lines, stride, first, w, x));
+        return par.for_lines(lines, stride, skinny::TILE, &|first, lines| skinny::outputs(lines, stride, first, w, x));
     }
     by_rows(s, w.as_ref(), x, par);
 }
@@ -45,7 +45,7 @@ pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Mat
     let (lines, stride) = d_w.strided_mut();
     if skinny::fits(x) {
         let work = |first, lines: &mut [T]| skinny::weight_gradient(lines, stride, first, g, x);
-        return par.for_lines(lines, stride, skinny::ROWS, &work);
+        return par.for_lines(lines, stride, skinny::TILE, &work);
     }
     by_rows(d_w, g.as_ref(), x.transpose(), par);
 }
@@ -69,7 +69,8 @@ fn by_rows<T: Scalar>(out: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>,
     par.for_lines(lines, stride, ROWS, &|first, lines| {
         for (i, lines) in lines.chunks_mut(ROWS * stride.max(1)).enumerate() {
             let (first, rows) = (first + i * ROWS, lines.len() / stride);
-            // As the transpose of a column-major matrix: faer 0.24.4's own constructor swaps the strides of row-major ones.
+            // As the transpose of a column-major matrix: the library's own constructor for mutable row-major ones swaps the
+            // strides.
             let out = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
             matmul(out, Accum::Replace, a.subrows(first, rows), b, T::from_f64(1.0), faer::Par::Seq);
         }

@@ -17,9 +17,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::{MatRef, RowMajor, Scalar};
 
-/// Units of a tile.
-pub(crate) const ROWS: usize = 5;
-/// Features of a block: five images or units of so many stay in a first-level cache of 32 KiB.
+/// Units of the largest tile, and images of it.
+pub(crate) const TILE: usize = 5;
+/// Features of a block: in `f32`, five images of so many stay in a first-level cache of 32 KiB.
 const BLOCK: usize = 1024;
 /// Fewest features for which the kernels are worth their start.
 const FEWEST: usize = 256;
@@ -73,9 +73,9 @@ impl<T: Scalar> WithSimd for Outputs<'_, T> {
             let block = (start, BLOCK.min(k - start));
             let mut j = 0;
             while j < n {
-                let images = (n - j).min(5);
+                let images = (n - j).min(TILE);
                 match images {
-                    5 => self.images::<S, 5>(simd, block, j),
+                    TILE => self.images::<S, TILE>(simd, block, j),
                     4 => self.images::<S, 4>(simd, block, j),
                     3 => self.images::<S, 3>(simd, block, j),
                     2 => self.images::<S, 2>(simd, block, j),
@@ -95,9 +95,9 @@ impl<T: Scalar> Outputs<'_, T> {
         let units = self.s.len() / self.stride;
         let mut i = 0;
         while i < units {
-            if S::REGISTER_COUNT >= 32 && units - i >= 5 {
-                self.tile::<S, 5, C>(simd, block, i, j, x);
-                i += 5;
+            if S::REGISTER_COUNT >= 32 && units - i >= TILE {
+                self.tile::<S, TILE, C>(simd, block, i, j, x);
+                i += TILE;
             } else if units - i >= 2 {
                 self.tile::<S, 2, C>(simd, block, i, j, x);
                 i += 2;
@@ -195,9 +195,9 @@ impl<T: Scalar> WeightGradient<'_, T> {
         let units = self.d_w.len() / self.stride;
         let mut i = 0;
         while i < units {
-            if units - i >= ROWS {
-                self.tile::<S, ROWS, V>(simd, start, length, i);
-                i += ROWS;
+            if units - i >= TILE {
+                self.tile::<S, TILE, V>(simd, start, length, i);
+                i += TILE;
             } else {
                 self.tile::<S, 1, V>(simd, start, length, i);
                 i += 1;

@@ -9,8 +9,8 @@ use crate::Error;
 /// eps of batch norm. A large one hides what small weights do: at sigma = 1e-3 the second layer's variance is 1e-5.
 pub const BATCH_NORM_EPS: f64 = 1e-8;
 
-/// Weights that a layer can have.
-const MOST_WEIGHTS: usize = 1 << 31;
+/// Weights that a network can have: in `f64` they fill the gigabyte that a model file may.
+const MOST_WEIGHTS: usize = 1 << 27;
 
 /// The widths of a network and whether it has batch norm; known to be possible.
 ///
@@ -39,7 +39,7 @@ impl Architecture {
     /// A network of `hidden.len() + 1` affine layers; with `batch_norm`, eps is [`BATCH_NORM_EPS`].
     ///
     /// # Errors
-    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] if one has more than 2^31 weights,
+    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] for more than 2^27 weights,
     /// [`Error::Classes`] if a byte cannot name all classes.
     pub fn new(inputs: usize, hidden: &[usize], classes: usize, batch_norm: bool) -> Result<Self, Error> {
         let widths = [&[inputs], hidden, &[classes]].concat();
@@ -61,8 +61,8 @@ impl Architecture {
         if widths.len() < 2 || widths.contains(&0) {
             return Err(Error::Width { widths });
         }
-        let fits = |pair: &[usize]| pair[0].checked_mul(pair[1]).is_some_and(|weights| weights <= MOST_WEIGHTS);
-        if !widths.windows(2).all(fits) {
+        let layers = widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1]));
+        if layers.fold(0, usize::saturating_add) > MOST_WEIGHTS {
             return Err(Error::TooLarge { widths, most: MOST_WEIGHTS });
         }
         if classes > most {

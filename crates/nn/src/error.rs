@@ -10,11 +10,11 @@ pub enum Error {
         widths: Vec<usize>,
     },
     /// More weights than any memory is likely to hold.
-    #[error("a network of widths {widths:?} is too large: no layer can have more than {most} weights")]
+    #[error("a network of widths {widths:?} is too large: it can have no more than {most} weights")]
     TooLarge {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
-        /// How many weights a layer can have.
+        /// How many weights there can be.
         most: usize,
     },
     /// More classes than a label can name.

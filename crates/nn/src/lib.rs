@@ -8,7 +8,7 @@
 //! layer; `affine` and `cross_entropy` at the top; then the same back down. [`gradient_check`] holds the result
 //! against differences of the loss, and [`model_file`] turns a network into bytes.
 //!
-//! The crate does no I/O, starts no threads, and reads no clock. Everything is generic over
+//! The crate does no I/O, starts no thread that the caller did not ask for, and reads no clock. Everything is generic over
 //! [`Scalar`](klayer_linalg::Scalar).
 //!
 //! ```

@@ -25,7 +25,7 @@ const MAGIC: &[u8; 8] = b"KLAYERNN";
 const VERSION: u32 = 1;
 const HEADER: usize = 52;
 /// Most bytes that decoding may claim.
-const LIMIT: usize = 1 << 30;
+const LIMIT: usize = 1 << 31;
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound(deserialize = "T: Scalar, M: DeserializeOwned", serialize = "T: Scalar, M: Serialize"))]

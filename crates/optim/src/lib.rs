@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate does no I/O, starts no threads, and reads no clock.
+//! The crate does no I/O, starts no thread that the caller did not ask for, and reads no clock.
 
 mod error;
 mod l2;

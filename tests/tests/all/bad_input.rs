@@ -209,7 +209,7 @@ fn a_report_that_is_not_there_or_is_damaged_cannot_be_checked() {
     };
     assert_refused(&check("nowhere"), "there is no report to check", &folder, &[]);
     fs::create_dir_all(folder.join("damaged/records")).expect("a folder");
-    fs::write(folder.join("damaged/records/study.json"), "{\"quick\": 1}").expect("written");
+    fs::write(folder.join("damaged/records/rendered.json"), "{\"quick\": 1}").expect("written");
     let before = files(&folder);
-    assert_refused(&check("damaged"), "study.json: not a record of this program, at line 1", &folder, &before);
+    assert_refused(&check("damaged"), "rendered.json: not a record of this program, at line 1", &folder, &before);
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use klayer_tests::{Ended, end, ended, files, folder, images, klayer, quick_report};
 use serde_json::Value;
 
-use crate::json;
 use crate::report::QUICK_REPORT;
+use crate::{json, of_the_report};
 
 /// A command that does not do what is waited for within this time never will.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,14 +86,14 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     let expected = records(&undisturbed.join("records"));
     let finished = records(&out.join("records"));
     assert!(finished.len() < expected.len(), "it was interrupted before its end");
-    for (name, record) in finished.iter().filter(|(name, _)| !name.ends_with("study.json")) {
+    for (name, record) in finished.iter().filter(|(name, _)| !of_the_report(name)) {
         assert_eq!(Some(record), expected.get(name), "{} is whole", name.display());
     }
     let before: Vec<_> =
         finished.keys().map(|name| (name, fs::read(out.join("records").join(name)).expect("a record"))).collect();
 
     end(&mut quick_report(&out, &arguments)).well();
-    for (name, bytes) in before.iter().filter(|(name, _)| !name.ends_with("study.json")) {
+    for (name, bytes) in before.iter().filter(|(name, _)| !of_the_report(name)) {
         assert!(&fs::read(out.join("records").join(name)).expect("a record") == bytes, "{} was kept", name.display());
     }
     assert_eq!(records(&out.join("records")), expected);

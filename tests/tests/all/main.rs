@@ -37,3 +37,9 @@ fn keys(value: &Value) -> Vec<&str> {
     keys.sort_unstable();
     keys
 }
+
+/// Whether a file among the records is of the report as a whole, and so written by every start, and not of one run.
+fn of_the_report(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.starts_with("study-") || name == "rendered.json"
+}

@@ -121,3 +121,20 @@ fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
     line(&folder, &format!("{SHORT} --out m.klayer"));
     assert!(fs::read(folder.join("m.klayer")).expect("a model") == models[0], "the same command, the same bytes");
 }
+
+/// The kernels and faer sum in another order, and agree within rounding: after a hundred steps the losses still do.
+#[test]
+fn without_the_kernels_only_the_rounding_differs() {
+    let (_guard, folder) = folder();
+    let loss = |off: bool| {
+        let mut command = klayer(&folder, "train --n-s 50 --cycles 1 --threads 1 --json");
+        if off {
+            command.env("KLAYER_NO_KERNELS", "1");
+        }
+        let ended = end(command.args(images())).well();
+        number(&serde_json::from_str(&ended.stdout).expect("a line of JSON"), "val_loss")
+    };
+    let (with, without) = (loss(false), loss(true));
+    assert!(with != without, "the kernels are switched off");
+    assert!((with - without).abs() < 0.02, "{with} and {without}");
+}

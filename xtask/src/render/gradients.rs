@@ -6,7 +6,7 @@ use super::document::{Block, Kind, Row, Table, Text};
 use super::format::{count, exact, setting, significant};
 use super::{bn, norm};
 use crate::paper::{Paper, PaperGradients, PaperLayer};
-use crate::results::{GradientRow, Results};
+use crate::results::{GradientCheck, GradientRow, Results};
 
 /// What the rows of the paper's tables are called, where they stand in the paper, and what they are in ours.
 type Sum = (&'static str, &'static str, fn(&PaperLayer) -> f64, &'static str, fn(&GradientRow) -> f64);
@@ -61,7 +61,7 @@ pub(super) fn section(results: &Results, paper: &Paper) -> Vec<Block> {
     blocks.push(Block::Details("The same tables with all digits".into(), all_digits));
     if !checks.is_empty() {
         blocks.push(Block::Heading(3, "The largest errors of every network".into()));
-        blocks.push(summary(&checks));
+        blocks.push(summary(&checks, results.gradient_check.as_ref()));
         blocks.push(Block::Details("The check of every layer, gamma and beta included".into(), vec![layers(&checks)]));
     }
     blocks
@@ -114,7 +114,7 @@ fn sums(paper: &PaperGradients, checks: &[Check<'_>], number: fn(f64) -> String)
     Table::block(Text::from(caption), columns, rows)
 }
 
-fn summary(checks: &[Check<'_>]) -> Block {
+fn summary(checks: &[Check<'_>], how: Option<&GradientCheck>) -> Block {
     let mut rows = Vec::new();
     let mut seen = BTreeSet::new();
     for (network, batch_norm, lambda, layers) in checks {
@@ -136,11 +136,12 @@ fn summary(checks: &[Check<'_>]) -> Block {
         ("Max. relative error", Kind::Number),
         ("Max. absolute error", Kind::Number),
     ];
-    Table::block(
-        "Parameters compared, parameters left out at a kink of a ReLU, and the largest errors. BN: batch norm.",
-        columns,
-        rows,
-    )
+    let how = how.map_or(String::new(), |how| {
+        format!(" Step h = {}, eps (the floor) = {}, {} images.", setting(how.step), setting(how.floor), how.images)
+    });
+    let caption =
+        "Parameters compared, parameters left out at a kink of a ReLU, and the largest errors. BN: batch norm.";
+    Table::block(format!("{caption}{how}"), columns, rows)
 }
 
 fn layers(checks: &[Check<'_>]) -> Block {
