@@ -6,7 +6,7 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Where X has contiguous columns, as a mini-batch of images has, the first two run on the kernels of
-//! [`skinny`]; everything else runs on faer. Threads share out the rows of the result: each element is
+//! the module `skinny`; everything else runs on faer. Threads share out the rows of the result: each element is
 //! one sum, in an order that does not depend on how the rows are shared.
 
 use faer::Accum;
