@@ -10,6 +10,7 @@ use klayer_cli::{Interrupt, fail};
 
 #[derive(Debug, Parser)]
 #[command(
+    name = "klayer",
     version,
     about = "Trains K-layer fully connected networks with batch norm on CIFAR-10",
     arg_required_else_help = true
