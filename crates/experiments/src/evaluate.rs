@@ -66,7 +66,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
     /// Mean loss of at most [`CHUNK`] images; leaves their predictions.
     fn chunk(&mut self, network: &Network<T>, images: Subset<'_>) -> Result<f64, Error> {
         let n = images.len();
-        self.normalizer.gather_range(images, 0..n, &mut self.images);
+        self.normalizer.gather_range(images, 0..n, &mut self.images, &self.par);
         let mut rest;
         let workspace = if n == CHUNK {
             &mut self.workspace
@@ -74,7 +74,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
             rest = Workspace::new(network.architecture(), n, self.par.clone());
             &mut rest
         };
-        let logits = network.infer(self.images.as_ref().subcols(0, n), workspace)?;
+        let logits = network.infer(self.images.as_ref().first(n), workspace)?;
         logits.predict(&mut self.predictions[..n]);
         match logits.cross_entropy(images.labels()) {
             Ok(loss) => Ok(loss),

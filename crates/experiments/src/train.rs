@@ -5,7 +5,7 @@ use std::time::Instant;
 use klayer_dataset::{FEATURES, Shuffle};
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par, Scalar};
-use klayer_nn::{Gradients, Network, Workspace};
+use klayer_nn::{Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
 use crate::Error;
@@ -54,7 +54,6 @@ fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Obs
     let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let mut shuffle = Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch)?;
     let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
-    let mut gradients = Gradients::zeros(&architecture);
     let mut images = ColMajor::zeros(FEATURES, config.batch);
     let mut labels = vec![0; config.batch];
     let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
@@ -79,8 +78,7 @@ fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Obs
             }
             loss => loss?,
         };
-        network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
-        sgd.step(&mut network, &gradients, rate);
+        sgd.descend(&mut network, images.as_ref(), &mut workspace, rate)?;
 
         let done = step + 1;
         observer.progressed(done);
