@@ -1,6 +1,7 @@
 //! Training runs and studies of them: what is trained, how it is watched, and what is kept.
 //!
-//! - [`train`](train()) makes one run of a [`RunConfig`]; an [`Evaluator`] looks at a network on other images;
+//! - [`train`](train()) makes one run of a [`RunConfig`], [`train_together`] several on the same mini-batches; an
+//!   [`Evaluator`] looks at networks on other images;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
 //! - [`model`] keeps a trained network with all that it takes to use it.
@@ -26,6 +27,7 @@ mod error;
 mod evaluate;
 pub mod files;
 pub mod gradients;
+mod groups;
 pub mod model;
 mod observer;
 pub mod record;
@@ -45,4 +47,4 @@ pub use klayer_nn::Init;
 pub use klayer_optim::Cyclical;
 pub use observer::{Observer, RunsObserver, Silent};
 pub use store::Store;
-pub use train::{Trained, train};
+pub use train::{Run, Trained, train, train_together};

@@ -12,7 +12,7 @@ use klayer_nn::{Network, model_file};
 use crate::{DATA, diverging_run, short_run, small_run};
 
 /// Everything of a run that its settings determine, as bytes.
-fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
+pub(crate) fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
     let determined = (&trained.curve, trained.diverged, &trained.test);
     model_file::encode(&trained.network, &determined).expect("it can be encoded")
 }
