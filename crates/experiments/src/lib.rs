@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod checkpoint;
 mod config;
 mod data;
 mod environment;
@@ -28,6 +29,7 @@ mod evaluate;
 pub mod files;
 pub mod gradients;
 mod groups;
+mod lock;
 pub mod model;
 mod observer;
 pub mod record;
@@ -37,6 +39,7 @@ pub mod statistics;
 mod store;
 mod train;
 
+pub use checkpoint::Checkpoints;
 pub use config::RunConfig;
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;
@@ -47,4 +50,4 @@ pub use klayer_nn::Init;
 pub use klayer_optim::Cyclical;
 pub use observer::{Observer, RunsObserver, Silent};
 pub use store::Store;
-pub use train::{Run, Trained, train, train_together};
+pub use train::{Run, Trained, train, train_from, train_together};

@@ -3,16 +3,19 @@
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::environment::Environment;
 use crate::groups::groups;
+use crate::lock::{Claim, Owner, Taken};
 use crate::observer::{Observer, RunsObserver};
-use crate::record::{self, RunRecord};
+use crate::record::{self, Point, RunRecord};
 use crate::store::Store;
 use crate::train::{Run, Trained, train, train_together};
 use crate::{Error, Par};
@@ -42,13 +45,23 @@ pub trait Job: Serialize + Sync {
         false
     }
 
-    /// Makes the records of jobs that go with each other, each with its observer, on one thread.
+    /// Makes the records of jobs that go with each other, on one thread.
     ///
     /// # Errors
     /// What concerns all of them; the errors of [`Job::run`] are each job's own.
-    fn run_together(jobs: &[(&Self, &dyn Observer)], data: &Data) -> Result<Vec<Result<Self::Record, Error>>, Error> {
-        Ok(jobs.iter().map(|(job, observer)| job.run(data, *observer)).collect())
+    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<Self::Record, Error>>, Error> {
+        Ok(tasks.iter().map(|task| task.job.run(data, task.observer)).collect())
     }
+}
+
+/// A job of a store that is to be made.
+pub struct Task<'a, J: ?Sized> {
+    /// Its settings.
+    pub job: &'a J,
+    /// Who watches it.
+    pub observer: &'a dyn Observer,
+    /// Where it may keep what it needs to go on after it was stopped.
+    pub checkpoints: Checkpoints<'a>,
 }
 
 impl Job for RunConfig {
@@ -67,10 +80,13 @@ impl Job for RunConfig {
         self.goes_with(other)
     }
 
-    fn run_together(jobs: &[(&Self, &dyn Observer)], data: &Data) -> Result<Vec<Result<RunRecord, Error>>, Error> {
-        let runs: Vec<_> = jobs.iter().map(|&(config, observer)| Run { config, observer }).collect();
+    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<RunRecord, Error>>, Error> {
+        let runs: Vec<_> = tasks
+            .iter()
+            .map(|task| Run { config: task.job, observer: task.observer, checkpoints: Some(&task.checkpoints) })
+            .collect();
         let trained = train_together(&runs, data, &Par::Seq)?;
-        Ok(runs.iter().zip(trained).map(|(run, trained)| Ok(record(run.config, data, trained?))).collect())
+        Ok(tasks.iter().zip(trained).map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
     }
 }
 
@@ -89,6 +105,9 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 /// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
 /// kept as soon as they are finished. Each thread makes several jobs at a time, where they go with each other.
 ///
+/// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
+/// was under way in a process that has died goes on from its last checkpoint.
+///
 /// # Errors
 /// The first error of a job in their order. No job is started after an error; those under way are finished first.
 pub fn run_all<J: Job>(
@@ -98,66 +117,187 @@ pub fn run_all<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
-    let mut results: Vec<_> = jobs.iter().map(|_| None).collect();
-    let mut work = Vec::new();
-    for (index, job) in jobs.iter().enumerate() {
-        work.push(job.work(data)?);
-        if let Some(record) = store.get(&key(job, data)?)? {
-            observer.found(index, work[index]);
-            results[index] = Some(Ok(record));
+    let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
+    let keys = jobs.iter().map(|job| record::key(J::KIND, job, data.dataset.sha256())).collect::<Result<_, _>>()?;
+    let set = Set { jobs, work, keys, data, store, observer };
+    let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
+    set.find(&mut records)?;
+    if records.iter().any(Option::is_none) {
+        let owner = store.owner()?;
+        while records.iter().any(Option::is_none) {
+            let missing: Vec<_> = (0..jobs.len()).filter(|&index| records[index].is_none()).collect();
+            let mut elsewhere = None;
+            for (index, outcome) in set.make(&missing, &owner, threads) {
+                match outcome? {
+                    Outcome::Record(record) => records[index] = Some(record),
+                    Outcome::Elsewhere(name) => elsewhere = Some(name),
+                }
+            }
+            let left = records.iter().filter(|record| record.is_none()).count();
+            if let Some(name) = elsewhere.filter(|_| left == missing.len()) {
+                set.wait(left, &name, owner.times().beat)?;
+            }
+            set.find(&mut records)?;
         }
     }
-    let missing: Vec<_> = (0..jobs.len()).filter(|&index| results[index].is_none()).collect();
-    let groups = groups(&missing, &work, threads, |a, b| jobs[a].goes_with(&jobs[b]));
+    Ok(records.into_iter().flatten().collect())
+}
 
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut made = Vec::new();
-        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let records = run_group(group, jobs, &work, data, store, observer);
-            if records.iter().any(Result::is_err) {
-                next.fetch_max(groups.len(), Ordering::Relaxed);
+/// Jobs to be made.
+struct Set<'a, J> {
+    jobs: &'a [J],
+    work: Vec<u64>,
+    keys: Vec<String>,
+    data: &'a Data,
+    store: &'a Store,
+    observer: &'a dyn RunsObserver,
+}
+
+/// What becomes of a job in one pass over those that are missing.
+enum Outcome<R> {
+    Record(R),
+    /// Another process makes it: how to call that.
+    Elsewhere(String),
+}
+
+type Outcomes<R> = Vec<(usize, Result<Outcome<R>, Error>)>;
+
+/// Watches a job until another process has taken it over.
+struct Claimed<'a> {
+    observer: Box<dyn Observer + 'a>,
+    claim: &'a Claim,
+}
+
+impl<J: Job> Set<'_, J> {
+    /// Adds the records that the store has.
+    fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
+        for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
+            *record = self.store.get(&self.keys[index])?;
+            if record.is_some() {
+                self.observer.found(index, self.work[index]);
             }
-            made.extend(group.iter().copied().zip(records));
         }
+        Ok(())
+    }
+
+    /// Makes those of the jobs `missing` that nobody else makes. The outcomes are in the order of the jobs.
+    fn make(&self, missing: &[usize], owner: &Owner, threads: usize) -> Outcomes<J::Record> {
+        let groups = groups(missing, &self.work, threads, |a, b| self.jobs[a].goes_with(&self.jobs[b]));
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut made = Vec::new();
+            while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcomes = self.make_group(group, owner);
+                if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
+                    next.fetch_max(groups.len(), Ordering::Relaxed);
+                }
+                made.extend(outcomes);
+            }
+            made
+        };
+        let mut made: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.clamp(1, groups.len().max(1))).map(|_| scope.spawn(worker)).collect();
+            let made = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| panic::resume_unwind(p)));
+            made.flatten().collect()
+        });
+        made.sort_by_key(|(index, _)| *index);
         made
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, groups.len().max(1))).map(|_| scope.spawn(worker)).collect();
-        for worker in workers {
-            for (index, record) in worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic)) {
-                results[index] = Some(record);
+    }
+
+    fn make_group(&self, group: &[usize], owner: &Owner) -> Outcomes<J::Record> {
+        let (mut outcomes, mut claims) = (Vec::new(), Vec::new());
+        for &index in group {
+            match self.take(index, owner) {
+                Ok(Ok(claim)) => claims.push((index, claim)),
+                Ok(Err(outcome)) => outcomes.push((index, Ok(outcome))),
+                Err(error) => outcomes.push((index, Err(error))),
             }
         }
-    });
-    results.into_iter().flatten().collect()
-}
+        let observers: Vec<_> = claims
+            .iter()
+            .map(|(index, claim)| Claimed { observer: self.observer.started(*index, self.work[*index]), claim })
+            .collect();
+        let tasks: Vec<_> = claims
+            .iter()
+            .zip(&observers)
+            .map(|((index, claim), observer)| Task {
+                job: &self.jobs[*index],
+                observer,
+                checkpoints: self.store.checkpoints(&self.keys[*index], claim),
+            })
+            .collect();
+        match J::run_together(&tasks, self.data) {
+            Err(error) => outcomes.extend(group.first().map(|&index| (index, Err(error)))),
+            Ok(records) => {
+                for (((index, claim), task), record) in claims.iter().zip(&tasks).zip(records) {
+                    outcomes.push((*index, self.keep(*index, claim, task, record)));
+                }
+            }
+        }
+        outcomes
+    }
 
-/// Makes the records of one group and keeps them.
-fn run_group<J: Job>(
-    group: &[usize],
-    jobs: &[J],
-    work: &[u64],
-    data: &Data,
-    store: &Store,
-    observer: &dyn RunsObserver,
-) -> Vec<Result<J::Record, Error>> {
-    let observers: Vec<_> = group.iter().map(|&index| observer.started(index, work[index])).collect();
-    let together: Vec<_> = group.iter().zip(&observers).map(|(&index, observer)| (&jobs[index], &**observer)).collect();
-    let records = match J::run_together(&together, data) {
-        Ok(records) => records,
-        Err(error) => return vec![Err(error)],
-    };
-    let kept = together.iter().zip(records).map(|((job, _), record)| {
+    /// Takes a job, unless another process has it or has just finished it.
+    fn take(&self, index: usize, owner: &Owner) -> Result<Result<Claim, Outcome<J::Record>>, Error> {
+        let key = &self.keys[index];
+        let claim = match owner.take(key)? {
+            Taken::Ours(claim) => claim,
+            Taken::Others(name) => return Ok(Err(Outcome::Elsewhere(name))),
+        };
+        let Some(record) = self.store.get(key)? else { return Ok(Ok(claim)) };
+        claim.finish();
+        self.observer.found(index, self.work[index]);
+        Ok(Err(Outcome::Record(record)))
+    }
+
+    /// Keeps the record of a job that was made, unless another process has taken it over.
+    fn keep(
+        &self,
+        index: usize,
+        claim: &Claim,
+        task: &Task<'_, J>,
+        record: Result<J::Record, Error>,
+    ) -> Result<Outcome<J::Record>, Error> {
+        if !claim.held() {
+            return Ok(Outcome::Elsewhere("a process that has taken it over".to_owned()));
+        }
         let record = record?;
-        store.put(&key(*job, data)?, &record)?;
-        Ok(record)
-    });
-    kept.collect()
+        self.store.put(&self.keys[index], &record)?;
+        task.checkpoints.remove()?;
+        claim.finish();
+        Ok(Outcome::Record(record))
+    }
+
+    /// Waits for other processes.
+    fn wait(&self, left: usize, owner: &str, time: Duration) -> Result<(), Error> {
+        self.observer.waiting(left, owner);
+        let start = Instant::now();
+        while start.elapsed() < time {
+            if self.observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
 }
 
-fn key<J: Job>(job: &J, data: &Data) -> Result<String, Error> {
-    record::key(J::KIND, job, data.dataset.sha256())
+impl Observer for Claimed<'_> {
+    fn progressed(&self, done: u64) {
+        self.observer.progressed(done);
+    }
+
+    fn evaluated(&self, point: &Point) {
+        self.observer.evaluated(point);
+    }
+
+    fn warned(&self, warning: &str) {
+        self.observer.warned(warning);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled() || self.claim.lost()
+    }
 }
 
 /// The records of `jobs` on the dataset of checksum `sha256`, in their order, without making any.

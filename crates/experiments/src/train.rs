@@ -9,11 +9,13 @@ use klayer_nn::{Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
 use crate::Error;
+use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::observer::Observer;
-use crate::record::{Divergence, Point};
+use crate::record::{self, Divergence, Point};
+use crate::runs::Job;
 
 /// One of the runs that train together.
 #[derive(Clone, Copy)]
@@ -22,6 +24,8 @@ pub struct Run<'a> {
     pub config: &'a RunConfig,
     /// Who watches it, and may stop it without stopping the others.
     pub observer: &'a dyn Observer,
+    /// Where its checkpoints are: it goes on from the last one, and writes new ones.
+    pub checkpoints: Option<&'a Checkpoints<'a>>,
 }
 
 /// What a training run leaves.
@@ -52,6 +56,11 @@ struct Trial<'a, T> {
     curve: Vec<Point>,
     diverged: Option<Divergence>,
     test: Option<Evaluation>,
+    checkpoints: Option<&'a Checkpoints<'a>>,
+    /// The stream of mini-batches where a checkpoint left it.
+    shuffle: Option<Shuffle>,
+    /// When the last checkpoint was written, or the run started.
+    kept: Instant,
     /// What broke the run off, if it was not divergence.
     error: Option<Error>,
     seconds: f64,
@@ -78,8 +87,17 @@ pub fn train<T: Scalar>(
     par: &Par,
     observer: &dyn Observer,
 ) -> Result<Trained<T>, Error> {
-    let trained = train_together(&[Run { config, observer }], data, par)?;
-    trained.into_iter().next().expect("a result for each run")
+    train_from(&Run { config, observer, checkpoints: None }, data, par)
+}
+
+/// Makes one run, which goes on from its last checkpoint if there is one, to the same result as if it had never
+/// stopped. The checkpoints stay until the result is kept.
+///
+/// # Errors
+/// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::File`] for one that cannot be
+/// read, or not be written when the run is stopped.
+pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
+    train_together(&[*run], data, par)?.pop().expect("a result for each run")
 }
 
 /// Trains several networks step by step on the same mini-batches, each of which is gathered once for all of them.
@@ -89,7 +107,7 @@ pub fn train<T: Scalar>(
 ///
 /// # Errors
 /// [`Error::Network`] and [`Error::Dataset`] for images that no run can be trained on. The errors of [`train()`] are
-/// each run's own.
+/// each run's own, and those of [`train_from`].
 ///
 /// # Panics
 /// If a run does not [go with](RunConfig::goes_with) the first.
@@ -111,26 +129,30 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
         return Ok(());
     };
     let (steps, normalizer) = (trials[0].config.steps(), data.normalization.normalizer());
-    let mut batches = Batches::new(trials[0].config, data, &normalizer, par)?;
+    // Those that go on from a checkpoint wait for the one that is furthest behind.
+    let behind = trials.iter_mut().min_by_key(|trial| trial.done).expect("there is a first");
+    let (first, shuffle) = (behind.done, behind.shuffle.take());
+    let mut batches = Batches::new(trials[0].config, shuffle, data, &normalizer, par)?;
     let mut evaluator =
         Evaluator::of_several(trials.iter().map(|trial| trial.network.architecture()), &normalizer, par);
     let validation = data.dataset.validation();
     let sample = training_sample.map(|sample| data.dataset.training().first(sample));
 
     let mut clock = Instant::now();
-    for step in 0..steps {
-        trials.retain_mut(|trial| trial.goes_on());
+    for step in first..steps {
+        trials.retain_mut(|trial| trial.goes_on(step, &batches.shuffle, data));
         if trials.is_empty() {
             break;
         }
+        let sharing = trials.iter().filter(|trial| trial.done == step).count();
         batches.gather_next();
-        for trial in &mut trials {
+        for trial in trials.iter_mut().filter(|trial| trial.done == step) {
             trial.step(batches.images.as_ref(), &batches.labels);
         }
 
         let done = step + 1;
         if done.is_multiple_of(validate_every) || done == steps {
-            let mut trained: Vec<_> = trials.iter_mut().filter(|trial| trial.under_way()).collect();
+            let mut trained: Vec<_> = trials.iter_mut().filter(|trial| trial.made(done)).collect();
             let networks: Vec<_> = trained.iter().map(|trial| &trial.network).collect();
             let validation = evaluator.evaluate_all(&networks, validation)?;
             let sample = sample.map(|sample| evaluator.evaluate_all(&networks, sample)).transpose()?;
@@ -138,9 +160,12 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
                 trial.evaluated(sample.as_ref().map(|sample| &sample[i]), &validation[i]);
             }
         }
-        let share = clock.elapsed().as_secs_f64() / trials.len() as f64;
+        let share = clock.elapsed().as_secs_f64() / sharing as f64;
         clock = Instant::now();
-        trials.iter_mut().for_each(|trial| trial.seconds += share);
+        for trial in trials.iter_mut().filter(|trial| trial.done == done || trial.diverged.is_some()) {
+            trial.seconds += share;
+            trial.keep_now_and_then(&batches.shuffle, data, clock);
+        }
     }
 
     trials.retain(|trial| trial.under_way() && trial.config.test);
@@ -152,10 +177,11 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
 
 impl<'a, T: Scalar> Trial<'a, T> {
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
-        let &Run { config, observer } = run;
+        let &Run { config, observer, checkpoints } = run;
         config.check(data)?;
         let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
-        Ok(Self {
+        let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
+        let mut trial = Self {
             config,
             observer,
             network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
@@ -165,21 +191,67 @@ impl<'a, T: Scalar> Trial<'a, T> {
             curve: Vec::new(),
             diverged: None,
             test: None,
+            checkpoints,
+            shuffle: None,
+            kept: Instant::now(),
             error: None,
             seconds: 0.0,
-        })
+        };
+        if let Some(Found { network, state }) = found.transpose()?.flatten() {
+            let State { done, shuffle, curve, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+            trial = Self { network, done, shuffle: Some(shuffle), curve, seconds, ..trial };
+            observer.progressed(done);
+        }
+        Ok(trial)
     }
 
     fn under_way(&self) -> bool {
         self.diverged.is_none() && self.error.is_none()
     }
 
-    /// Whether there is a next step: the run is under way, and its observer does not want it to stop.
-    fn goes_on(&mut self) -> bool {
+    /// Whether the run is under way and has made `steps` steps: no fewer, and not already more.
+    fn made(&self, steps: u64) -> bool {
+        self.under_way() && self.done == steps
+    }
+
+    /// Whether there is a step after `step` steps: the run is under way, and its observer does not want it to stop.
+    /// What is stopped writes a checkpoint, unless it has not gone on from the one that is there.
+    fn goes_on(&mut self, step: u64, shuffle: &Shuffle, data: &Data) -> bool {
         if self.under_way() && self.observer.cancelled() {
-            self.error = Some(Error::Cancelled);
+            let kept = if self.done == step { self.keep(shuffle, data) } else { Ok(()) };
+            self.error = Some(kept.err().unwrap_or(Error::Cancelled));
         }
         self.under_way()
+    }
+
+    /// Writes a checkpoint at the end of a cycle, and when it is time for one.
+    fn keep_now_and_then(&mut self, shuffle: &Shuffle, data: &Data, now: Instant) {
+        let Some(checkpoints) = self.checkpoints else { return };
+        let due = self.done.is_multiple_of(self.config.schedule.cycle()) || now - self.kept >= checkpoints.every();
+        if due && self.under_way() && self.done < self.config.steps() {
+            self.kept = now;
+            if let Err(error) = self.keep(shuffle, data) {
+                self.observer.warned(&format!("no checkpoint can be written: {error}"));
+            }
+        }
+    }
+
+    /// Writes a checkpoint, if there is a place for one and something to keep.
+    fn keep(&self, shuffle: &Shuffle, data: &Data) -> Result<(), Error> {
+        let Some(checkpoints) = self.checkpoints.filter(|_| self.done > 0) else { return Ok(()) };
+        let dataset = data.info();
+        let state = State {
+            key: record::key(RunConfig::KIND, self.config, &dataset.sha256)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: self.config.clone(),
+            dataset,
+            optimizer: OptimizerState::Sgd,
+            done: self.done,
+            shuffle: shuffle.clone(),
+            curve: self.curve.clone(),
+            seconds: self.seconds,
+        };
+        checkpoints.write(&self.network, &state)
     }
 
     /// One update step on a mini-batch.
@@ -232,13 +304,20 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 impl<'a, T: Scalar> Batches<'a, T> {
-    /// Those of the runs that go with `config`.
-    fn new(config: &RunConfig, data: &'a Data, normalizer: &'a Normalizer<T>, par: &Par) -> Result<Self, Error> {
+    /// Those of the runs that go with `config`: from the first on, or from where `shuffle` is.
+    fn new(
+        config: &RunConfig,
+        shuffle: Option<Shuffle>,
+        data: &'a Data,
+        normalizer: &'a Normalizer<T>,
+        par: &Par,
+    ) -> Result<Self, Error> {
         let training = data.dataset.training();
+        let fresh = || Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch);
         Ok(Self {
             training,
             normalizer,
-            shuffle: Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch)?,
+            shuffle: shuffle.map_or_else(fresh, Ok)?,
             images: ColMajor::zeros(FEATURES, config.batch),
             labels: vec![0; config.batch],
             par: par.clone(),

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use klayer_experiments::record::{RunRecord, key};
@@ -136,7 +137,7 @@ fn runs_that_train_together_are_to_the_bit_what_each_is_alone() {
     configs.push(RunConfig { hidden: vec![0], ..configs[0].clone() });
     for threads in [1, 2] {
         let par = Par::threads(threads).expect("threads");
-        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &Silent }).collect();
+        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &Silent, checkpoints: None }).collect();
         let mut together = train_together::<f32>(&runs, &DATA, &par).expect("images to train on");
         let error = together.pop().expect("six results").expect_err("a layer of no units");
         assert!(matches!(error, Error::Network(_)), "it fails alone: {error}");
@@ -159,7 +160,8 @@ fn a_run_that_is_stopped_leaves_those_that_train_with_it() {
     }
     let configs = companions();
     let observers: [&dyn Observer; 2] = [&Stopped, &Silent];
-    let runs: Vec<_> = configs.iter().zip(observers).map(|(config, observer)| Run { config, observer }).collect();
+    let runs: Vec<_> =
+        configs.iter().zip(observers).map(|(config, observer)| Run { config, observer, checkpoints: None }).collect();
     let mut together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
     let alone = train::<f32>(&configs[1], &DATA, &Par::Seq, &Silent).expect("a run");
     assert_eq!(bits(&together.pop().expect("two results").expect("nobody stops it")), bits(&alone));
@@ -225,7 +227,8 @@ fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
     let (_folder, store) = store();
     let error = run_all(&jobs, &DATA, &store, 1, &Watch::up_to(2)).expect_err("it was told to stop");
     assert!(matches!(error, Error::Cancelled), "{error}");
-    let finished = files(&store);
+    let mut finished = files(&store);
+    finished.retain(|(name, _)| name.ends_with(".json"));
     assert_eq!(finished.len(), 2, "the first two were finished, the third was not");
     assert!(matches!(found(&jobs, DATA.dataset.sha256(), &store), Err(Error::Missing { .. })));
 
@@ -234,6 +237,68 @@ fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
     assert_eq!(watch.started(), [2, 3, 4]);
     assert_eq!(timeless_all(&records), timeless_all(&expected));
     assert_eq!(files(&store).iter().filter(|file| finished.contains(file)).count(), 2);
+    assert_eq!(files(&store).len(), 5, "no lock or checkpoint is left");
+}
+
+#[test]
+fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
+    /// Stops everything once a run has made so many steps; keeps the first step that each tells.
+    struct StopAt {
+        step: u64,
+        reached: AtomicBool,
+        first: Mutex<Vec<(usize, u64)>>,
+    }
+    struct Steps<'a>(&'a StopAt, usize, AtomicBool);
+    impl RunsObserver for StopAt {
+        fn started(&self, index: usize, _: u64) -> Box<dyn Observer + '_> {
+            Box::new(Steps(self, index, AtomicBool::new(false)))
+        }
+    }
+    impl Observer for Steps<'_> {
+        fn progressed(&self, done: u64) {
+            if !self.2.swap(true, Ordering::Relaxed) {
+                self.0.first.lock().expect("no panic").push((self.1, done));
+            }
+            self.0.reached.fetch_or(done >= self.0.step, Ordering::Relaxed);
+        }
+        fn cancelled(&self) -> bool {
+            self.0.reached.load(Ordering::Relaxed)
+        }
+    }
+    let stop_at = |step| StopAt { step, reached: AtomicBool::new(false), first: Mutex::default() };
+    let (_folder, store) = store();
+    let jobs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| short_run(lambda, 20)).into();
+    let error = run_all(&jobs, &DATA, &store, 1, &stop_at(17)).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!(files(&store).iter().filter(|(name, _)| name.ends_with(".checkpoint")).count(), 3);
+
+    let watch = stop_at(u64::MAX);
+    let records = run_all(&jobs, &DATA, &store, 2, &watch).expect("all runs");
+    let mut first = watch.first.into_inner().expect("no panic");
+    first.sort_unstable();
+    assert_eq!(first, [(0, 17), (1, 17), (2, 17)]);
+    for (job, record) in jobs.iter().zip(&records) {
+        assert_eq!(timeless(record), timeless(&job.run(&DATA, &Silent).expect("a run")));
+    }
+    assert_eq!(files(&store).len(), 3, "no lock or checkpoint is left");
+}
+
+#[test]
+fn several_that_work_on_one_store_make_each_run_once() {
+    let (_folder, store) = store();
+    let mut jobs: Vec<_> = (0..12).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
+    jobs.insert(5, diverging_run());
+    let watches: Vec<_> = (0..4).map(|_| Watch::default()).collect();
+    let make = &|watch: &Watch| run_all(&jobs, &DATA, &store, 1, watch).expect("all runs");
+    let all: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = watches.iter().map(|watch| scope.spawn(move || make(watch))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    assert!(all.iter().all(|records| records == &all[0]), "all get the same records, to the second");
+    let mut started: Vec<_> = watches.iter().flat_map(Watch::started).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..13).collect::<Vec<_>>(), "each was made once");
+    assert_eq!(files(&store).len(), 13, "no lock or checkpoint is left");
 }
 
 #[test]
