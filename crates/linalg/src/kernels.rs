@@ -298,7 +298,8 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            let row = self.c.as_mut().row_mut(i + r).try_as_row_major_mut().expect("rows are contiguous").as_slice_mut();
+            let row =
+                self.c.as_mut().row_mut(i + r).try_as_row_major_mut().expect("rows are contiguous").as_slice_mut();
             self.store.store(simd, &mut row[start..][..length], sums);
         }
     }

@@ -84,13 +84,7 @@ impl<T: Scalar> BlockSums<T> {
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn outputs<T: Scalar>(
-    s: &mut RowMajor<T>,
-    w: &RowMajor<T>,
-    x: Inputs<'_, T>,
-    sums: &mut BlockSums<T>,
-    par: &Par,
-) {
+pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
@@ -102,7 +96,13 @@ pub fn outputs<T: Scalar>(
                 for (block, lines) in lines.chunks_exact_mut((m * stride).max(1)).enumerate() {
                     let start = (first + block) * BLOCK;
                     let length = BLOCK.min(k - start);
-                    dots(lines, stride, w.view().columns(start, length), x.view().columns(start, length), Store::Replace);
+                    dots(
+                        lines,
+                        stride,
+                        w.view().columns(start, length),
+                        x.view().columns(start, length),
+                        Store::Replace,
+                    );
                 }
             });
             let sums = &*sums;

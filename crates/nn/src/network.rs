@@ -196,13 +196,7 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// As for [`Network::backward`]; the network is then unchanged.
-    pub fn descend(
-        &mut self,
-        x: Columns<'_, T>,
-        workspace: &mut Workspace<T>,
-        decay: T,
-        rate: T,
-    ) -> Result<(), Error> {
+    pub fn descend(&mut self, x: Columns<'_, T>, workspace: &mut Workspace<T>, decay: T, rate: T) -> Result<(), Error> {
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;

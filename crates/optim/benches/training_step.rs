@@ -4,9 +4,9 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::softmax::softmax;
-use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::{ColMajor, Par, RowMajor};
 use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
 use klayer_nn::{Architecture, Init, Network, Workspace};
@@ -81,9 +81,7 @@ fn descend(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 #[divan::bench(args = LAYERS)]
 fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
     let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, BATCH), RowMajor::zeros(layer.1, BATCH));
-    bencher
-        .counter(operations(layer))
-        .bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
+    bencher.counter(operations(layer)).bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
 }
 
 #[divan::bench(args = [50, 10])]
