@@ -18,8 +18,17 @@ struct Training<T> {
 
 impl<T: Scalar> Training<T> {
     fn new(batch_norm: bool, par: Par) -> Self {
-        let inputs = 868;
-        let architecture = Architecture::new(inputs, &[434, 20], 10, batch_norm).unwrap();
+        Self::with_hidden(&[434, 20], batch_norm, par)
+    }
+
+    /// One whose products all run on the kernels.
+    fn small(batch_norm: bool, par: Par) -> Self {
+        Self::with_hidden(&[50, 20], batch_norm, par)
+    }
+
+    fn with_hidden(hidden: &[usize], batch_norm: bool, par: Par) -> Self {
+        let inputs = 1668;
+        let architecture = Architecture::new(inputs, hidden, 10, batch_norm).unwrap();
         let (mut rows, mut images) = (RowMajor::zeros(BATCH, inputs), ColMajor::zeros(inputs, BATCH));
         fill_normal(&mut rows, 1.0, &mut stream(42, "images"));
         rows.rows().enumerate().for_each(|(j, image)| images.col_mut(j).copy_from_slice(image));
@@ -34,6 +43,14 @@ impl<T: Scalar> Training<T> {
     }
 
     fn step(&mut self) -> f64 {
+        let Self { network, workspace, images, labels, sgd, .. } = self;
+        let loss = network.forward_train(images.as_ref(), workspace).unwrap().cross_entropy(labels).unwrap();
+        sgd.descend(network, images.as_ref(), workspace, 0.05).unwrap();
+        loss
+    }
+
+    /// The same with gradients that are kept.
+    fn step_in_two(&mut self) -> f64 {
         let Self { network, workspace, gradients, images, labels, sgd } = self;
         let loss = network.forward_train(images.as_ref(), workspace).unwrap().cross_entropy(labels).unwrap();
         network.backward(images.as_ref(), workspace, gradients).unwrap();
@@ -64,6 +81,28 @@ fn the_number_of_threads_changes_no_bit_of_a_training() {
     check::<f32>(true);
     check::<f32>(false);
     check::<f64>(true);
+}
+
+#[test]
+fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
+    fn check<T: Scalar>(batch_norm: bool, par: Par) {
+        let (mut at_once, mut in_two) =
+            (Training::<T>::small(batch_norm, par.clone()), Training::<T>::small(batch_norm, par));
+        for _ in 0..4 {
+            assert_eq!(at_once.step(), in_two.step_in_two());
+        }
+        assert!(
+            encode(&MODEL, &at_once.network, &()).unwrap() == encode(&MODEL, &in_two.network, &()).unwrap(),
+            "{}",
+            T::NAME
+        );
+        let no_loss = at_once.sgd.descend(&mut at_once.network, at_once.images.as_ref(), &mut at_once.workspace, 0.05);
+        assert_eq!(no_loss, Err(klayer_nn::Error::NoLoss), "a step needs a loss of its own");
+    }
+    for batch_norm in [true, false] {
+        check::<f32>(batch_norm, Par::Seq);
+        check::<f64>(batch_norm, Par::threads(2).unwrap());
+    }
 }
 
 #[test]
