@@ -1,6 +1,8 @@
-//! `cargo xtask`: the tasks of this repository. `cargo xtask report` regenerates the report.
+//! `cargo xtask`: the tasks of this repository. `cargo xtask report` regenerates the report, `cargo xtask bench`
+//! measures how fast training is.
 
 mod assemble;
+mod bench;
 mod data;
 mod error;
 mod findings;
@@ -29,6 +31,8 @@ struct Args {
 enum Task {
     /// Regenerate every table and figure of the report
     Report(report::ReportArgs),
+    /// Measure how fast training is, beside what the processor could do
+    Bench(bench::BenchArgs),
     /// Fetch CIFAR-10 and check it
     Data(data::FetchArgs),
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     };
     let result = match args.task {
         Task::Report(args) => args.run(&interrupt),
+        Task::Bench(args) => args.run(&interrupt),
         Task::Data(args) => args.run(&interrupt),
     };
     match result {

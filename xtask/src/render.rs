@@ -9,6 +9,7 @@ use crate::paper::Paper;
 use crate::results::{Results, SCHEMA};
 
 mod axis;
+mod bench;
 mod chart;
 mod csv;
 mod curves;
@@ -25,6 +26,8 @@ mod sample;
 mod search;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use bench::bench_figures;
 
 /// What stands on everything that the quick form makes.
 const QUICK: &str = "quick form: not the study's results";

@@ -5,6 +5,7 @@
 //! - [`ColMajor`] and [`RowMajor`]: owned matrices that say which way they lie in memory;
 //! - [`product`]: the three products of a layer, of which the threads of a [`Par`] change no bit;
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow;
+//! - [`peak`]: how fast a core could multiply and add at best;
 //! - [`random`]: independent named streams of random numbers from one seed.
 //!
 //! Nothing here reads a clock or a file, or starts a thread that the caller did not ask for. One environment variable,
@@ -31,6 +32,7 @@ mod error;
 mod kernels;
 mod matrix;
 mod par;
+pub mod peak;
 pub mod product;
 pub mod random;
 pub mod reduce;

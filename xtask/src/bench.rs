@@ -1,0 +1,273 @@
+//! `cargo xtask bench`: how fast training is, beside the multiply-adds that the processor could make meanwhile.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Write as _, stdout};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::runs::run_all;
+use klayer_experiments::search::log_uniform;
+use klayer_experiments::{Cyclical, Data, Observer, Par, Run, RunConfig, RunsObserver, Store, files, train_together};
+use klayer_linalg::peak::multiply_adds;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::{render, root};
+
+/// The switches of `cargo xtask bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Folder for bench.json and the figures [default: bench/ in the checkout]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Times that everything is measured; medians are told
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Short runs: to see that it works, not for its figures
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// Trainings that are measured, and what was measured: one row of the table.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    /// What is varied.
+    pub(crate) group: &'static str,
+    /// Its value.
+    pub(crate) value: usize,
+    /// Widths of the hidden layers.
+    pub(crate) hidden: Vec<usize>,
+    /// Images in a mini-batch.
+    pub(crate) batch: usize,
+    /// Threads that train.
+    pub(crate) threads: usize,
+    /// Trials, which differ in lambda.
+    pub(crate) trials: usize,
+    /// Update steps of each trial.
+    pub(crate) steps: u64,
+    /// Useful operations of all trials: products of training steps and of validations, a multiply-add counted as two.
+    pub(crate) operations: f64,
+    /// Seconds of each round.
+    pub(crate) seconds: Vec<f64>,
+    /// Median of the update steps a second, of all trials together.
+    pub(crate) steps_per_second: f64,
+    /// Median of the useful operations a second, over the peak of as many cores as threads, in the same round.
+    pub(crate) of_peak: f64,
+}
+
+/// What was measured, and where.
+#[derive(Debug, Serialize)]
+pub(crate) struct Bench {
+    environment: klayer_experiments::Environment,
+    synthetic: bool,
+    quick: bool,
+    /// Multiply-adds of one core in `f32`, as operations a second, in each round.
+    peak: Vec<f64>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The groups that have a figure, and the name of what they vary.
+pub(crate) const VARIED: [(&str, &str); 5] = [
+    ("width", "units of the hidden layer"),
+    ("depth", "affine layers"),
+    ("batch", "images in a mini-batch"),
+    ("threads", "threads"),
+    ("trials", "trials at once, one thread"),
+];
+
+/// Stops a run where the user wants to stop.
+struct Watch<'a>(&'a Interrupt);
+
+impl Observer for Watch<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.requested()
+    }
+}
+
+impl RunsObserver for Watch<'_> {
+    fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
+        Box::new(Watch(self.0))
+    }
+}
+
+impl BenchArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let terminal = Terminal::new();
+        let out = self.out.clone().unwrap_or_else(|| root().join("bench"));
+        let data = Data::new(self.data.load(&root(), 42, &terminal, interrupt)?);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut bench = Bench {
+            environment: klayer_experiments::Environment::here(cores),
+            synthetic: data.dataset.synthetic(),
+            quick: self.quick,
+            peak: Vec::new(),
+            rows: rows(cores, self.quick, data.dataset.validation().len()),
+        };
+        for round in 1..=self.rounds {
+            for i in 0..bench.rows.len() {
+                let row = &bench.rows[i];
+                terminal.now_and_then(|| format!("round {round} of {}: {} {}", self.rounds, row.group, row.value));
+                // Beside each measurement, since the machine may be faster or slower from one minute to the next.
+                let peak = peak();
+                let seconds = row.measure(&data, interrupt)?;
+                bench.peak.push(peak);
+                bench.rows[i].seconds.push(seconds);
+            }
+        }
+        let count = bench.rows.len();
+        for (i, row) in bench.rows.iter_mut().enumerate() {
+            let peaks = bench.peak.iter().skip(i).step_by(count);
+            let part = |(seconds, peak): (&f64, &f64)| row.operations / seconds / (peak * row.threads as f64);
+            row.of_peak = median(row.seconds.iter().zip(peaks).map(part).collect());
+            row.steps_per_second = (row.steps * row.trials as u64) as f64 / median(row.seconds.clone());
+        }
+        fs::create_dir_all(&out).map_err(|source| Error::Folder { path: out.clone(), source })?;
+        let mut json = serde_json::to_string_pretty(&bench)?;
+        json.push('\n');
+        files::write(&out.join("bench.json"), json.as_bytes())?;
+        for file in render::bench_figures(&bench) {
+            files::write(&out.join(file.path), file.contents.as_bytes())?;
+        }
+        stdout().write_all(table(&bench).as_bytes()).map_err(Error::Output)
+    }
+}
+
+/// Everything that is measured: the reference job, a search, and one axis after the other from there.
+fn rows(cores: usize, quick: bool, validation: usize) -> Vec<Row> {
+    let steps = if quick { 20 } else { 450 };
+    let reference = |group, value| Row {
+        group,
+        value,
+        hidden: vec![50, 50],
+        batch: 100,
+        threads: 1,
+        trials: 1,
+        steps: steps * 5,
+        operations: 0.0,
+        seconds: Vec::new(),
+        steps_per_second: 0.0,
+        of_peak: 0.0,
+    };
+    let short = |group, value| Row { steps, ..reference(group, value) };
+    let mut threads: Vec<usize> = (0..).map(|i| 1 << i).take_while(|&threads| threads < cores).collect();
+    threads.push(cores);
+    let mut rows: Vec<Row> =
+        threads.iter().map(|&threads| Row { threads, ..reference("reference job, threads", threads) }).collect();
+    rows.push(Row { threads: cores, trials: 20, ..short("search, trials", 20) });
+    let nine = vec![50, 30, 20, 20, 10, 10, 10, 10];
+    rows.push(Row { hidden: nine, ..short("9-layer network", 9) });
+    rows.extend([10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width], ..short("width", width) }));
+    rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..short("depth", depth) }));
+    rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..short("batch", batch) }));
+    rows.extend(threads.iter().map(|&threads| Row { threads, ..short("threads", threads) }));
+    rows.extend([1, 2, 4, 8, 16].map(|trials| Row { trials, ..short("trials", trials) }));
+    for row in &mut rows {
+        // Wide layers and large mini-batches make so many operations that fewer steps tell as much.
+        let size = row.hidden[0].max(50) * row.batch.max(100) * row.trials.min(4);
+        row.steps = (row.steps * 5000 / size as u64).max(10);
+        row.operations = row.trials as f64 * operations(&row.hidden, row.batch, row.steps, validation);
+    }
+    rows
+}
+
+/// Operations of the products of a run that is validated once, at its end.
+fn operations(hidden: &[usize], batch: usize, steps: u64, validation: usize) -> f64 {
+    let widths = [&[klayer_dataset::FEATURES], hidden, &[10]].concat();
+    let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
+    let all: f64 = weights.iter().sum();
+    // Forward and weight gradient of every layer, and the gradient of the inputs of all layers but the first.
+    2.0 * (batch as f64 * steps as f64 * (3.0 * all - weights[0]) + validation as f64 * all)
+}
+
+impl Row {
+    /// Seconds of the whole loop with its validation.
+    fn measure(&self, data: &Data, interrupt: &Interrupt) -> Result<f64, Error> {
+        let lambdas = if self.trials == 1 { vec![0.005] } else { log_uniform(42, "bench", 1e-5, 1e-1, self.trials) };
+        let configs: Vec<RunConfig> = lambdas
+            .into_iter()
+            .map(|lambda| {
+                let schedule = Cyclical::new(1e-5, 1e-1, self.steps.div_ceil(2))?;
+                let run = RunConfig::three_layer(lambda, 1, 42)?;
+                Ok(RunConfig {
+                    hidden: self.hidden.clone(),
+                    batch: self.batch,
+                    schedule,
+                    validate_every: u64::MAX,
+                    ..run
+                })
+            })
+            .collect::<Result<_, klayer_experiments::Error>>()?;
+        if self.group.starts_with("search") {
+            let folder = std::env::temp_dir().join(format!("klayer-bench-{}", std::process::id()));
+            let store = Store::open(&folder)?;
+            let start = Instant::now();
+            let records = run_all(&configs, data, &store, self.threads, &Watch(interrupt));
+            let seconds = start.elapsed().as_secs_f64();
+            fs::remove_dir_all(&folder).map_err(|source| Error::Folder { path: folder, source })?;
+            records?;
+            return Ok(seconds);
+        }
+        let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
+        let watch = Watch(interrupt);
+        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &watch, checkpoints: None }).collect();
+        let trained = train_together::<f32>(&runs, data, &par)?;
+        Ok(trained.into_iter().map(|run| Ok(run?.seconds)).sum::<Result<f64, klayer_experiments::Error>>()?)
+    }
+}
+
+/// Operations a second of one core that makes nothing but multiply-adds, for some milliseconds.
+fn peak() -> f64 {
+    let rounds = || {
+        let start = Instant::now();
+        let operations = multiply_adds::<f32>(500_000);
+        operations as f64 / start.elapsed().as_secs_f64()
+    };
+    median((0..9).map(|_| rounds()).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+/// The table that is printed, as Markdown.
+fn table(bench: &Bench) -> String {
+    let mut text = format!(
+        "{}, {} cores; a core multiplies and adds at {:.0} GFLOP/s in f32\n\n",
+        bench.environment.processor,
+        bench.environment.cores,
+        median(bench.peak.clone()) / 1e9
+    );
+    if bench.synthetic {
+        text.push_str("on generated images, not CIFAR-10\n\n");
+    }
+    text.push_str("|  | hidden | batch | threads | trials | steps/s | ms/step | GFLOP/s | of the peak |\n");
+    text.push_str("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    for row in &bench.rows {
+        let hidden = match row.hidden.as_slice() {
+            [width, .., last] if row.hidden.len() > 4 && width == last => format!("{width} x {}", row.hidden.len()),
+            widths => widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-"),
+        };
+        let _ = writeln!(
+            text,
+            "| {} {} | {hidden} | {} | {} | {} | {:.0} | {:.3} | {:.0} | {:.0}% |",
+            row.group,
+            row.value,
+            row.batch,
+            row.threads,
+            row.trials,
+            row.steps_per_second,
+            1e3 / row.steps_per_second,
+            row.operations / median(row.seconds.clone()) / 1e9,
+            100.0 * row.of_peak
+        );
+    }
+    text
+}

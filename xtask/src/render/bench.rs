@@ -1,0 +1,36 @@
+//! The figures of `cargo xtask bench`: what a step costs, and how much of the processor's peak it uses.
+
+use crate::bench::{Bench, Row, VARIED};
+
+use super::File;
+use super::axis::Scale;
+use super::chart::{Mark, Panel, file};
+
+/// A figure for everything that is varied.
+pub(crate) fn bench_figures(bench: &Bench) -> Vec<File> {
+    let figures = VARIED.iter().map(|&(group, axis)| {
+        let rows: Vec<&Row> = bench.rows.iter().filter(|row| row.group == group).collect();
+        let panel = |title: &str, name: &'static str, value: &dyn Fn(&Row) -> f64, scale: Scale| {
+            let points: Vec<_> = rows.iter().map(|row| (row.value as f64, value(row))).collect();
+            Panel {
+                title: title.into(),
+                alt: format!("{name} against {axis}"),
+                x: (Scale::log_around(rows.iter().map(|row| row.value as f64)), axis),
+                y: (scale, name),
+                marks: vec![Mark::Line(points.clone(), "training"), Mark::Dots(points, "ours")],
+            }
+            .draw()
+        };
+        let cost = |row: &Row| 1e3 / row.steps_per_second;
+        let part = |row: &Row| 100.0 * row.of_peak;
+        let panels = [
+            panel("Cost of a step", "milliseconds", &cost, Scale::log_around(rows.iter().map(|row| cost(row)))),
+            panel("Use of the processor", "% of its multiply-adds", &part, Scale::Linear(0.0, 100.0)),
+        ];
+        File {
+            path: format!("{group}.svg").into(),
+            contents: file(&format!("Speed against {axis}"), &[], &[], &panels),
+        }
+    });
+    figures.collect()
+}
