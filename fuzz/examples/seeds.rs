@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use flate2::Compression;
-use klayer_dataset::FEATURES;
+use klayer_dataset::{FEATURES, Shuffle};
+use klayer_experiments::checkpoint::{CHECKPOINT, OptimizerState, State};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord, GradientRow};
 use klayer_experiments::record::{Divergence, Point, RunRecord};
 use klayer_experiments::{Cyclical, DatasetInfo, Environment, Evaluation, Init, RunConfig};
@@ -13,7 +14,8 @@ use klayer_fuzz::archive::{files, gzip};
 use klayer_fuzz::model::Notes;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
-use klayer_nn::{Architecture, Network, Workspace, model_file};
+use klayer_nn::model_file::{self, MODEL};
+use klayer_nn::{Architecture, Network, Workspace};
 use serde::Serialize;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -22,6 +24,7 @@ fn main() -> Done {
     cifar()?;
     archive()?;
     model()?;
+    checkpoint()?;
     record()?;
     paper()
 }
@@ -98,6 +101,16 @@ fn model() -> Done {
 }
 
 fn network<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result<Vec<u8>, Box<dyn Error>> {
+    let notes = Notes {
+        config: config(hidden, batch_norm)?,
+        dataset: dataset(),
+        classes: vec!["cat".to_owned(), "dog".to_owned()],
+        test_accuracy: trained.then_some(0.5),
+    };
+    Ok(model_file::encode(&MODEL, &small::<T>(hidden, batch_norm, trained)?, &notes)?)
+}
+
+fn small<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result<Network<T>, Box<dyn Error>> {
     let architecture = Architecture::new(4, hidden, 2, batch_norm)?;
     let mut network = Network::<T>::new(&architecture, Init::He, &mut stream(7, "init"))?;
     if trained {
@@ -111,13 +124,30 @@ fn network<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Resu
         }
         network.forward_train(x.as_ref(), &mut Workspace::new(&architecture, 6, Par::Seq))?;
     }
-    let notes = Notes {
-        config: config(hidden, batch_norm)?,
-        dataset: dataset(),
-        classes: vec!["cat".to_owned(), "dog".to_owned()],
-        test_accuracy: trained.then_some(0.5),
-    };
-    Ok(model_file::encode(&network, &notes)?)
+    Ok(network)
+}
+
+fn checkpoint() -> Done {
+    for (name, hidden, done) in [("start", &[2][..], 0), ("middle", &[3, 2], 3), ("one_layer", &[], 4)] {
+        let mut shuffle = Shuffle::new(stream(7, "shuffle"), 7, 2)?;
+        for _ in 0..done {
+            shuffle.next_batch();
+        }
+        let state = State {
+            key: "0123456789abcdef".repeat(2),
+            version: "0.1.0".to_owned(),
+            config: config(hidden, true)?,
+            dataset: dataset(),
+            optimizer: OptimizerState::Sgd,
+            done,
+            shuffle,
+            curve: (0..done).map(|step| point(step, (step > 0).then_some(2.25))).collect(),
+            seconds: 1.25,
+        };
+        let network = small::<f32>(hidden, true, done > 0)?;
+        write("checkpoint", name, &model_file::encode(&CHECKPOINT, &network, &state)?)?;
+    }
+    Ok(())
 }
 
 fn config(hidden: &[usize], batch_norm: bool) -> Result<RunConfig, Box<dyn Error>> {
@@ -140,6 +170,17 @@ fn dataset() -> DatasetInfo {
     DatasetInfo { name: "CIFAR-10".to_owned(), sha256: "0123456789abcdef".repeat(4), synthetic: false }
 }
 
+fn point(step: u64, training: Option<f64>) -> Point {
+    Point {
+        step,
+        training_loss: training,
+        training_cost: training.map(|loss| loss + 0.25),
+        validation_loss: 1.5,
+        validation_cost: 1.75,
+        validation_accuracy: 0.4375,
+    }
+}
+
 fn record() -> Done {
     let environment = Environment {
         version: "0.1.0".to_owned(),
@@ -147,14 +188,6 @@ fn record() -> Done {
         cores: 2,
         threads: 1,
         system: "linux x86_64".to_owned(),
-    };
-    let point = |step, training: Option<f64>| Point {
-        step,
-        training_loss: training,
-        training_cost: training.map(|loss| loss + 0.25),
-        validation_loss: 1.5,
-        validation_cost: 1.75,
-        validation_accuracy: 0.4375,
     };
     let finished = RunRecord {
         config: config(&[50, 50], true)?,

@@ -1,11 +1,17 @@
-//! What is kept beside the models that are decoded here, and model files whose header is right.
+//! Model files and checkpoints: headers that are right, and what must hold of all that decodes.
 
 use klayer_experiments::{DatasetInfo, RunConfig};
+use klayer_linalg::{ColMajor, Par, Scalar};
+use klayer_nn::model_file::{Kind, decode, encode};
+use klayer_nn::{Error, Network, Workspace};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Bytes before the payload of a model file.
-pub const HEADER: usize = 52;
+use crate::assert_sentence;
+
+/// Bytes before the payload.
+const HEADER: usize = 52;
 
 /// What a trained network is kept with, but for the means and deviations of its 3,072 inputs: a payload of fifty
 /// thousand bytes would leave the fuzzer little time for the others.
@@ -21,12 +27,34 @@ pub struct Notes {
     pub test_accuracy: Option<f64>,
 }
 
-/// A model file of `payload`, its length and its checksum right.
-pub fn sealed(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = b"KLAYERNN".to_vec();
-    bytes.extend_from_slice(&1_u32.to_le_bytes());
-    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&Sha256::digest(payload));
-    bytes.extend_from_slice(payload);
-    bytes
+/// The same payload with the magic, version, length and checksum of `kind`; none of bytes that are no payload.
+pub fn sealed(kind: &Kind, bytes: &[u8]) -> Option<Vec<u8>> {
+    let payload = bytes.get(HEADER..)?;
+    let mut sealed = kind.magic.to_vec();
+    sealed.extend_from_slice(&kind.version.to_le_bytes());
+    sealed.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    sealed.extend_from_slice(&Sha256::digest(payload));
+    sealed.extend_from_slice(payload);
+    Some(sealed)
+}
+
+/// Decodes `bytes`, asserts that what decodes is encoded to the same bytes and can be used, and returns it.
+///
+/// # Panics
+/// If the library breaks its word.
+pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Option<(Network<T>, M)> {
+    let (network, metadata) = match decode::<T, M>(kind, bytes) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            assert!(matches!(error, Error::Format { offset, .. } if offset <= bytes.len()), "{error}");
+            assert_sentence(&error);
+            return None;
+        }
+    };
+    assert!(encode(kind, &network, &metadata).expect("it was decoded") == bytes, "the same bytes");
+
+    let mut workspace = Workspace::new(network.architecture(), 2, Par::Seq);
+    let x = ColMajor::zeros(network.architecture().inputs(), 2);
+    network.infer(x.as_ref(), &mut workspace).expect("it fits").predict(&mut [0; 2]);
+    Some((network, metadata))
 }
