@@ -1,4 +1,4 @@
-//! Checkpoints: what decodes is encoded to the same bytes, can be used, and draws mini-batches that exist.
+//! Checkpoints: what decodes comes back from its bytes, can be used, and draws mini-batches that exist.
 
 #![no_main]
 

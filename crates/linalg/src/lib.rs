@@ -35,6 +35,7 @@ mod scalar;
 mod simd;
 mod skinny;
 pub mod softmax;
+pub mod text;
 
 pub use error::Error;
 pub use faer::{MatMut, MatRef};
