@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn check(parsed: Result<Part, Error>, bytes: &[u8], classes: &[u8]) {
     let record = classes.len() + FEATURES;
     let right = |record: &[u8]| record.iter().zip(classes).all(|(label, classes)| label < classes);
-    let all_right = bytes.len() % record == 0 && bytes.chunks(record).all(right);
+    let all_right = bytes.len().is_multiple_of(record) && bytes.chunks(record).all(right);
     let part = match parsed {
         Ok(part) => part,
         Err(error) => {

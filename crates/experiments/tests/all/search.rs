@@ -2,7 +2,7 @@
 
 use klayer_experiments::record::{Divergence, Point, RunRecord};
 use klayer_experiments::search::{best, log_uniform};
-use klayer_experiments::{Environment, RunConfig};
+use klayer_experiments::{Environment, Error, RunConfig};
 
 use crate::{DATA, small_run};
 
