@@ -129,7 +129,7 @@ impl<'a> Checkpoints<'a> {
         }
         let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(refuse(&self.path))?;
         match fs::rename(&self.path, self.previous()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::file(&self.path)(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&self.path)(error)),
             _ => files::write(&self.path, &bytes),
         }
     }
