@@ -132,7 +132,7 @@ impl<'a> Study<'a> {
     }
 
     fn search(&self, name: &str, search: &PaperSearch, trials: usize) -> Result<Vec<RunConfig>, Error> {
-        let lambdas = log_uniform(self.seed, name, search.from, search.to, trials);
+        let lambdas = log_uniform(self.seed, name, search.from, search.to, trials)?;
         lambdas.into_iter().map(|lambda| self.run(THREE_LAYER, lambda, search.cycles)).collect()
     }
 

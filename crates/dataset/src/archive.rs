@@ -96,17 +96,18 @@ impl Archive {
         let mut missing: Vec<&ExpectedFile> = self.files.iter().collect();
         for entry in tar.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
-            let path = entry.path().map_err(broken)?.into_owned();
+            let found = entry.path().map_err(broken)?.into_owned();
             let kind = entry.header().entry_type();
-            let name = match (self.name_within(&path), kind) {
+            let name = match (self.name_within(&found), kind) {
                 (Some(Within::Folder), EntryType::Directory) => continue,
                 (Some(Within::File(name)), EntryType::Regular) => name,
-                (Some(_), _) => return Err(self.refuse(&path, format!("an entry of the kind {kind:?}"))),
-                (None, _) => return Err(self.refuse(&path, "an unexpected entry".to_owned())),
+                (Some(_), _) => return Err(self.refuse(&found, format!("an entry of the kind {kind:?}"))),
+                (None, _) => return Err(self.refuse(&found, "an unexpected entry".to_owned())),
             };
             if self.ignored.contains(&name) {
                 continue;
             }
+            let path = whole.join(&name);
             let Some(position) = missing.iter().position(|file| file.name == name) else {
                 let known = self.files.iter().any(|file| file.name == name);
                 let reason = if known { "a file that was there already" } else { "an unexpected entry" };

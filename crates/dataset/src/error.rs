@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use klayer_linalg::text::printable;
+
 /// What can go wrong while data are found, fetched, verified or parsed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -78,7 +80,7 @@ pub enum Error {
         classes: u8,
     },
     /// An archive is cut short, or holds what it must not hold.
-    #[error("{}: {reason}", entry.display())]
+    #[error("{}: {}", printable(entry.display()), printable(reason))]
     Archive {
         /// The entry at which this was noticed, or the folder that the archive should hold.
         entry: PathBuf,

@@ -76,6 +76,18 @@ fn an_entry_that_is_not_an_expected_file_in_the_expected_folder_is_refused() {
 }
 
 #[test]
+fn a_name_that_no_terminal_should_print_is_refused_in_a_short_and_printable_sentence() {
+    let sample = Sample::new();
+    let mut tar = Tar::new();
+    // A name too long for a header is the content of an entry before it.
+    tar.add("././@LongLink", EntryType::GNULongName, format!("photos/\u{1b}[2J{}", "x".repeat(10_000)).as_bytes());
+    tar.add("photos/x", EntryType::Regular, b"two");
+    let text = refused(&sample, &tar.gzip(Compression::fast())).to_string();
+    assert!(text.contains(r"photos/\u{1b}[2Jxxx") && text.contains("unexpected entry"), "{text}");
+    assert!(text.len() < 500 && !text.contains(char::is_control), "{text}");
+}
+
+#[test]
 fn a_file_of_another_size_is_refused_before_it_is_written() {
     let sample = Sample::new();
     for size in [149_999, 150_001, 1 << 40] {

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use klayer_dataset::Shuffle;
+use klayer_dataset::{FEATURES, Shuffle};
 use klayer_linalg::Scalar;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, Kind};
@@ -165,8 +165,7 @@ impl<T: Scalar> Found<T> {
             return Err(Error::OtherRun { path: path.into(), difference });
         }
         let training = data.dataset.training().len();
-        let fits = network.architecture()
-            == &config.architecture(network.architecture().inputs(), data.dataset.class_names().len())?
+        let fits = network.architecture() == &config.architecture(FEATURES, data.dataset.class_names().len())?
             && (state.shuffle.images(), state.shuffle.batch()) == (training, config.batch)
             && state.done <= config.steps()
             && state.curve.iter().all(|point| point.step <= state.done);

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use klayer_linalg::text::printable;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -45,7 +47,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A record that does not hold what it should.
-    #[error("{}: not a record of this program, at line {line}, column {column}: {reason}", path.display())]
+    #[error("{}: not a record of this program, at line {line}, column {column}: {}", path.display(), printable(reason))]
     Record {
         /// Which file.
         path: PathBuf,
@@ -57,7 +59,7 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another run than the one that is to go on.
-    #[error("{}: a checkpoint of another run: {difference}", path.display())]
+    #[error("{}: a checkpoint of another run: {}", path.display(), printable(difference))]
     OtherRun {
         /// Which file.
         path: PathBuf,

@@ -5,21 +5,32 @@ use std::cmp::Ordering;
 use klayer_linalg::random::stream;
 use rand::RngExt;
 
+use crate::Error;
 use crate::record::RunRecord;
 
 /// `trials` values between `from` and `to` whose logarithms are uniform, from the stream `name` of the root `seed`.
 ///
 /// The first values do not depend on how many there are.
 ///
+/// # Errors
+/// [`Error::Setting`] unless 0 < from <= to < infinity.
+///
 /// ```
-/// let lambdas = klayer_experiments::search::log_uniform(42, "coarse search", 1e-5, 1e-1, 20);
+/// use klayer_experiments::search::log_uniform;
+///
+/// let lambdas = log_uniform(42, "coarse search", 1e-5, 1e-1, 20)?;
 /// assert!(lambdas.iter().all(|lambda| (1e-5..=1e-1).contains(lambda)));
-/// assert_eq!(lambdas[..5], klayer_experiments::search::log_uniform(42, "coarse search", 1e-5, 1e-1, 5));
+/// assert_eq!(lambdas[..5], log_uniform(42, "coarse search", 1e-5, 1e-1, 5)?);
+/// # Ok::<(), klayer_experiments::Error>(())
 /// ```
-pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> Vec<f64> {
+pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> Result<Vec<f64>, Error> {
+    if !(0.0 < from && from <= to && to.is_finite()) {
+        let needed = "it must go from a positive number up to a finite one".to_owned();
+        return Err(Error::Setting { name: "the range of lambda", value: format!("{from:e} to {to:e}"), needed });
+    }
     let mut rng = stream(seed, name);
     let (low, high) = (from.ln(), to.ln());
-    (0..trials).map(|_| (low + (high - low) * rng.random::<f64>()).exp().clamp(from, to)).collect()
+    Ok((0..trials).map(|_| (low + (high - low) * rng.random::<f64>()).exp().clamp(from, to)).collect())
 }
 
 /// The run with the highest validation accuracy after its last step: the first of equals, and never one that diverged.

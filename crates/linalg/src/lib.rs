@@ -39,6 +39,7 @@ pub mod reduce;
 mod scalar;
 mod simd;
 pub mod softmax;
+pub mod text;
 
 pub use error::Error;
 pub use faer::{MatMut, MatRef};

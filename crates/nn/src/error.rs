@@ -1,3 +1,5 @@
+use klayer_linalg::text::printable;
+
 use crate::Architecture;
 
 /// What can go wrong in this crate.
@@ -94,7 +96,7 @@ pub enum Error {
     #[error("the gradient check was stopped before its end")]
     Stopped,
     /// Bytes that are not the file that they should be.
-    #[error("not a klayer {what}: {reason}, at byte {offset}")]
+    #[error("not a klayer {what}: {}, at byte {offset}", printable(reason))]
     Format {
         /// What they should be.
         what: &'static str,

@@ -8,10 +8,11 @@
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | the payload: kind of number, network and metadata, in bincode 2's standard encoding |
 //!
-//! Length and checksum are verified before the payload is decoded, and decoding is limited, so a damaged or hostile
-//! file costs an error and no more.
+//! Length and checksum are verified before the payload is decoded, and decoding is limited by the size of the file, so
+//! a damaged or hostile one costs an error and no more.
 
 use bincode::config;
+use bincode::error::DecodeError;
 use bincode::serde::{decode_from_slice, encode_to_vec};
 use klayer_linalg::{RowMajor, Scalar};
 use serde::de::DeserializeOwned;
@@ -36,7 +37,7 @@ pub struct Kind {
 pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
 
 const HEADER: usize = 52;
-/// Most bytes that decoding may claim.
+/// Most bytes that decoding may claim of any file.
 const LIMIT: usize = 1 << 31;
 
 #[derive(Serialize, Deserialize)]
@@ -127,9 +128,21 @@ impl Kind {
 
 /// A part of the payload that begins at `start`, and where it ends.
 fn decode_part<P: DeserializeOwned>(kind: &Kind, payload: &[u8], start: usize) -> Result<(P, usize), Error> {
-    let (part, read) = decode_from_slice(&payload[start..], config::standard().with_limit::<LIMIT>())
-        .map_err(|error| kind.refuse(HEADER + start, error.to_string()))?;
+    // An integer claims up to 16 bytes for each one that it takes in the file, and a text all that its length says
+    // before the first byte is read. The limit is part of a type: there can be a few of them, but not any.
+    let decode = match payload.len() {
+        0..=0x1000 => decode_within::<P, 0x1_0000>,
+        ..=0x4_0000 => decode_within::<P, 0x40_0000>,
+        ..=0x100_0000 => decode_within::<P, 0x1000_0000>,
+        _ => decode_within::<P, LIMIT>,
+    };
+    let (part, read) = decode(&payload[start..]).map_err(|error| kind.refuse(HEADER + start, error.to_string()))?;
     Ok((part, start + read))
+}
+
+/// What `bytes` begin with, and how many of them it took, claiming no more than `LIMIT` bytes.
+fn decode_within<P: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<(P, usize), DecodeError> {
+    decode_from_slice(bytes, config::standard().with_limit::<LIMIT>())
 }
 
 /// The stored network, if every part has the size that its architecture gives it.

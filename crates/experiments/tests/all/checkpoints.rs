@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use klayer_experiments::checkpoint::{CHECKPOINT, State};
@@ -11,7 +11,11 @@ use klayer_experiments::{
     Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
     train_together,
 };
-use klayer_nn::model_file;
+use klayer_linalg::random::stream;
+use klayer_nn::{Network, model_file};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::Config;
 use tempfile::TempDir;
 
 use crate::training::bits;
@@ -157,20 +161,56 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
     assert_eq!((watch.first.load(Ordering::Relaxed), watch.warnings().len()), (10, 0));
 }
 
-#[test]
-fn any_byte_that_is_changed_or_missing_makes_a_checkpoint_damaged() {
+/// A checkpoint of a small network after five steps.
+static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&RunConfig { hidden: vec![1], ..small_run() }, &checkpoints, 5);
-    let whole = fs::read(checkpoints.path()).expect("a checkpoint");
-    let decode = |bytes: &[u8]| model_file::decode::<f32, State>(&CHECKPOINT, bytes);
-    assert!(decode(&whole).is_ok() && model_file::decode::<f64, State>(&CHECKPOINT, &whole).is_err());
-    assert!(model_file::decode::<f32, State>(&model_file::MODEL, &whole).is_err(), "it is no model");
-    for position in (0..whole.len()).step_by(whole.len() / 500) {
-        let mut flipped = whole.clone();
+    fs::read(checkpoints.path()).expect("a checkpoint")
+});
+
+fn decode(bytes: &[u8]) -> Result<State, klayer_nn::Error> {
+    model_file::decode::<f32, State>(&CHECKPOINT, bytes).map(|(_, state)| state)
+}
+
+#[test]
+fn any_byte_that_is_changed_or_missing_makes_a_checkpoint_damaged() {
+    assert!(decode(&WHOLE).is_ok() && model_file::decode::<f64, State>(&CHECKPOINT, &WHOLE).is_err());
+    assert!(model_file::decode::<f32, State>(&model_file::MODEL, &WHOLE).is_err(), "it is no model");
+    // All of the header and the beginning of the payload; then here and there.
+    let positions = (0..300).chain((300..WHOLE.len()).step_by(WHOLE.len() / 500));
+    for position in positions {
+        let mut flipped = WHOLE.clone();
         flipped[position] ^= 1 << (position % 8);
-        assert!(decode(&flipped).is_err() && decode(&whole[..position]).is_err(), "byte {position}");
+        assert!(decode(&flipped).is_err() && decode(&WHOLE[..position]).is_err(), "byte {position}");
     }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn a_checkpoint_that_is_damaged_anywhere_is_refused(at in any::<Index>(), change in 1_u8..) {
+        let at = at.index(WHOLE.len());
+        prop_assert!(decode(&WHOLE[..at]).is_err());
+        let mut damaged = WHOLE.clone();
+        damaged[at] ^= change;
+        prop_assert!(decode(&damaged).is_err());
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_network_takes_other_images_is_refused() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    let config = RunConfig { hidden: vec![1], ..small_run() };
+    let state = decode(&WHOLE).expect("it is whole");
+    let architecture = config.architecture(4, DATA.dataset.class_names().len()).expect("a network");
+    let network = Network::<f32>::new(&architecture, Init::He, &mut stream(7, "init")).expect("a network");
+    let bytes = model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded");
+    fs::write(checkpoints.path(), bytes).expect("written");
+    let error = go(&config, &checkpoints, &Silent).expect_err("images of four numbers").to_string();
+    assert!(error.contains("do not fit together") && error.contains("run.checkpoint"), "{error}");
 }
 
 #[test]

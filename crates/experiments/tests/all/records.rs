@@ -124,3 +124,12 @@ fn what_is_wrong_with_a_record_is_told_once() {
     let text = store.get::<RunRecord>("some").expect_err("it is damaged").to_string();
     assert_eq!(text.matches("line").count(), 1, "{text}");
 }
+
+#[test]
+fn a_field_of_control_characters_is_shown_without_them() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let store = Store::open(folder.path()).expect("a store");
+    fs::write(store.path("some"), r#"{"config": {"\u001b[2J\n": 1}}"#).expect("written");
+    let text = store.get::<RunRecord>("some").expect_err("no such field").to_string();
+    assert!(text.contains(r"\u{1b}[2J\n") && !text.contains(char::is_control), "{text}");
+}

@@ -2,7 +2,7 @@
 
 use klayer_experiments::record::{Divergence, Point, RunRecord};
 use klayer_experiments::search::{best, log_uniform};
-use klayer_experiments::{Environment, RunConfig};
+use klayer_experiments::{Environment, Error, RunConfig};
 
 use crate::{DATA, small_run};
 
@@ -46,13 +46,23 @@ fn the_best_run_has_the_highest_last_accuracy_and_has_not_diverged() {
 
 #[test]
 fn lambdas_are_uniform_in_their_logarithm_and_each_search_has_its_own() {
-    let lambdas = log_uniform(42, "coarse search", 1e-5, 1e-1, 8_000);
+    let lambdas = log_uniform(42, "coarse search", 1e-5, 1e-1, 8_000).expect("a range");
     let share =
         |from: f64| lambdas.iter().filter(|&&lambda| (from..from * 10.0).contains(&lambda)).count() as f64 / 8e3;
     for decade in [1e-5, 1e-4, 1e-3, 1e-2] {
         assert!((share(decade) - 0.25).abs() < 0.03, "{decade:e}: {}", share(decade));
     }
     assert!(lambdas.iter().all(|lambda| (1e-5..=1e-1).contains(lambda)));
-    assert_ne!(lambdas[0], log_uniform(42, "fine search", 1e-5, 1e-1, 1)[0]);
-    assert_ne!(lambdas[0], log_uniform(43, "coarse search", 1e-5, 1e-1, 1)[0]);
+    assert_ne!(lambdas[0], log_uniform(42, "fine search", 1e-5, 1e-1, 1).expect("a range")[0]);
+    assert_ne!(lambdas[0], log_uniform(43, "coarse search", 1e-5, 1e-1, 1).expect("a range")[0]);
+}
+
+#[test]
+fn a_range_that_is_none_is_refused() {
+    let ranges = [(0.081, 0.01), (0.0, 0.1), (-1e-5, 0.1), (1e-5, f64::INFINITY), (f64::NAN, 0.1), (1e-5, f64::NAN)];
+    for (from, to) in ranges {
+        let error = log_uniform(42, "search", from, to, 4).expect_err("no range");
+        assert!(matches!(error, Error::Setting { .. }), "{error}");
+    }
+    assert_eq!(log_uniform(42, "search", 0.005, 0.005, 2).expect("a range"), [0.005; 2]);
 }

@@ -1,7 +1,11 @@
+use std::sync::LazyLock;
+
 use klayer_linalg::{Par, Scalar};
 use klayer_nn::model_file::{self, MODEL};
 use klayer_nn::{Error, Init, Network, Workspace};
 use proptest::prelude::*;
+use proptest::sample::Index;
+use sha2::{Digest, Sha256};
 
 use crate::shapes::{Shape, cases, shapes};
 
@@ -56,6 +60,30 @@ proptest! {
     fn bytes_that_are_no_model_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decoded::<f32>(&bytes).is_err());
     }
+
+    #[test]
+    fn a_damaged_file_of_any_network_is_refused(shape in shapes(), at in any::<Index>(), change in 1_u8..) {
+        assert_damage_is_refused::<f32>(&trained::<f32>(&shape).1, at, change);
+        assert_damage_is_refused::<f64>(&trained::<f64>(&shape).1, at, change);
+    }
+
+    #[test]
+    fn a_damaged_file_of_a_large_network_is_refused(at in any::<Index>(), change in 1_u8..) {
+        static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let shape = Shape { inputs: 3072, hidden: vec![50, 50], classes: 10, ..small() };
+            trained::<f32>(&shape).1
+        });
+        assert_damage_is_refused::<f32>(&LARGE, at, change);
+    }
+}
+
+/// Cuts the file off at a place, and changes the byte there.
+fn assert_damage_is_refused<T: Scalar>(bytes: &[u8], at: Index, change: u8) {
+    let at = at.index(bytes.len());
+    assert!(matches!(decoded::<T>(&bytes[..at]), Err(Error::Format { .. })), "cut off at {at}");
+    let mut damaged = bytes.to_vec();
+    damaged[at] ^= change;
+    assert!(matches!(decoded::<T>(&damaged), Err(Error::Format { .. })), "{change:#04x} at {at}");
 }
 
 #[test]
@@ -80,8 +108,7 @@ fn a_file_cut_off_anywhere_is_refused() {
 fn a_file_with_any_byte_changed_is_refused() {
     let (_, bytes) = trained::<f32>(&small());
     for position in 0..bytes.len() {
-        // One bit, another one, all.
-        for change in [0x01, 0x80, 0xff] {
+        for change in 1..=u8::MAX {
             let mut damaged = bytes.clone();
             damaged[position] ^= change;
             let error = decoded::<f32>(&damaged).unwrap_err();
@@ -103,5 +130,68 @@ fn a_file_of_other_numbers_is_refused_by_their_name() {
         for error in [error::<f32, f64>(&shape), error::<f64, f32>(&shape)] {
             assert!(error.contains("f32") && error.contains("f64"), "{:?}: {error}", shape.hidden);
         }
+    }
+}
+
+/// The file of `payload`, its length and its checksum right.
+fn sealed(payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_le_bytes();
+    [&MODEL.magic[..], &MODEL.version.to_le_bytes(), &length, &Sha256::digest(payload), payload].concat()
+}
+
+#[test]
+fn a_payload_that_is_damaged_under_a_right_checksum_is_refused_or_is_the_model_that_it_comes_back_as() {
+    let decode = |bytes: &[u8]| model_file::decode::<f32, (String, u64)>(&MODEL, bytes);
+    let (_, bytes) = trained::<f32>(&small());
+    let payload = &bytes[52..];
+    assert!(sealed(payload) == bytes);
+    for end in 0..payload.len() {
+        assert!(decode(&sealed(&payload[..end])).is_err(), "cut off at {end}");
+    }
+    let mut models = 0;
+    for position in 0..payload.len() {
+        for change in 1..=u8::MAX {
+            let mut damaged = payload.to_vec();
+            damaged[position] ^= change;
+            let damaged = sealed(&damaged);
+            match decode(&damaged) {
+                Ok((network, metadata)) => {
+                    assert!(model_file::encode(&MODEL, &network, &metadata).unwrap() == damaged, "byte {position}");
+                    models += 1;
+                }
+                Err(error) => assert!(matches!(error, Error::Format { .. }), "{error}"),
+            }
+        }
+    }
+    // Any number may stand for a weight.
+    assert!(models > 4 * 255 * small().architecture().parameters());
+}
+
+/// The lengths in a payload are of texts and of lists; each in turn says 2^30.
+#[test]
+fn a_length_that_lies_takes_no_memory() {
+    let (_, bytes) = trained::<f32>(&small());
+    let payload = &bytes[52..];
+    // But for the last byte, which is a number.
+    for position in 0..payload.len() - 1 {
+        let length = [&[0xfc][..], &(1_u32 << 30).to_le_bytes()].concat();
+        let lie = sealed(&[&payload[..position], &length, &payload[position + 1..]].concat());
+        let mut error = None;
+        let taken = allocation_counter::measure(|| error = decoded::<f32>(&lie).err());
+        assert!(matches!(error, Some(Error::Format { .. })), "byte {position}: {error:?}");
+        // A list is allocated a mebibyte at a time as its elements are read.
+        assert!(taken.bytes_max < 4 << 20, "byte {position}: {} bytes", taken.bytes_max);
+    }
+}
+
+#[test]
+fn what_a_file_says_is_shown_without_control_characters_and_in_short() {
+    let numbers = "\u{1b}[2J\n".repeat(20);
+    let payload = [&[numbers.len() as u8][..], numbers.as_bytes()].concat();
+    let widths = [&[3][..], b"f32", &[251, 0, 1], &[0; 257]].concat();
+    for (payload, word) in [(payload, "\\u{1b}[2J\\n"), (widths, "[0, 0, 0,")] {
+        let text = decoded::<f32>(&sealed(&payload)).unwrap_err().to_string();
+        assert!(text.contains(word) && !text.contains(char::is_control), "{text}");
+        assert!(text.len() < 500, "{text}");
     }
 }

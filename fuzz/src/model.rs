@@ -1,0 +1,66 @@
+//! Model files and checkpoints: headers that are right, and what must hold of all that decodes.
+
+use klayer_experiments::{DatasetInfo, RunConfig};
+use klayer_linalg::{ColMajor, Par, Scalar};
+use klayer_nn::model_file::{Kind, decode, encode};
+use klayer_nn::{Error, Network, Workspace};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::assert_sentence;
+
+/// Bytes before the payload.
+const HEADER: usize = 52;
+
+/// What a trained network is kept with, but for the means and deviations of its 3,072 inputs: a payload of fifty
+/// thousand bytes would leave the fuzzer little time for the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notes {
+    /// The settings of its training.
+    pub config: RunConfig,
+    /// What it was trained on.
+    pub dataset: DatasetInfo,
+    /// The names of its classes.
+    pub classes: Vec<String>,
+    /// Part of the test images that it classifies correctly, if it was tested.
+    pub test_accuracy: Option<f64>,
+}
+
+/// The same payload with the magic, version, length and checksum of `kind`; none of bytes that are no payload.
+pub fn sealed(kind: &Kind, bytes: &[u8]) -> Option<Vec<u8>> {
+    let payload = bytes.get(HEADER..)?;
+    let mut sealed = kind.magic.to_vec();
+    sealed.extend_from_slice(&kind.version.to_le_bytes());
+    sealed.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    sealed.extend_from_slice(&Sha256::digest(payload));
+    sealed.extend_from_slice(payload);
+    Some(sealed)
+}
+
+/// Decodes `bytes`, asserts that what decodes comes back from its bytes and can be used, and returns it.
+///
+/// # Panics
+/// If the library breaks its word.
+pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Option<(Network<T>, M)> {
+    let (network, metadata) = match decode::<T, M>(kind, bytes) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            assert!(matches!(error, Error::Format { offset, .. } if offset <= bytes.len()), "{error}");
+            assert_sentence(&error);
+            return None;
+        }
+    };
+    // A number may have been written in more bytes than it needs. Nothing else leaves a choice.
+    let again = encode(kind, &network, &metadata).expect("it was decoded");
+    if again != bytes {
+        assert!(again.len() < bytes.len(), "other bytes, and no fewer");
+        let (network, metadata) = decode::<T, M>(kind, &again).expect("it was encoded");
+        assert!(encode(kind, &network, &metadata).expect("it was decoded") == again, "the same bytes");
+    }
+
+    let mut workspace = Workspace::new(network.architecture(), 2, Par::Seq);
+    let x = ColMajor::zeros(network.architecture().inputs(), 2);
+    network.infer(x.as_ref(), &mut workspace).expect("it fits").predict(&mut [0; 2]);
+    Some((network, metadata))
+}
