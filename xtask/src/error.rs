@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub(crate) enum Error {
     #[error(transparent)]
     Experiment(klayer_experiments::Error),
-    #[error("stopped; the finished runs are kept, and the same command goes on from them")]
+    #[error("stopped; what was made is kept, runs under way as checkpoints, and the same command goes on from there")]
     Interrupted,
     #[error("stopped; a partial download is kept, and the same command goes on from it")]
     Stopped,
@@ -18,7 +18,7 @@ pub(crate) enum Error {
     #[error("the results cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("Ctrl-C cannot be handled: {0}")]
-    Signal(#[from] ctrlc::Error),
+    Signal(std::io::Error),
     #[error("{}: {source}", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("{}: there is no report to check; `cargo xtask report` makes one", path.display())]

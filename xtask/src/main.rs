@@ -5,7 +5,6 @@ mod data;
 mod error;
 mod findings;
 mod paper;
-mod progress;
 mod render;
 mod report;
 mod results;
@@ -36,15 +35,19 @@ enum Task {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = Interrupt::on_signal().map_err(Error::from).and_then(|interrupt| match args.task {
+    let interrupt = match Interrupt::on_signal() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fail(&Error::Signal(error)),
+    };
+    let result = match args.task {
         Task::Report(args) => args.run(&interrupt),
         Task::Data(args) => args.run(&interrupt),
-    });
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.interrupted() => {
             fail(&error);
-            Interrupt::status()
+            interrupt.status()
         }
         Err(error) => fail(&error),
     }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::best;
 use klayer_experiments::{Data, RunConfig, Store, files, record};
@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::assemble::{Manifest, assemble};
 use crate::error::Error;
 use crate::paper::Paper;
-use crate::progress::Progress;
 use crate::results::{DatasetInfo, Environment};
 use crate::study::Study;
 use crate::{render, root};

@@ -11,8 +11,10 @@
 
 mod data_args;
 mod interrupt;
+mod progress;
 mod terminal;
 
 pub use data_args::DataArgs;
 pub use interrupt::Interrupt;
+pub use progress::{Progress, Section};
 pub use terminal::{Terminal, fail};

@@ -1,12 +1,16 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
 mod evaluate;
+mod run_args;
+mod search;
 mod train;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use klayer_cli::{Interrupt, fail};
+use klayer_experiments::Checkpoints;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -24,6 +28,8 @@ struct Args {
 enum Command {
     /// Train one network and tell how it does
     Train(train::TrainArgs),
+    /// Search for lambda: train many networks, on any number of processes and machines that share a folder
+    Search(search::SearchArgs),
     /// Evaluate a trained network: loss, accuracy and confusion matrix
     Evaluate(evaluate::EvaluateArgs),
 }
@@ -36,7 +42,20 @@ enum Error {
     #[error(transparent)]
     Dataset(#[from] klayer_dataset::Error),
     #[error("Ctrl-C cannot be handled: {0}")]
-    Signal(#[from] ctrlc::Error),
+    Signal(std::io::Error),
+    #[error("stopped; {}", match checkpoint {
+        Some(checkpoint) => format!("the same command with --resume goes on from {}", checkpoint.path().display()),
+        None => "nothing was kept to go on from".to_owned(),
+    })]
+    Stopped { checkpoint: Option<Checkpoints<'static>> },
+    #[error("stopped; what was made is kept in {}, and the same command goes on from there", store.display())]
+    SearchStopped { store: PathBuf },
+    #[error("{}: there is a checkpoint of a training that was stopped; --resume goes on from it, or delete it", path.display())]
+    CheckpointThere { path: PathBuf },
+    #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
+    Unfinished { missing: Vec<String>, trials: usize },
+    #[error("{}: there is no such store", path.display())]
+    NoStore { path: PathBuf },
     #[error("the training diverged at step {step}, at the learning rate {rate}: nothing was written")]
     Diverged { step: u64, rate: f64 },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
@@ -45,20 +64,35 @@ enum Error {
     Output(std::io::Error),
 }
 
+impl Error {
+    /// Whether the user has stopped the command.
+    fn interrupted(&self) -> bool {
+        matches!(
+            self,
+            Self::Experiment(klayer_experiments::Error::Cancelled)
+                | Self::Dataset(klayer_dataset::Error::Cancelled)
+                | Self::Stopped { .. }
+                | Self::SearchStopped { .. }
+        )
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = Interrupt::on_signal().map_err(Error::from).and_then(|interrupt| match args.command {
+    let interrupt = match Interrupt::on_signal() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fail(&Error::Signal(error)),
+    };
+    let result = match args.command {
         Command::Train(args) => args.run(&interrupt),
+        Command::Search(args) => args.run(&interrupt),
         Command::Evaluate(args) => args.run(&interrupt),
-    });
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(
-            error @ (Error::Experiment(klayer_experiments::Error::Cancelled)
-            | Error::Dataset(klayer_dataset::Error::Cancelled)),
-        ) => {
+        Err(error) if error.interrupted() => {
             fail(&error);
-            Interrupt::status()
+            interrupt.status()
         }
         Err(error) => fail(&error),
     }

@@ -1,80 +1,47 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Cyclical, Data, Init, Observer, Par, RunConfig, Trained, files, train};
+use klayer_experiments::{Checkpoints, Data, Observer, Par, Run, RunConfig, Trained, checkpoint, files, train_from};
 use serde_json::json;
 
 use crate::Error;
+use crate::run_args::{RunArgs, parse_seconds};
 
 /// The switches of `klayer train`; the defaults are the report's.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer")]
 pub(crate) struct TrainArgs {
-    /// Widths of the hidden layers, or "none"
-    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
-    hidden: Widths,
-    /// Leave batch norm out
-    #[arg(long)]
-    no_bn: bool,
-    /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
-    #[arg(long, allow_negative_numbers = true)]
-    sigma: Option<f64>,
+    #[command(flatten)]
+    run: RunArgs,
     /// Weight of the L2 penalty
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
     lambda: f64,
-    /// Cycles to train, of 2 n_s update steps each
-    #[arg(long, default_value_t = 2)]
-    cycles: u64,
-    /// Update steps from the smallest learning rate to the largest
-    #[arg(long, value_name = "STEPS", default_value_t = 2250)]
-    n_s: u64,
-    /// Smallest learning rate
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
-    eta_min: f64,
-    /// Largest learning rate
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
-    eta_max: f64,
-    /// Images in a mini-batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
-    batch: usize,
-    /// Update steps between validations [default: one epoch]
-    #[arg(long, value_name = "STEPS")]
-    validate_every: Option<u64>,
-    /// Seed of the initial weights and of the order of the images
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
     /// Threads; the result is the same on any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
     /// File to write the trained network to
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write a checkpoint this often, beside one each cycle: to the output's name with .checkpoint added, and the one
+    /// before it kept as .checkpoint.previous; they are removed at the end [default: 30]
+    #[arg(long, value_name = "SECONDS", requires = "out", value_parser = parse_seconds)]
+    checkpoint_every: Option<Duration>,
+    /// Go on from the checkpoint of the same training, if there is one; without this switch, a checkpoint that is
+    /// there is an error, so that it is not lost
+    #[arg(long, requires = "out")]
+    resume: bool,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     data: DataArgs,
-}
-
-/// Widths of hidden layers.
-#[derive(Debug, Clone)]
-struct Widths(Vec<usize>);
-
-fn parse_widths(text: &str) -> Result<Widths, String> {
-    if text == "none" {
-        return Ok(Widths(Vec::new()));
-    }
-    let widths = text.split(',').map(|width| match width.trim().parse() {
-        Ok(0) | Err(_) => Err(format!("'{width}' is not a width; give numbers of at least 1, as in 50,50, or none")),
-        Ok(width) => Ok(width),
-    });
-    widths.collect::<Result<_, _>>().map(Widths)
 }
 
 impl TrainArgs {
@@ -85,28 +52,30 @@ impl TrainArgs {
         if let Some(out) = &self.out {
             files::probe(out)?;
         }
-        let schedule = Cyclical::new(self.eta_min, self.eta_max, self.n_s).map_err(klayer_experiments::Error::from)?;
-        let data = Data::new(self.data.load(Path::new("."), self.seed, &terminal, interrupt)?);
-        let epoch = (data.dataset.training().len() / self.batch.max(1)).max(1) as u64;
-        let config = RunConfig {
-            hidden: self.hidden.0,
-            batch_norm: !self.no_bn,
-            init: self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma }),
-            lambda: self.lambda,
-            schedule,
-            cycles: self.cycles,
-            batch: self.batch,
-            seed: self.seed,
-            validate_every: self.validate_every.unwrap_or(epoch),
-            training_sample: None,
-            test: true,
-        };
+        let checkpoints = self.out.as_deref().map(|out| {
+            let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
+            Checkpoints::new(format!("{}.checkpoint", out.display()), every)
+        });
+        if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
+            return Err(Error::CheckpointThere { path: checkpoints.path().into() });
+        }
+        self.run.schedule()?;
+        let data = Data::new(self.data.load(Path::new("."), self.run.seed, &terminal, interrupt)?);
+        let config = self.run.config(self.lambda, true, &data)?;
 
         let watch = Watch::new(&terminal, interrupt, config.steps());
-        let trained = train::<f32>(&config, &data, &par, &watch)?;
+        let run = Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref() };
+        let trained = match train_from::<f32>(&run, &data, &par) {
+            Err(klayer_experiments::Error::Cancelled) => {
+                drop(watch);
+                return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
+            }
+            trained => trained?,
+        };
         drop(watch);
         let (Some(last), Some(test), None) = (trained.curve.last(), &trained.test, trained.diverged) else {
             let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
+            checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
             return Err(Error::Diverged { step, rate });
         };
         if let Some(out) = &self.out {
@@ -119,6 +88,7 @@ impl TrainArgs {
                 test_accuracy: Some(test.accuracy),
             };
             model::save(out, &trained.network, &info)?;
+            checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
         }
         let report = if self.json {
             json_line(&config, &trained, last, test.accuracy, par.count())
@@ -195,6 +165,10 @@ impl Observer for Watch<'_> {
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
         self.bar.set_message(accuracy);
+    }
+
+    fn warned(&self, warning: &str) {
+        self.terminal.warn(warning);
     }
 
     fn cancelled(&self) -> bool {

@@ -1,5 +1,6 @@
 use klayer_linalg::random::Pcg64;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
@@ -18,12 +19,24 @@ use crate::Error;
 /// assert_eq!(epoch, [0, 1, 2, 3, 4, 5]);
 /// # Ok::<(), klayer_dataset::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// Written and read back, it goes on to the same batches. What is read is checked: it must be a permutation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Shuffle {
     rng: Pcg64,
     order: Vec<u32>,
     batch: usize,
     /// Images of this epoch that are already drawn.
+    drawn: usize,
+}
+
+/// A [`Shuffle`] as it was read.
+#[derive(Deserialize)]
+struct Unchecked {
+    rng: Pcg64,
+    order: Vec<u32>,
+    batch: usize,
     drawn: usize,
 }
 
@@ -51,15 +64,36 @@ impl Shuffle {
         &self.order[start..self.drawn]
     }
 
-    /// Passes over `batches` batches, so that an interrupted run goes on where it stopped.
-    pub fn skip(&mut self, batches: u64) {
-        for _ in 0..batches {
-            self.next_batch();
-        }
+    /// How many images it draws from.
+    pub fn images(&self) -> usize {
+        self.order.len()
+    }
+
+    /// How many images a batch has.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// How many batches an epoch has.
     pub fn batches_per_epoch(&self) -> usize {
         self.order.len() / self.batch
+    }
+}
+
+impl TryFrom<Unchecked> for Shuffle {
+    type Error = String;
+
+    fn try_from(Unchecked { rng, order, batch, drawn }: Unchecked) -> Result<Self, String> {
+        let mut seen = vec![false; order.len()];
+        for &image in &order {
+            match seen.get_mut(image as usize) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err("an order of images that is no permutation".to_owned()),
+            }
+        }
+        if !(1..=order.len()).contains(&batch) || drawn > order.len() {
+            return Err(format!("batches of {batch}, {drawn} images drawn, out of {}", order.len()));
+        }
+        Ok(Self { rng, order, batch, drawn })
     }
 }

@@ -56,13 +56,21 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A checkpoint of another run than the one that is to go on.
+    #[error("{}: a checkpoint of another run: {difference}", path.display())]
+    OtherRun {
+        /// Which file.
+        path: PathBuf,
+        /// In what the runs differ.
+        difference: String,
+    },
     /// A run that has not been made yet.
     #[error("{}: there is no such record: its run has not been made", path.display())]
     Missing {
         /// Where its record would be.
         path: PathBuf,
     },
-    /// A model file that cannot be used.
+    /// A model file or a checkpoint that cannot be used.
     #[error("{}: {source}", path.display())]
     Model {
         /// Which file.

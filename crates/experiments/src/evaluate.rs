@@ -10,10 +10,11 @@ use crate::Error;
 /// Images evaluated at a time.
 const CHUNK: usize = 250;
 
-/// Runs networks of one architecture over images in evaluation mode; its buffers are allocated once.
+/// Runs networks over images in evaluation mode; its buffers are allocated once.
 pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
-    workspace: Workspace<T>,
+    /// One for each architecture.
+    workspaces: Vec<(Architecture, Workspace<T>)>,
     images: ColMajor<T>,
     predictions: Vec<u8>,
     par: Par,
@@ -33,46 +34,82 @@ pub struct Evaluation {
 impl<'a, T: Scalar> Evaluator<'a, T> {
     /// For networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
+        Self::of_several([architecture], normalizer, &par)
+    }
+
+    /// For networks of any of `architectures`, and images normalized by `normalizer`.
+    pub fn of_several<'b>(
+        architectures: impl IntoIterator<Item = &'b Architecture>,
+        normalizer: &'a Normalizer<T>,
+        par: &Par,
+    ) -> Self {
+        let mut workspaces: Vec<(Architecture, Workspace<T>)> = Vec::new();
+        for architecture in architectures {
+            if !workspaces.iter().any(|(known, _)| known == architecture) {
+                workspaces.push((architecture.clone(), Workspace::new(architecture, CHUNK, par.clone())));
+            }
+        }
         Self {
             normalizer,
-            workspace: Workspace::new(architecture, CHUNK, par.clone()),
+            workspaces,
             images: ColMajor::zeros(FEATURES, CHUNK),
             predictions: vec![0; CHUNK],
-            par,
+            par: par.clone(),
         }
     }
 
     /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
     ///
     /// # Errors
-    /// [`Error::Network`] if the network is of another architecture or a label is beyond its classes;
-    /// a loss that is not finite is part of the result.
+    /// [`Error::Network`] if a label is beyond the classes of the network; a loss that is not finite is part of the
+    /// result.
     pub fn evaluate(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<Evaluation, Error> {
-        let classes = network.architecture().classes();
-        let mut confusion = vec![vec![0; classes]; classes];
-        let mut loss = 0.0;
+        Ok(self.evaluate_all(&[network], subset)?.remove(0))
+    }
+
+    /// The same for each of `networks`; each image is gathered once for all of them.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a label is beyond the classes of a network.
+    pub fn evaluate_all(&mut self, networks: &[&Network<T>], subset: Subset<'_>) -> Result<Vec<Evaluation>, Error> {
+        let none = |network: &&Network<T>| {
+            let classes = network.architecture().classes();
+            Evaluation { loss: 0.0, accuracy: 0.0, confusion: vec![vec![0; classes]; classes] }
+        };
+        let mut evaluations: Vec<_> = networks.iter().map(none).collect();
+        if networks.is_empty() {
+            return Ok(evaluations);
+        }
         for start in (0..subset.len()).step_by(CHUNK) {
             let chunk = subset.slice(start..subset.len().min(start + CHUNK));
-            loss += self.chunk(network, chunk)? * chunk.len() as f64;
-            for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
-                confusion[usize::from(label)][usize::from(prediction)] += 1;
+            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images);
+            for (network, evaluation) in networks.iter().zip(&mut evaluations) {
+                evaluation.loss += self.chunk(network, chunk)? * chunk.len() as f64;
+                for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
+                    evaluation.confusion[usize::from(label)][usize::from(prediction)] += 1;
+                }
             }
         }
         let images = subset.len() as f64;
-        let correct: u64 = (0..classes).map(|class| confusion[class][class]).sum();
-        Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
+        for Evaluation { loss, accuracy, confusion } in &mut evaluations {
+            let correct: u64 = (0..confusion.len()).map(|class| confusion[class][class]).sum();
+            *loss /= images;
+            *accuracy = correct as f64 / images;
+        }
+        Ok(evaluations)
     }
 
-    /// Mean loss of at most [`CHUNK`] images; leaves their predictions.
+    /// Mean loss of the at most [`CHUNK`] images that are gathered; leaves their predictions.
     fn chunk(&mut self, network: &Network<T>, images: Subset<'_>) -> Result<f64, Error> {
-        let n = images.len();
-        self.normalizer.gather_range(images, 0..n, &mut self.images);
+        let (n, architecture) = (images.len(), network.architecture());
+        let known = self.workspaces.iter_mut().find(|(known, _)| n == CHUNK && known == architecture);
         let mut rest;
-        let workspace = if n == CHUNK {
-            &mut self.workspace
-        } else {
-            rest = Workspace::new(network.architecture(), n, self.par.clone());
-            &mut rest
+        let workspace = match known {
+            Some((_, workspace)) => workspace,
+            None => {
+                rest = Workspace::new(architecture, n, self.par.clone());
+                &mut rest
+            }
         };
         let logits = network.infer(self.images.as_ref().subcols(0, n), workspace)?;
         logits.predict(&mut self.predictions[..n]);

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::Error;
 
+/// How the names of temporary files begin.
+pub(crate) const TEMPORARY: &str = ".klayer-";
+
 /// Writes `bytes` under `path`: to a temporary name beside it, synced, then renamed.
 ///
 /// # Errors
@@ -47,7 +50,7 @@ fn folder(path: &Path) -> &Path {
 
 fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".klayer-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         // As any new file, so that others may read results where the user's mask lets them.

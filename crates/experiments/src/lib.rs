@@ -1,6 +1,7 @@
 //! Training runs and studies of them: what is trained, how it is watched, and what is kept.
 //!
-//! - [`train`](train()) makes one run of a [`RunConfig`]; an [`Evaluator`] looks at a network on other images;
+//! - [`train`](train()) makes one run of a [`RunConfig`], [`train_together`] several on the same mini-batches; an
+//!   [`Evaluator`] looks at networks on other images;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
 //! - [`model`] keeps a trained network with all that it takes to use it.
@@ -19,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod checkpoint;
 mod config;
 mod data;
 mod environment;
@@ -26,6 +28,8 @@ mod error;
 mod evaluate;
 pub mod files;
 pub mod gradients;
+mod groups;
+mod lock;
 pub mod model;
 mod observer;
 pub mod record;
@@ -35,6 +39,7 @@ pub mod statistics;
 mod store;
 mod train;
 
+pub use checkpoint::Checkpoints;
 pub use config::RunConfig;
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;
@@ -45,4 +50,4 @@ pub use klayer_nn::Init;
 pub use klayer_optim::Cyclical;
 pub use observer::{Observer, RunsObserver, Silent};
 pub use store::Store;
-pub use train::{Trained, train};
+pub use train::{Run, Trained, train, train_from, train_together};

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use klayer_dataset::Normalization;
-use klayer_nn::{Network, model_file};
+use klayer_nn::Network;
+use klayer_nn::model_file::{self, MODEL};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
@@ -32,7 +33,7 @@ pub struct ModelInfo {
 /// # Errors
 /// [`Error::File`], [`Error::Model`].
 pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(), Error> {
-    let bytes = model_file::encode(network, info).map_err(refuse(path))?;
+    let bytes = model_file::encode(&MODEL, network, info).map_err(refuse(path))?;
     files::write(path, &bytes)
 }
 
@@ -41,7 +42,8 @@ pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(),
 /// # Errors
 /// [`Error::File`], and [`Error::Model`] for a file that is no model, or not of images and classes that fit together.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
-    let (network, info): (Network<f32>, ModelInfo) = model_file::decode(&files::read(path)?).map_err(refuse(path))?;
+    let (network, info): (Network<f32>, ModelInfo) =
+        model_file::decode(&MODEL, &files::read(path)?).map_err(refuse(path))?;
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
     if info.normalization.mean().len() != inputs || info.classes.len() != classes {
         let reason = format!(
@@ -49,7 +51,7 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
             info.normalization.mean().len(),
             info.classes.len()
         );
-        return Err(refuse(path)(klayer_nn::Error::Model { reason, offset: 0 }));
+        return Err(refuse(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
     }
     Ok((network, info))
 }

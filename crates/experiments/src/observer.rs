@@ -4,7 +4,8 @@ use crate::record::Point;
 
 /// Watches one training run or gradient check. Every method does nothing unless it is overridden.
 pub trait Observer: Sync {
-    /// `done` update steps have been made, or parameters been checked.
+    /// `done` update steps have been made, or parameters been checked. A run that goes on from a checkpoint tells where
+    /// it begins.
     fn progressed(&self, done: u64) {
         let _ = done;
     }
@@ -12,6 +13,11 @@ pub trait Observer: Sync {
     /// The run has been evaluated.
     fn evaluated(&self, point: &Point) {
         let _ = point;
+    }
+
+    /// Something went wrong that does not change the result, such as a damaged checkpoint.
+    fn warned(&self, warning: &str) {
+        let _ = warning;
     }
 
     /// Whether the run shall stop at once. Asked at every update step.
@@ -31,9 +37,19 @@ pub trait RunsObserver: Sync {
     /// Run `index` starts; `work` is how far [`Observer::progressed`] will count. The observer is dropped at its end.
     fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_>;
 
-    /// Run `index` was found finished, of an earlier time.
+    /// Run `index` was found finished, made earlier or by another process.
     fn found(&self, index: usize, work: u64) {
         let _ = (index, work);
+    }
+
+    /// All the runs that are left are under way elsewhere: `left`, of which one at `owner`. Told every few seconds.
+    fn waiting(&self, left: usize, owner: &str) {
+        let _ = (left, owner);
+    }
+
+    /// Whether to stop while there is nothing to do but wait.
+    fn cancelled(&self) -> bool {
+        false
     }
 }
 

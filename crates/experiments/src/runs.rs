@@ -3,17 +3,21 @@
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::environment::Environment;
+use crate::groups::groups;
+use crate::lock::{Claim, Owner, Taken};
 use crate::observer::{Observer, RunsObserver};
-use crate::record::{self, RunRecord};
+use crate::record::{self, Point, RunRecord};
 use crate::store::Store;
-use crate::train::train;
+use crate::train::{Run, Trained, train, train_together};
 use crate::{Error, Par};
 
 /// Settings that determine a record, and how to make it.
@@ -34,6 +38,30 @@ pub trait Job: Serialize + Sync {
     /// # Errors
     /// Those of the run, and [`Error::Cancelled`].
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
+
+    /// Whether [`Job::run_together`] makes this record and that of `other` in less time than one after the other.
+    fn goes_with(&self, other: &Self) -> bool {
+        let _ = other;
+        false
+    }
+
+    /// Makes the records of jobs that go with each other, on one thread.
+    ///
+    /// # Errors
+    /// What concerns all of them; the errors of [`Job::run`] are each job's own.
+    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<Self::Record, Error>>, Error> {
+        Ok(tasks.iter().map(|task| task.job.run(data, task.observer)).collect())
+    }
+}
+
+/// A job of a store that is to be made.
+pub struct Task<'a, J: ?Sized> {
+    /// Its settings.
+    pub job: &'a J,
+    /// Who watches it.
+    pub observer: &'a dyn Observer,
+    /// Where it may keep what it needs to go on after it was stopped.
+    pub checkpoints: Checkpoints<'a>,
 }
 
 impl Job for RunConfig {
@@ -45,21 +73,40 @@ impl Job for RunConfig {
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<RunRecord, Error> {
-        let trained = train::<f32>(self, data, &Par::Seq, observer)?;
-        Ok(RunRecord {
-            config: self.clone(),
-            dataset: data.info(),
-            environment: Environment::here(1),
-            seconds: trained.seconds,
-            curve: trained.curve,
-            diverged: trained.diverged,
-            test: trained.test,
-        })
+        Ok(record(self, data, train(self, data, &Par::Seq, observer)?))
+    }
+
+    fn goes_with(&self, other: &Self) -> bool {
+        self.goes_with(other)
+    }
+
+    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<RunRecord, Error>>, Error> {
+        let runs: Vec<_> = tasks
+            .iter()
+            .map(|task| Run { config: task.job, observer: task.observer, checkpoints: Some(&task.checkpoints) })
+            .collect();
+        let trained = train_together(&runs, data, &Par::Seq)?;
+        Ok(tasks.iter().zip(trained).map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
     }
 }
 
-/// The records of `jobs`, in their order: those that `store` has, and the others made now, `threads` at a time, and
-/// kept as soon as they are finished.
+fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
+    RunRecord {
+        config: config.clone(),
+        dataset: data.info(),
+        environment: Environment::here(1),
+        seconds: trained.seconds,
+        curve: trained.curve,
+        diverged: trained.diverged,
+        test: trained.test,
+    }
+}
+
+/// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
+/// kept as soon as they are finished. Each thread makes several jobs at a time, where they go with each other.
+///
+/// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
+/// was under way in a process that has died goes on from its last checkpoint.
 ///
 /// # Errors
 /// The first error of a job in their order. No job is started after an error; those under way are finished first.
@@ -70,46 +117,187 @@ pub fn run_all<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut made = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(index) else { return made };
-            let record = run_one(index, job, data, store, observer);
-            if record.is_err() {
-                next.fetch_max(jobs.len(), Ordering::Relaxed);
+    let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
+    let keys = jobs.iter().map(|job| record::key(J::KIND, job, data.dataset.sha256())).collect::<Result<_, _>>()?;
+    let set = Set { jobs, work, keys, data, store, observer };
+    let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
+    set.find(&mut records)?;
+    if records.iter().any(Option::is_none) {
+        let owner = store.owner()?;
+        while records.iter().any(Option::is_none) {
+            let missing: Vec<_> = (0..jobs.len()).filter(|&index| records[index].is_none()).collect();
+            let mut elsewhere = None;
+            for (index, outcome) in set.make(&missing, &owner, threads) {
+                match outcome? {
+                    Outcome::Record(record) => records[index] = Some(record),
+                    Outcome::Elsewhere(name) => elsewhere = Some(name),
+                }
             }
-            made.push((index, record));
+            let left = records.iter().filter(|record| record.is_none()).count();
+            if let Some(name) = elsewhere.filter(|_| left == missing.len()) {
+                set.wait(left, &name, owner.times().beat)?;
+            }
+            set.find(&mut records)?;
         }
-    };
-    let mut made: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(worker)).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
-            .collect()
-    });
-    made.sort_by_key(|(index, _)| *index);
-    made.into_iter().map(|(_, record)| record).collect()
+    }
+    Ok(records.into_iter().flatten().collect())
 }
 
-fn run_one<J: Job>(
-    index: usize,
-    job: &J,
-    data: &Data,
-    store: &Store,
-    observer: &dyn RunsObserver,
-) -> Result<J::Record, Error> {
-    let key = record::key(J::KIND, job, data.dataset.sha256())?;
-    let work = job.work(data)?;
-    if let Some(record) = store.get(&key)? {
-        observer.found(index, work);
-        return Ok(record);
+/// Jobs to be made.
+struct Set<'a, J> {
+    jobs: &'a [J],
+    work: Vec<u64>,
+    keys: Vec<String>,
+    data: &'a Data,
+    store: &'a Store,
+    observer: &'a dyn RunsObserver,
+}
+
+/// What becomes of a job in one pass over those that are missing.
+enum Outcome<R> {
+    Record(R),
+    /// Another process makes it: how to call that.
+    Elsewhere(String),
+}
+
+type Outcomes<R> = Vec<(usize, Result<Outcome<R>, Error>)>;
+
+/// Watches a job until another process has taken it over.
+struct Claimed<'a> {
+    observer: Box<dyn Observer + 'a>,
+    claim: &'a Claim,
+}
+
+impl<J: Job> Set<'_, J> {
+    /// Adds the records that the store has.
+    fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
+        for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
+            *record = self.store.get(&self.keys[index])?;
+            if record.is_some() {
+                self.observer.found(index, self.work[index]);
+            }
+        }
+        Ok(())
     }
-    let record = job.run(data, &*observer.started(index, work))?;
-    store.put(&key, &record)?;
-    Ok(record)
+
+    /// Makes those of the jobs `missing` that nobody else makes. The outcomes are in the order of the jobs.
+    fn make(&self, missing: &[usize], owner: &Owner, threads: usize) -> Outcomes<J::Record> {
+        let groups = groups(missing, &self.work, threads, |a, b| self.jobs[a].goes_with(&self.jobs[b]));
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut made = Vec::new();
+            while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcomes = self.make_group(group, owner);
+                if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
+                    next.fetch_max(groups.len(), Ordering::Relaxed);
+                }
+                made.extend(outcomes);
+            }
+            made
+        };
+        let mut made: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.clamp(1, groups.len().max(1))).map(|_| scope.spawn(worker)).collect();
+            let made = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| panic::resume_unwind(p)));
+            made.flatten().collect()
+        });
+        made.sort_by_key(|(index, _)| *index);
+        made
+    }
+
+    fn make_group(&self, group: &[usize], owner: &Owner) -> Outcomes<J::Record> {
+        let (mut outcomes, mut claims) = (Vec::new(), Vec::new());
+        for &index in group {
+            match self.take(index, owner) {
+                Ok(Ok(claim)) => claims.push((index, claim)),
+                Ok(Err(outcome)) => outcomes.push((index, Ok(outcome))),
+                Err(error) => outcomes.push((index, Err(error))),
+            }
+        }
+        let observers: Vec<_> = claims
+            .iter()
+            .map(|(index, claim)| Claimed { observer: self.observer.started(*index, self.work[*index]), claim })
+            .collect();
+        let tasks: Vec<_> = claims
+            .iter()
+            .zip(&observers)
+            .map(|((index, claim), observer)| Task {
+                job: &self.jobs[*index],
+                observer,
+                checkpoints: self.store.checkpoints(&self.keys[*index], claim),
+            })
+            .collect();
+        match J::run_together(&tasks, self.data) {
+            Err(error) => outcomes.extend(group.first().map(|&index| (index, Err(error)))),
+            Ok(records) => {
+                for (((index, claim), task), record) in claims.iter().zip(&tasks).zip(records) {
+                    outcomes.push((*index, self.keep(*index, claim, task, record)));
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Takes a job, unless another process has it or has just finished it.
+    fn take(&self, index: usize, owner: &Owner) -> Result<Result<Claim, Outcome<J::Record>>, Error> {
+        let key = &self.keys[index];
+        let claim = match owner.take(key)? {
+            Taken::Ours(claim) => claim,
+            Taken::Others(name) => return Ok(Err(Outcome::Elsewhere(name))),
+        };
+        let Some(record) = self.store.get(key)? else { return Ok(Ok(claim)) };
+        claim.finish();
+        self.observer.found(index, self.work[index]);
+        Ok(Err(Outcome::Record(record)))
+    }
+
+    /// Keeps the record of a job that was made, unless another process has taken it over.
+    fn keep(
+        &self,
+        index: usize,
+        claim: &Claim,
+        task: &Task<'_, J>,
+        record: Result<J::Record, Error>,
+    ) -> Result<Outcome<J::Record>, Error> {
+        if !claim.held() {
+            return Ok(Outcome::Elsewhere("a process that has taken it over".to_owned()));
+        }
+        let record = record?;
+        self.store.put(&self.keys[index], &record)?;
+        task.checkpoints.remove()?;
+        claim.finish();
+        Ok(Outcome::Record(record))
+    }
+
+    /// Waits for other processes.
+    fn wait(&self, left: usize, owner: &str, time: Duration) -> Result<(), Error> {
+        self.observer.waiting(left, owner);
+        let start = Instant::now();
+        while start.elapsed() < time {
+            if self.observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Observer for Claimed<'_> {
+    fn progressed(&self, done: u64) {
+        self.observer.progressed(done);
+    }
+
+    fn evaluated(&self, point: &Point) {
+        self.observer.evaluated(point);
+    }
+
+    fn warned(&self, warning: &str) {
+        self.observer.warned(warning);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled() || self.claim.lost()
+    }
 }
 
 /// The records of `jobs` on the dataset of checksum `sha256`, in their order, without making any.

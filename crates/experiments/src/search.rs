@@ -1,5 +1,7 @@
 //! Searches for lambda.
 
+use std::cmp::Ordering;
+
 use klayer_linalg::random::stream;
 use rand::RngExt;
 
@@ -30,4 +32,18 @@ pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
         }
     }
     best
+}
+
+/// The rank of each run by the validation accuracy after its last step: 1 for the [`best`], and none for those that
+/// diverged.
+pub fn ranks(records: &[RunRecord]) -> Vec<Option<usize>> {
+    let accuracy = |i: usize| records[i].last().map(|point| point.validation_accuracy);
+    let mut order: Vec<_> = (0..records.len()).filter(|&i| accuracy(i).is_some()).collect();
+    // Stable, so that of equals the first comes first.
+    order.sort_by(|&a, &b| accuracy(b).partial_cmp(&accuracy(a)).unwrap_or(Ordering::Equal));
+    let mut ranks = vec![None; records.len()];
+    for (rank, i) in order.into_iter().enumerate() {
+        ranks[i] = Some(rank + 1);
+    }
+    ranks
 }

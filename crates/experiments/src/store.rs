@@ -1,18 +1,25 @@
-//! A folder of records, one JSON file a record.
+//! A folder of records, one JSON file a record, and of what is needed to make them: locks and checkpoints.
+//!
+//! docs/store.md is the layout for other programs.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::{self, Checkpoints};
+use crate::lock::{Claim, Owner, Times};
 use crate::{Error, files};
 
 /// Records by their key, in a folder. A record appears whole or not at all.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    checkpoint_every: Duration,
+    times: Times,
 }
 
 impl Store {
@@ -23,7 +30,18 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-        Ok(Self { folder })
+        Ok(Self { folder, checkpoint_every: checkpoint::EVERY, times: Times::default() })
+    }
+
+    /// The same, in which runs write checkpoints whenever `every` has passed, beside those of every cycle.
+    pub fn checkpoint_every(self, every: Duration) -> Self {
+        Self { checkpoint_every: every, ..self }
+    }
+
+    /// The same, in which an owner of trials that gives no sign of life is held dead after `stale` in place of 20
+    /// seconds, and gives one ten times as often. All processes on a store must agree.
+    pub fn stale_after(self, stale: Duration) -> Self {
+        Self { times: Times { beat: stale / 10, stale }, ..self }
     }
 
     /// The record `key`, if it is there.
@@ -59,6 +77,16 @@ impl Store {
     /// Where the record `key` is.
     pub fn path(&self, key: &str) -> PathBuf {
         self.folder().join(key).with_extension("json")
+    }
+
+    /// The checkpoints of the run `key`, which `claim` has taken.
+    pub(crate) fn checkpoints<'a>(&self, key: &str, claim: &'a Claim) -> Checkpoints<'a> {
+        Checkpoints::claimed(self.folder().join(key).with_extension("checkpoint"), self.checkpoint_every, claim)
+    }
+
+    /// A new owner of trials.
+    pub(crate) fn owner(&self) -> Result<Owner, Error> {
+        Owner::new(&self.folder, self.times)
     }
 
     /// The folder of the records.

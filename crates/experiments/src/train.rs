@@ -1,19 +1,32 @@
-//! The training run.
+//! Training runs: one, or several in lockstep on the same mini-batches.
 
 use std::time::Instant;
 
-use klayer_dataset::{FEATURES, Shuffle};
+use klayer_dataset::{FEATURES, Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
-use klayer_linalg::{ColMajor, Par, Scalar};
+use klayer_linalg::{ColMajor, MatRef, Par, Scalar};
 use klayer_nn::{Gradients, Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
 use crate::Error;
+use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::observer::Observer;
-use crate::record::{Divergence, Point};
+use crate::record::{self, Divergence, Point};
+use crate::runs::Job;
+
+/// One of the runs that train together.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Its settings.
+    pub config: &'a RunConfig,
+    /// Who watches it, and may stop it without stopping the others.
+    pub observer: &'a dyn Observer,
+    /// Where its checkpoints are: it goes on from the last one, and writes new ones.
+    pub checkpoints: Option<&'a Checkpoints<'a>>,
+}
 
 /// What a training run leaves.
 #[derive(Debug, Clone)]
@@ -26,8 +39,42 @@ pub struct Trained<T> {
     pub diverged: Option<Divergence>,
     /// The trained network on the test images, if the settings ask for it and the run did not diverge.
     pub test: Option<Evaluation>,
-    /// Seconds of the loop with its evaluations on training and validation images.
+    /// Seconds of the loop with its evaluations on training and validation images. Runs that train together share
+    /// the time of each step equally, so that their seconds add up to the time that they took.
     pub seconds: f64,
+}
+
+/// The state of one run under way.
+struct Trial<'a, T> {
+    config: &'a RunConfig,
+    observer: &'a dyn Observer,
+    network: Network<T>,
+    workspace: Workspace<T>,
+    gradients: Gradients<T>,
+    sgd: Sgd,
+    /// Update steps made.
+    done: u64,
+    curve: Vec<Point>,
+    diverged: Option<Divergence>,
+    test: Option<Evaluation>,
+    checkpoints: Option<&'a Checkpoints<'a>>,
+    /// The stream of mini-batches where a checkpoint left it.
+    shuffle: Option<Shuffle>,
+    /// When the last checkpoint was written, or the run started.
+    kept: Instant,
+    /// What broke the run off, if it was not divergence.
+    error: Option<Error>,
+    seconds: f64,
+}
+
+/// The mini-batches of the training part, normalized one after the other into the same memory.
+struct Batches<'a, T> {
+    training: Subset<'a>,
+    normalizer: &'a Normalizer<T>,
+    shuffle: Shuffle,
+    images: ColMajor<T>,
+    labels: Vec<u8>,
+    par: Par,
 }
 
 /// Trains a network as `config` says. The result does not depend on `par`.
@@ -41,70 +88,252 @@ pub fn train<T: Scalar>(
     par: &Par,
     observer: &dyn Observer,
 ) -> Result<Trained<T>, Error> {
-    config.check(data)?;
-    par.install(|| run(config, data, par, observer))
+    train_from(&Run { config, observer, checkpoints: None }, data, par)
 }
 
-fn run<T: Scalar>(config: &RunConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<Trained<T>, Error> {
-    let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
-    let normalizer = data.normalization.normalizer::<T>();
-    let training = data.dataset.training();
-    let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
+/// Makes one run, which goes on from its last checkpoint if there is one, to the same result as if it had never
+/// stopped. The checkpoints stay until the result is kept.
+///
+/// # Errors
+/// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::File`] for one that cannot be
+/// read, or not be written when the run is stopped.
+pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
+    train_together(&[*run], data, par)?.pop().expect("a result for each run")
+}
 
-    let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
-    let mut shuffle = Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch)?;
-    let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
-    let mut gradients = Gradients::zeros(&architecture);
-    let mut images = ColMajor::zeros(FEATURES, config.batch);
-    let mut labels = vec![0; config.batch];
-    let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
+/// Trains several networks step by step on the same mini-batches, each of which is gathered once for all of them.
+///
+/// The results are in the order of `runs`. Each is the same, to the bit, as that of the run alone: one that diverges,
+/// is stopped or cannot be made leaves the others as they are.
+///
+/// # Errors
+/// [`Error::Network`] and [`Error::Dataset`] for images that no run can be trained on. The errors of [`train()`] are
+/// each run's own, and those of [`train_from`].
+///
+/// # Panics
+/// If a run does not [go with](RunConfig::goes_with) the first.
+pub fn train_together<T: Scalar>(
+    runs: &[Run<'_>],
+    data: &Data,
+    par: &Par,
+) -> Result<Vec<Result<Trained<T>, Error>>, Error> {
+    let Some(first) = runs.first() else { return Ok(Vec::new()) };
+    assert!(runs.iter().all(|run| first.config.goes_with(run.config)), "runs on other mini-batches");
+    let mut trials: Vec<_> = runs.iter().map(|run| Trial::new(run, data, par)).collect();
+    par.install(|| lockstep(trials.iter_mut().flatten().collect(), data, par))?;
+    Ok(trials.into_iter().map(|trial| trial?.end()).collect())
+}
 
-    let start = Instant::now();
-    let (mut curve, mut diverged) = (Vec::new(), None);
-    for step in 0..config.steps() {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
+/// Makes all steps of `trials`, and the tests that their settings ask for.
+fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Par) -> Result<(), Error> {
+    let Some(&RunConfig { validate_every, training_sample, .. }) = trials.first().map(|trial| trial.config) else {
+        return Ok(());
+    };
+    let (steps, normalizer) = (trials[0].config.steps(), data.normalization.normalizer());
+    // Those that go on from a checkpoint wait for the one that is furthest behind.
+    let behind = trials.iter_mut().min_by_key(|trial| trial.done).expect("there is a first");
+    let (first, shuffle) = (behind.done, behind.shuffle.take());
+    let mut batches = Batches::new(trials[0].config, shuffle, data, &normalizer, par)?;
+    let mut evaluator =
+        Evaluator::of_several(trials.iter().map(|trial| trial.network.architecture()), &normalizer, par);
+    let validation = data.dataset.validation();
+    let sample = training_sample.map(|sample| data.dataset.training().first(sample));
+
+    let mut clock = Instant::now();
+    for step in first..steps {
+        trials.retain_mut(|trial| trial.goes_on(step, &batches.shuffle, data));
+        if trials.is_empty() {
+            break;
         }
-        let batch = shuffle.next_batch();
-        normalizer.gather(training, batch, &mut images, par);
-        for (label, &image) in labels.iter_mut().zip(batch) {
-            *label = training.label(image as usize);
+        let sharing = trials.iter().filter(|trial| trial.done == step).count();
+        batches.gather_next();
+        for trial in trials.iter_mut().filter(|trial| trial.done == step) {
+            trial.step(batches.images.as_ref(), &batches.labels);
         }
-
-        let rate = config.schedule.rate(step);
-        match network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(&labels) {
-            Err(klayer_nn::Error::NonFiniteLoss { .. }) => {
-                diverged = Some(Divergence::of(&network, step, rate));
-                break;
-            }
-            loss => loss?,
-        };
-        network.backward(images.as_ref(), &mut workspace, &mut gradients)?;
-        sgd.step(&mut network, &gradients, rate);
 
         let done = step + 1;
-        observer.progressed(done);
-        if done.is_multiple_of(config.validate_every) || done == config.steps() {
-            let validation = evaluator.evaluate(&network, data.dataset.validation())?;
-            let sample = config.training_sample.map(|sample| training.first(sample));
-            let sample = sample.map(|sample| evaluator.evaluate(&network, sample)).transpose()?;
-            let penalty = sgd.l2.penalty(&network);
-            let loss = validation.loss + sample.as_ref().map_or(0.0, |sample| sample.loss);
-            if !(loss + penalty).is_finite() {
-                diverged = Some(Divergence::of(&network, step, rate));
-                break;
+        if done.is_multiple_of(validate_every) || done == steps {
+            let mut trained: Vec<_> = trials.iter_mut().filter(|trial| trial.made(done)).collect();
+            let networks: Vec<_> = trained.iter().map(|trial| &trial.network).collect();
+            let validation = evaluator.evaluate_all(&networks, validation)?;
+            let sample = sample.map(|sample| evaluator.evaluate_all(&networks, sample)).transpose()?;
+            for (i, trial) in trained.iter_mut().enumerate() {
+                trial.evaluated(sample.as_ref().map(|sample| &sample[i]), &validation[i]);
             }
-            let point = Point::new(done, sample.as_ref(), &validation, penalty);
-            observer.evaluated(&point);
-            curve.push(point);
+        }
+        let share = clock.elapsed().as_secs_f64() / sharing as f64;
+        clock = Instant::now();
+        for trial in trials.iter_mut().filter(|trial| trial.done == done || trial.diverged.is_some()) {
+            trial.seconds += share;
+            trial.keep_now_and_then(&batches.shuffle, data, clock);
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let test = (config.test && diverged.is_none()).then(|| evaluator.evaluate(&network, data.dataset.test()));
-    let test = test.transpose()?;
-    if test.as_ref().is_some_and(|test| !test.loss.is_finite()) {
-        let last = config.steps() - 1;
-        diverged = Some(Divergence::of(&network, last, config.schedule.rate(last)));
+
+    trials.retain(|trial| trial.under_way() && trial.config.test);
+    let networks: Vec<_> = trials.iter().map(|trial| &trial.network).collect();
+    let tests = evaluator.evaluate_all(&networks, data.dataset.test())?;
+    trials.iter_mut().zip(tests).for_each(|(trial, test)| trial.tested(test));
+    Ok(())
+}
+
+impl<'a, T: Scalar> Trial<'a, T> {
+    fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
+        let &Run { config, observer, checkpoints } = run;
+        config.check(data)?;
+        let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
+        let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
+        let mut trial = Self {
+            config,
+            observer,
+            network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
+            workspace: Workspace::new(&architecture, config.batch, par.clone()),
+            gradients: Gradients::zeros(&architecture),
+            sgd: Sgd { l2: L2::new(config.lambda)?, par: par.clone() },
+            done: 0,
+            curve: Vec::new(),
+            diverged: None,
+            test: None,
+            checkpoints,
+            shuffle: None,
+            kept: Instant::now(),
+            error: None,
+            seconds: 0.0,
+        };
+        if let Some(Found { network, state }) = found.transpose()?.flatten() {
+            let State { done, shuffle, curve, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+            trial = Self { network, done, shuffle: Some(shuffle), curve, seconds, ..trial };
+            observer.progressed(done);
+        }
+        Ok(trial)
     }
-    Ok(Trained { network, curve, test: test.filter(|_| diverged.is_none()), diverged, seconds })
+
+    fn under_way(&self) -> bool {
+        self.diverged.is_none() && self.error.is_none()
+    }
+
+    /// Whether the run is under way and has made `steps` steps: no fewer, and not already more.
+    fn made(&self, steps: u64) -> bool {
+        self.under_way() && self.done == steps
+    }
+
+    /// Whether there is a step after `step` steps: the run is under way, and its observer does not want it to stop.
+    /// What is stopped writes a checkpoint, unless it has not gone on from the one that is there.
+    fn goes_on(&mut self, step: u64, shuffle: &Shuffle, data: &Data) -> bool {
+        if self.under_way() && self.observer.cancelled() {
+            let kept = if self.done == step { self.keep(shuffle, data) } else { Ok(()) };
+            self.error = Some(kept.err().unwrap_or(Error::Cancelled));
+        }
+        self.under_way()
+    }
+
+    /// Writes a checkpoint at the end of a cycle, and when it is time for one.
+    fn keep_now_and_then(&mut self, shuffle: &Shuffle, data: &Data, now: Instant) {
+        let Some(checkpoints) = self.checkpoints else { return };
+        let due = self.done.is_multiple_of(self.config.schedule.cycle()) || now - self.kept >= checkpoints.every();
+        if due && self.under_way() && self.done < self.config.steps() {
+            self.kept = now;
+            if let Err(error) = self.keep(shuffle, data) {
+                self.observer.warned(&format!("no checkpoint can be written: {error}"));
+            }
+        }
+    }
+
+    /// Writes a checkpoint, if there is a place for one and something to keep.
+    fn keep(&self, shuffle: &Shuffle, data: &Data) -> Result<(), Error> {
+        let Some(checkpoints) = self.checkpoints.filter(|_| self.done > 0) else { return Ok(()) };
+        let dataset = data.info();
+        let state = State {
+            key: record::key(RunConfig::KIND, self.config, &dataset.sha256)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: self.config.clone(),
+            dataset,
+            optimizer: OptimizerState::Sgd,
+            done: self.done,
+            shuffle: shuffle.clone(),
+            curve: self.curve.clone(),
+            seconds: self.seconds,
+        };
+        checkpoints.write(&self.network, &state)
+    }
+
+    /// One update step on a mini-batch.
+    fn step(&mut self, images: MatRef<'_, T>, labels: &[u8]) {
+        match self.descend(images, labels) {
+            Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
+            Err(error) => self.error = Some(error),
+            Ok(()) => {
+                self.done += 1;
+                self.observer.progressed(self.done);
+            }
+        }
+    }
+
+    fn descend(&mut self, images: MatRef<'_, T>, labels: &[u8]) -> Result<(), Error> {
+        let rate = self.config.schedule.rate(self.done);
+        self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
+        self.network.backward(images, &mut self.workspace, &mut self.gradients)?;
+        self.sgd.step(&mut self.network, &self.gradients, rate);
+        Ok(())
+    }
+
+    /// A point of the curve, after the last step, from the evaluations there.
+    fn evaluated(&mut self, sample: Option<&Evaluation>, validation: &Evaluation) {
+        let penalty = self.sgd.l2.penalty(&self.network);
+        let loss = validation.loss + sample.map_or(0.0, |sample| sample.loss);
+        if !(loss + penalty).is_finite() {
+            return self.diverge(self.done - 1);
+        }
+        let point = Point::new(self.done, sample, validation, penalty);
+        self.observer.evaluated(&point);
+        self.curve.push(point);
+    }
+
+    fn tested(&mut self, test: Evaluation) {
+        if test.loss.is_finite() {
+            self.test = Some(test);
+        } else {
+            self.diverge(self.done - 1);
+        }
+    }
+
+    /// The run breaks off at update step `step`: its loss is no longer finite.
+    fn diverge(&mut self, step: u64) {
+        self.diverged = Some(Divergence::of(&self.network, step, self.config.schedule.rate(step)));
+    }
+
+    fn end(self) -> Result<Trained<T>, Error> {
+        let Self { network, curve, diverged, test, error, seconds, .. } = self;
+        error.map_or(Ok(Trained { network, curve, diverged, test, seconds }), Err)
+    }
+}
+
+impl<'a, T: Scalar> Batches<'a, T> {
+    /// Those of the runs that go with `config`: from the first on, or from where `shuffle` is.
+    fn new(
+        config: &RunConfig,
+        shuffle: Option<Shuffle>,
+        data: &'a Data,
+        normalizer: &'a Normalizer<T>,
+        par: &Par,
+    ) -> Result<Self, Error> {
+        let training = data.dataset.training();
+        let fresh = || Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch);
+        Ok(Self {
+            training,
+            normalizer,
+            shuffle: shuffle.map_or_else(fresh, Ok)?,
+            images: ColMajor::zeros(FEATURES, config.batch),
+            labels: vec![0; config.batch],
+            par: par.clone(),
+        })
+    }
+
+    /// Makes `images` and `labels` the next mini-batch.
+    fn gather_next(&mut self) {
+        let batch = self.shuffle.next_batch();
+        self.normalizer.gather(self.training, batch, &mut self.images, &self.par);
+        for (label, &image) in self.labels.iter_mut().zip(batch) {
+            *label = self.training.label(image as usize);
+        }
+    }
 }

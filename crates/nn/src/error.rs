@@ -93,9 +93,11 @@ pub enum Error {
     /// A gradient check that was broken off by whoever asked for it.
     #[error("the gradient check was stopped before its end")]
     Stopped,
-    /// Bytes that are not a model.
-    #[error("not a klayer model: {reason}, at byte {offset}")]
-    Model {
+    /// Bytes that are not the file that they should be.
+    #[error("not a klayer {what}: {reason}, at byte {offset}")]
+    Format {
+        /// What they should be.
+        what: &'static str,
         /// What is wrong.
         reason: String,
         /// Where.

@@ -1,9 +1,9 @@
-//! Networks as bytes.
+//! Networks as bytes: with what its users need to know, or with the state of its training.
 //!
 //! | bytes | content |
 //! | --- | --- |
-//! | 0..8 | the magic `KLAYERNN` |
-//! | 8..12 | version of the layout, little-endian (1) |
+//! | 0..8 | the magic of the [`Kind`]: `KLAYERNN` for a model |
+//! | 8..12 | version of the layout, little-endian |
 //! | 12..20 | length of the payload, little-endian |
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | the payload: kind of number, network and metadata, in bincode 2's standard encoding |
@@ -21,8 +21,20 @@ use sha2::{Digest, Sha256};
 use crate::batch_norm::Statistics;
 use crate::{Architecture, Error, Network};
 
-const MAGIC: &[u8; 8] = b"KLAYERNN";
-const VERSION: u32 = 1;
+/// A kind of file that holds a network. Kinds differ in their metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its first bytes.
+    pub magic: &'static [u8; 8],
+    /// Version of its layout; it grows with every change of the payload.
+    pub version: u32,
+}
+
+/// Trained networks.
+pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
+
 const HEADER: usize = 52;
 /// Most bytes that decoding may claim.
 const LIMIT: usize = 1 << 31;
@@ -44,11 +56,11 @@ struct StoredLayer<T> {
     running: Option<(Vec<T>, Vec<T>)>,
 }
 
-/// The bytes of `network` and whatever else its users need to know, `metadata`.
+/// The bytes of a file of `kind`: `network` and whatever else its users need to know, `metadata`.
 ///
 /// # Errors
-/// [`Error::Model`] if `metadata` cannot be encoded.
-pub fn encode<T: Scalar, M: Serialize>(network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error> {
+/// [`Error::Format`] if `metadata` cannot be encoded.
+pub fn encode<T: Scalar, M: Serialize>(kind: &Kind, network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error> {
     let layers = network.layers().iter().map(|layer| {
         let (gamma, beta, running) = match &layer.batch_norm {
             Some(norm) => (norm.gamma.clone(), norm.beta.clone(), norm.running.clone()),
@@ -64,10 +76,10 @@ pub fn encode<T: Scalar, M: Serialize>(network: &Network<T>, metadata: &M) -> Re
     });
     let payload = Payload { architecture: network.architecture().clone(), layers: layers.collect(), metadata };
     let payload = encode_to_vec((T::NAME, &payload), config::standard())
-        .map_err(|error| Error::Model { reason: error.to_string(), offset: HEADER })?;
+        .map_err(|error| kind.refuse(HEADER, error.to_string()))?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(kind.magic);
+    bytes.extend_from_slice(&kind.version.to_le_bytes());
     bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&Sha256::digest(&payload));
     bytes.extend_from_slice(&payload);
@@ -77,15 +89,15 @@ pub fn encode<T: Scalar, M: Serialize>(network: &Network<T>, metadata: &M) -> Re
 /// The network and the metadata that [`encode`] turned into `bytes`.
 ///
 /// # Errors
-/// [`Error::Model`] if the bytes are cut off, damaged, of another version or of another kind of number.
-pub fn decode<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T>, M), Error> {
-    let refuse = |offset: usize, reason: String| Error::Model { reason, offset };
-    if bytes.len() < HEADER || &bytes[..8] != MAGIC {
+/// [`Error::Format`] if the bytes are cut off, damaged, of another kind or version, or of another kind of number.
+pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Result<(Network<T>, M), Error> {
+    let refuse = |offset, reason: String| kind.refuse(offset, reason);
+    if bytes.len() < HEADER || &bytes[..8] != kind.magic {
         return Err(refuse(0, "it does not begin as one".into()));
     }
     let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
-    if version != VERSION {
-        return Err(refuse(8, format!("its layout is of version {version}, and only {VERSION} is known")));
+    if version != kind.version {
+        return Err(refuse(8, format!("its layout is of version {version}, and only {} is known", kind.version)));
     }
     let length = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
     let payload = &bytes[HEADER..];
@@ -95,11 +107,11 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T
     if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
         return Err(refuse(20, "its checksum does not match: it is damaged".into()));
     }
-    let (scalar, start) = decode_part::<String>(payload, 0)?;
+    let (scalar, start) = decode_part::<String>(kind, payload, 0)?;
     if scalar != T::NAME {
         return Err(refuse(HEADER, format!("its numbers are {scalar}, and {} are asked for", T::NAME)));
     }
-    let (payload, end) = decode_part::<Payload<T, M>>(payload, start)?;
+    let (payload, end) = decode_part::<Payload<T, M>>(kind, payload, start)?;
     if end as u64 != length {
         return Err(refuse(HEADER + end, "bytes are left over".into()));
     }
@@ -107,10 +119,16 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T
     Ok((network, payload.metadata))
 }
 
+impl Kind {
+    fn refuse(&self, offset: usize, reason: String) -> Error {
+        Error::Format { what: self.name, reason, offset }
+    }
+}
+
 /// A part of the payload that begins at `start`, and where it ends.
-fn decode_part<P: DeserializeOwned>(payload: &[u8], start: usize) -> Result<(P, usize), Error> {
+fn decode_part<P: DeserializeOwned>(kind: &Kind, payload: &[u8], start: usize) -> Result<(P, usize), Error> {
     let (part, read) = decode_from_slice(&payload[start..], config::standard().with_limit::<LIMIT>())
-        .map_err(|error| Error::Model { reason: error.to_string(), offset: HEADER + start })?;
+        .map_err(|error| kind.refuse(HEADER + start, error.to_string()))?;
     Ok((part, start + read))
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C: the end comes soon, what is finished stays, and the next start goes on from there.
+//! Ctrl-C and SIGTERM: the end comes soon, what was made stays, and the next start goes on from there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,9 +33,20 @@ fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
 
 /// Sends SIGINT and waits for the end.
 fn interrupt(child: Child) -> Ended {
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
-    assert!(sent.success(), "the command runs still");
+    signal(&child, "INT");
     ended(child.wait_with_output().expect("it ends"))
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.expect("kill is there").success(), "the command runs still");
+}
+
+/// The JSON files below `folder`: records, and neither locks nor checkpoints.
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = files(folder);
+    files.retain(|name| name.extension().is_some_and(|extension| extension == "json"));
+    files
 }
 
 /// All files of `records` by name, without what differs from one time to another.
@@ -45,7 +56,7 @@ fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
         record["seconds"] = Value::Null;
         (name, record)
     };
-    files(records).into_iter().map(timeless).collect()
+    json_files(records).into_iter().map(timeless).collect()
 }
 
 #[test]
@@ -79,7 +90,7 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     assert!(files(&out).iter().all(|file| file.starts_with("records")), "no page is made of what is not finished");
 
     // During the training runs: after some, before all.
-    let made = || files(&out.join("records")).len();
+    let made = || json_files(&out.join("records")).len();
     let mut child = spawn(&mut command, &log);
     wait_until(&mut child, "the first training runs", || made() >= given + 5);
     assert_interrupted(&interrupt(child), &log);
@@ -122,23 +133,40 @@ fn assert_interrupted(ended: &Ended, log: &Path) {
 }
 
 #[test]
-fn an_interrupted_training_writes_nothing_and_leaves_the_older_model() {
+fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     let (_guard, folder) = folder();
+    let train = |out: &str, more: &str| {
+        let mut command = klayer(&folder, "train --n-s 400 --cycles 3 --validate-every 50 --checkpoint-every 1000");
+        command.args(more.split_whitespace()).arg("--out").arg(out).args(images());
+        command
+    };
+    end(&mut train("undisturbed.klayer", "")).well();
     fs::write(folder.join("old.klayer"), "an older model").expect("written");
-    for out in ["old.klayer", "new.klayer"] {
-        let mut command = klayer(&folder, "train --n-s 1000000 --validate-every 50 --json --out");
-        let log = folder.join("log");
-        let mut child = spawn(command.arg(out).args(images()), &log);
-        // The first validation is told, so the training is under way.
-        wait_until(&mut child, "the first validation", || {
-            fs::read_to_string(&log).is_ok_and(|log| log.contains("step 50"))
-        });
-        let ended = interrupt(child);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
+    let log = folder.join("log");
+    for (name, status, more) in [("INT", 130, ""), ("TERM", 143, "--resume")] {
+        let mut child = spawn(&mut train("old.klayer", more), &log);
+        let checkpoint = folder.join("old.klayer.checkpoint");
+        let before = fs::read(&checkpoint).ok();
+        // A cycle has ended, so the training is under way.
+        wait_until(&mut child, "a checkpoint", || fs::read(&checkpoint).is_ok_and(|now| Some(now) != before));
+        signal(&child, name);
+        let ended = ended(child.wait_with_output().expect("it ends"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
         let told = fs::read_to_string(&log).expect("a file");
-        assert!(told.ends_with("error: stopped before its end\n"), "{told}");
-        fs::remove_file(log).expect("it is ours");
-        assert_eq!(files(&folder), [Path::new("old.klayer")]);
+        let last = told.lines().last().unwrap_or_default();
+        assert_eq!(last, "error: stopped; the same command with --resume goes on from old.klayer.checkpoint");
         assert_eq!(fs::read_to_string(folder.join("old.klayer")).expect("it is there"), "an older model");
+        assert!(checkpoint.is_file());
     }
+    fs::remove_file(log).expect("it is ours");
+
+    let refused = end(&mut train("old.klayer", ""));
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "it is not thrown away: {refused:#?}");
+    assert!(refused.stderr.contains("--resume goes on from it"), "{refused:#?}");
+    let refused = end(&mut train("old.klayer", "--resume --lambda 0.1"));
+    assert!(refused.stderr.contains("lambda is 0.005 there, and 0.1 here"), "{refused:#?}");
+    end(&mut train("old.klayer", "--resume")).well();
+    let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
+    assert!(bytes("old.klayer") == bytes("undisturbed.klayer"));
+    assert_eq!(files(&folder), [Path::new("old.klayer"), Path::new("undisturbed.klayer")]);
 }

@@ -5,6 +5,7 @@ mod bad_input;
 #[cfg(unix)]
 mod interrupts;
 mod report;
+mod search;
 mod stand_in;
 mod train;
 

@@ -1,5 +1,6 @@
 //! What klayer-experiments promises: the same bits whatever the threads, every finished run kept, nothing half-written.
 
+mod checkpoints;
 mod files;
 mod gradients;
 mod models;

@@ -4,7 +4,7 @@ use std::fs;
 
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::{Error, Evaluator, Par, Silent, train};
-use klayer_nn::model_file;
+use klayer_nn::model_file::{self, MODEL};
 use tempfile::TempDir;
 
 use crate::{DATA, short_run};
@@ -32,7 +32,7 @@ fn a_model_that_is_read_back_is_the_one_that_was_trained() {
     let mut evaluator = Evaluator::new(network.architecture(), &normalizer, Par::Seq);
     assert_eq!(evaluator.evaluate(&network, DATA.dataset.test()).expect("it fits"), test);
     assert_eq!(
-        model_file::encode(&network, &found).expect("it can be encoded"),
+        model_file::encode(&MODEL, &network, &found).expect("it can be encoded"),
         fs::read(&path).expect("a file"),
         "every bit is kept"
     );

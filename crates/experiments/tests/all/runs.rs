@@ -3,13 +3,18 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use klayer_experiments::record::{RunRecord, key};
 use klayer_experiments::runs::{Job, found, run_all};
-use klayer_experiments::{Error, Observer, RunConfig, RunsObserver, Silent, Store};
+use klayer_experiments::{
+    Cyclical, Error, Init, Observer, Par, Run, RunConfig, RunsObserver, Silent, Store, train, train_together,
+};
 use tempfile::TempDir;
 
+use crate::training::bits;
 use crate::{DATA, diverging_run, short_run};
 
 /// A store in a folder of its own, which goes away with the guard.
@@ -21,7 +26,19 @@ fn store() -> (TempDir, Store) {
 
 /// Runs of different lengths, the longest first, so that they do not finish in the order in which they start.
 fn jobs() -> Vec<RunConfig> {
-    [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 5)].map(|(lambda, n_s)| short_run(lambda, n_s)).into()
+    [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s)).into()
+}
+
+/// Runs that can train together: in everything else they differ as much as they may.
+fn companions() -> Vec<RunConfig> {
+    let run = |lambda| short_run(lambda, 10);
+    vec![
+        run(0.001),
+        RunConfig { hidden: vec![30, 12], ..run(0.002) },
+        RunConfig { schedule: Cyclical::new(1e6, 1e6, 10).expect("a cycle"), batch_norm: false, ..run(0.003) },
+        RunConfig { init: Init::Normal { sigma: 0.01 }, batch_norm: false, test: false, ..run(0.004) },
+        RunConfig { schedule: Cyclical::new(1e-3, 0.05, 5).expect("a cycle"), cycles: 2, ..run(0.005) },
+    ]
 }
 
 /// A record without what differs from one time to another.
@@ -55,7 +72,7 @@ struct Watch {
     running: AtomicUsize,
 }
 
-struct Run<'a>(&'a Watch);
+struct Watched<'a>(&'a Watch);
 
 impl Watch {
     fn up_to(most: usize) -> Self {
@@ -77,7 +94,7 @@ impl RunsObserver for Watch {
     fn started(&self, index: usize, _: u64) -> Box<dyn Observer + '_> {
         self.started.lock().expect("no panic").push(index);
         self.running.fetch_add(1, Ordering::Relaxed);
-        Box::new(Run(self))
+        Box::new(Watched(self))
     }
 
     fn found(&self, index: usize, work: u64) {
@@ -85,13 +102,13 @@ impl RunsObserver for Watch {
     }
 }
 
-impl Observer for Run<'_> {
+impl Observer for Watched<'_> {
     fn cancelled(&self) -> bool {
         self.0.most.is_some_and(|most| self.0.started.lock().expect("no panic").len() > most)
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -112,6 +129,56 @@ fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
         assert_eq!(files(&store).len(), 5, "a file a record and no other");
     }
     assert!(jobs.iter().zip(&alone).all(|(job, record)| &record.config == job));
+}
+
+#[test]
+fn runs_that_train_together_are_to_the_bit_what_each_is_alone() {
+    let mut configs = companions();
+    configs.push(RunConfig { hidden: vec![0], ..configs[0].clone() });
+    for threads in [1, 2] {
+        let par = Par::threads(threads).expect("threads");
+        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &Silent, checkpoints: None }).collect();
+        let mut together = train_together::<f32>(&runs, &DATA, &par).expect("images to train on");
+        let error = together.pop().expect("six results").expect_err("a layer of no units");
+        assert!(matches!(error, Error::Network(_)), "it fails alone: {error}");
+        for (config, together) in configs.iter().zip(together) {
+            let (alone, together) =
+                (train::<f32>(config, &DATA, &par, &Silent).expect("a run"), together.expect("a run"));
+            assert_eq!(bits(&together), bits(&alone), "{config:?}");
+            assert_eq!(alone.diverged.is_some(), config.schedule.eta_max() > 1.0, "one of them diverges");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_those_that_train_with_it() {
+    struct Stopped;
+    impl Observer for Stopped {
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let configs = companions();
+    let observers: [&dyn Observer; 2] = [&Stopped, &Silent];
+    let runs: Vec<_> =
+        configs.iter().zip(observers).map(|(config, observer)| Run { config, observer, checkpoints: None }).collect();
+    let mut together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
+    let alone = train::<f32>(&configs[1], &DATA, &Par::Seq, &Silent).expect("a run");
+    assert_eq!(bits(&together.pop().expect("two results").expect("nobody stops it")), bits(&alone));
+    assert!(matches!(together.pop().expect("two results"), Err(Error::Cancelled)));
+}
+
+#[test]
+fn the_seconds_of_runs_that_train_together_add_up_to_no_more_than_they_took() {
+    let (_folder, store) = store();
+    let jobs: Vec<_> = (0..8).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
+    let start = Instant::now();
+    let records = run_all(&jobs, &DATA, &store, 1, &Silent).expect("all runs");
+    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+    assert!(0.0 < seconds && seconds <= start.elapsed().as_secs_f64(), "{seconds}");
+    for (job, record) in jobs.iter().zip(&records) {
+        assert_eq!(timeless(record), timeless(&job.run(&DATA, &Silent).expect("a run")));
+    }
 }
 
 #[test]
@@ -160,7 +227,8 @@ fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
     let (_folder, store) = store();
     let error = run_all(&jobs, &DATA, &store, 1, &Watch::up_to(2)).expect_err("it was told to stop");
     assert!(matches!(error, Error::Cancelled), "{error}");
-    let finished = files(&store);
+    let mut finished = files(&store);
+    finished.retain(|(name, _)| name.ends_with(".json"));
     assert_eq!(finished.len(), 2, "the first two were finished, the third was not");
     assert!(matches!(found(&jobs, DATA.dataset.sha256(), &store), Err(Error::Missing { .. })));
 
@@ -169,6 +237,68 @@ fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
     assert_eq!(watch.started(), [2, 3, 4]);
     assert_eq!(timeless_all(&records), timeless_all(&expected));
     assert_eq!(files(&store).iter().filter(|file| finished.contains(file)).count(), 2);
+    assert_eq!(files(&store).len(), 5, "no lock or checkpoint is left");
+}
+
+#[test]
+fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
+    /// Stops everything once a run has made so many steps; keeps the first step that each tells.
+    struct StopAt {
+        step: u64,
+        reached: AtomicBool,
+        first: Mutex<Vec<(usize, u64)>>,
+    }
+    struct Steps<'a>(&'a StopAt, usize, AtomicBool);
+    impl RunsObserver for StopAt {
+        fn started(&self, index: usize, _: u64) -> Box<dyn Observer + '_> {
+            Box::new(Steps(self, index, AtomicBool::new(false)))
+        }
+    }
+    impl Observer for Steps<'_> {
+        fn progressed(&self, done: u64) {
+            if !self.2.swap(true, Ordering::Relaxed) {
+                self.0.first.lock().expect("no panic").push((self.1, done));
+            }
+            self.0.reached.fetch_or(done >= self.0.step, Ordering::Relaxed);
+        }
+        fn cancelled(&self) -> bool {
+            self.0.reached.load(Ordering::Relaxed)
+        }
+    }
+    let stop_at = |step| StopAt { step, reached: AtomicBool::new(false), first: Mutex::default() };
+    let (_folder, store) = store();
+    let jobs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| short_run(lambda, 20)).into();
+    let error = run_all(&jobs, &DATA, &store, 1, &stop_at(17)).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!(files(&store).iter().filter(|(name, _)| name.ends_with(".checkpoint")).count(), 3);
+
+    let watch = stop_at(u64::MAX);
+    let records = run_all(&jobs, &DATA, &store, 2, &watch).expect("all runs");
+    let mut first = watch.first.into_inner().expect("no panic");
+    first.sort_unstable();
+    assert_eq!(first, [(0, 17), (1, 17), (2, 17)]);
+    for (job, record) in jobs.iter().zip(&records) {
+        assert_eq!(timeless(record), timeless(&job.run(&DATA, &Silent).expect("a run")));
+    }
+    assert_eq!(files(&store).len(), 3, "no lock or checkpoint is left");
+}
+
+#[test]
+fn several_that_work_on_one_store_make_each_run_once() {
+    let (_folder, store) = store();
+    let mut jobs: Vec<_> = (0..12).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
+    jobs.insert(5, diverging_run());
+    let watches: Vec<_> = (0..4).map(|_| Watch::default()).collect();
+    let make = &|watch: &Watch| run_all(&jobs, &DATA, &store, 1, watch).expect("all runs");
+    let all: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = watches.iter().map(|watch| scope.spawn(move || make(watch))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    assert!(all.iter().all(|records| records == &all[0]), "all get the same records, to the second");
+    let mut started: Vec<_> = watches.iter().flat_map(Watch::started).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..13).collect::<Vec<_>>(), "each was made once");
+    assert_eq!(files(&store).len(), 13, "no lock or checkpoint is left");
 }
 
 #[test]

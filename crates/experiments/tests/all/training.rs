@@ -7,14 +7,15 @@ use klayer_dataset::Subset;
 use klayer_experiments::record::Point;
 use klayer_experiments::{Error, Evaluation, Evaluator, Init, Observer, Par, RunConfig, Silent, Trained, train};
 use klayer_linalg::Scalar;
-use klayer_nn::{Network, model_file};
+use klayer_nn::Network;
+use klayer_nn::model_file::{self, MODEL};
 
 use crate::{DATA, diverging_run, short_run, small_run};
 
 /// Everything of a run that its settings determine, as bytes.
-fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
+pub(crate) fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
     let determined = (&trained.curve, trained.diverged, &trained.test);
-    model_file::encode(&trained.network, &determined).expect("it can be encoded")
+    model_file::encode(&MODEL, &trained.network, &determined).expect("it can be encoded")
 }
 
 fn run<T: Scalar>(config: &RunConfig, threads: usize) -> Trained<T> {
@@ -38,7 +39,8 @@ fn what_is_measured_on_the_way_does_not_change_what_is_trained() {
     let watched = run::<f32>(&small_run(), 1);
     let config = RunConfig { validate_every: 1_000, training_sample: None, test: false, ..small_run() };
     let unwatched = run::<f32>(&config, 1);
-    let network = |trained: &Trained<f32>| model_file::encode(&trained.network, &()).expect("it can be encoded");
+    let network =
+        |trained: &Trained<f32>| model_file::encode(&MODEL, &trained.network, &()).expect("it can be encoded");
     assert_eq!(network(&watched), network(&unwatched));
     let (last, only) = (watched.curve[2], unwatched.curve[0]);
     assert_eq!(Point { training_loss: None, training_cost: None, ..last }, only);

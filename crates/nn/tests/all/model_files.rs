@@ -1,5 +1,5 @@
 use klayer_linalg::{Par, Scalar};
-use klayer_nn::model_file::{decode, encode};
+use klayer_nn::model_file::{self, MODEL};
 use klayer_nn::{Error, Init, Network, Workspace};
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::shapes::{Shape, cases, shapes};
 fn trained<T: Scalar>(shape: &Shape) -> (Network<T>, Vec<u8>) {
     let (mut network, (x, _)) = (shape.network::<T>(), shape.batch::<T>());
     network.forward_train(x.as_ref(), &mut Workspace::new(network.architecture(), shape.images, Par::Seq)).unwrap();
-    let bytes = encode(&network, &metadata()).unwrap();
+    let bytes = model_file::encode(&MODEL, &network, &metadata()).unwrap();
     (network, bytes)
 }
 
@@ -25,7 +25,7 @@ fn logits<T: Scalar>(network: &Network<T>, shape: &Shape) -> Vec<u64> {
 }
 
 fn decoded<T: Scalar>(bytes: &[u8]) -> Result<Network<T>, Error> {
-    decode::<T, (String, u64)>(bytes).map(|(network, found)| {
+    model_file::decode::<T, (String, u64)>(&MODEL, bytes).map(|(network, found)| {
         assert_eq!(found, metadata());
         network
     })
@@ -35,7 +35,7 @@ fn round_trip<T: Scalar>(shape: &Shape) {
     let (network, bytes) = trained::<T>(shape);
     let read = decoded::<T>(&bytes).unwrap();
     assert_eq!(read.architecture(), network.architecture());
-    assert!(encode(&read, &metadata()).unwrap() == bytes, "the same bytes");
+    assert!(model_file::encode(&MODEL, &read, &metadata()).unwrap() == bytes, "the same bytes");
     assert_eq!(logits(&read, shape), logits(&network, shape));
 }
 
@@ -61,7 +61,7 @@ proptest! {
 #[test]
 fn running_statistics_that_are_not_there_yet_stay_so() {
     let network = small().network::<f32>();
-    let read = decoded::<f32>(&encode(&network, &metadata()).unwrap()).unwrap();
+    let read = decoded::<f32>(&model_file::encode(&MODEL, &network, &metadata()).unwrap()).unwrap();
     assert!(read.layers()[0].batch_norm.as_ref().unwrap().running.is_none());
 }
 
@@ -70,10 +70,10 @@ fn a_file_cut_off_anywhere_is_refused() {
     let (_, bytes) = trained::<f32>(&small());
     for length in 0..bytes.len() {
         let error = decoded::<f32>(&bytes[..length]).unwrap_err();
-        assert!(matches!(error, Error::Model { offset, .. } if offset <= length), "{length} bytes: {error}");
+        assert!(matches!(error, Error::Format { offset, .. } if offset <= length), "{length} bytes: {error}");
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert!(matches!(decoded::<f32>(&longer).unwrap_err(), Error::Model { offset: 12, .. }));
+    assert!(matches!(decoded::<f32>(&longer).unwrap_err(), Error::Format { offset: 12, .. }));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_file_with_any_byte_changed_is_refused() {
             let error = decoded::<f32>(&damaged).unwrap_err();
             // Magic, version, length and checksum.
             let offset = [0, 8, 12, 20][[8, 12, 20].iter().filter(|&&end| position >= end).count()];
-            assert!(matches!(error, Error::Model { offset: found, .. } if found == offset), "{position}: {error}");
+            assert!(matches!(error, Error::Format { offset: found, .. } if found == offset), "{position}: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 use klayer_linalg::{ColMajor, MatRef, Par, RowMajor, Scalar};
 use klayer_nn::batch_norm::{BatchNorm, RUNNING_DECAY, Statistics};
-use klayer_nn::model_file::encode;
+use klayer_nn::model_file::{MODEL, encode};
 use klayer_nn::{Gradients, Init, Network, Workspace};
 use proptest::prelude::*;
 
@@ -69,12 +69,12 @@ proptest! {
     fn inference_changes_nothing_and_knows_no_neighbours(shape in shapes()) {
         let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
         train_logits(&mut network, x.as_ref());
-        let before = encode(&network, &()).unwrap();
+        let before = encode(&MODEL, &network, &()).unwrap();
         let all = infer_logits(&network, x.as_ref());
         for j in 0..shape.images {
             assert_logits(&infer_logits(&network, pick(&x, &[j]).as_ref()), &all, &[j], 1e-12);
         }
-        prop_assert!(encode(&network, &()).unwrap() == before);
+        prop_assert!(encode(&MODEL, &network, &()).unwrap() == before);
     }
 
     /// Shifting all logits of an image, or all outputs of a layer that batch norm centres, changes no loss.

@@ -1,6 +1,6 @@
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
-use klayer_nn::model_file::encode;
+use klayer_nn::model_file::{MODEL, encode};
 use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
 
@@ -44,7 +44,7 @@ impl<T: Scalar> Training<T> {
     /// The bits of some losses and of the network after them.
     fn run(mut self) -> (Vec<u64>, Vec<u8>) {
         let losses = (0..4).map(|_| self.step().to_bits()).collect();
-        (losses, encode(&self.network, &()).unwrap())
+        (losses, encode(&MODEL, &self.network, &()).unwrap())
     }
 }
 

@@ -1,20 +1,23 @@
-//! The bars of the report: one for the whole, one for each run under way.
+//! The bars of sets of runs: one for the whole, one for each run under way.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use indicatif::ProgressBar;
-use klayer_cli::{Interrupt, Terminal};
 use klayer_experiments::record::Point;
 use klayer_experiments::{Observer, RunsObserver};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Shows how far a whole report is.
-pub(crate) struct Progress<'a> {
+use crate::{Interrupt, Terminal};
+
+/// Shows how far a report or a search is, as a whole.
+pub struct Progress<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
     whole: ProgressBar,
 }
 
-/// One section of a report, whose runs have names.
-pub(crate) struct Section<'a> {
+/// One set of runs, which have names.
+pub struct Section<'a> {
     progress: &'a Progress<'a>,
     names: Vec<String>,
     /// Work of a run counts this much in the bar of the whole, per unit.
@@ -31,15 +34,15 @@ struct Run<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// A report of `work` update steps, or what takes as long.
-    pub(crate) fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, work: u64) -> Self {
+    /// Of `work` update steps, or what takes as long.
+    pub fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, work: u64) -> Self {
         let whole = terminal.bar(work, "{msg:24} {bar:30} {percent:>3}%  {elapsed} so far, {eta} left");
-        whole.enable_steady_tick(std::time::Duration::from_millis(500));
+        whole.enable_steady_tick(Duration::from_millis(500));
         Self { terminal, interrupt, whole }
     }
 
     /// The runs of a section, named; each unit of their work takes as long as `weight` update steps.
-    pub(crate) fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
+    pub fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
         self.whole.set_message(title.to_owned());
         if !self.terminal.interactive() {
             self.terminal.line(&format!("{title}: {} runs", names.len()));
@@ -56,7 +59,7 @@ impl Drop for Progress<'_> {
 
 impl Section<'_> {
     /// Whether a run was made, and not only found.
-    pub(crate) fn made(&self) -> bool {
+    pub fn made(&self) -> bool {
         self.made.load(Ordering::Relaxed)
     }
 
@@ -77,6 +80,15 @@ impl RunsObserver for Section<'_> {
     fn found(&self, _: usize, work: u64) {
         self.advance(work);
     }
+
+    fn waiting(&self, left: usize, owner: &str) {
+        self.progress.whole.set_message(format!("waiting for {left} elsewhere"));
+        self.progress.terminal.now_and_then(|| format!("waiting for {left} runs under way elsewhere, one at {owner}"));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.progress.interrupt.requested()
+    }
 }
 
 impl Observer for Run<'_> {
@@ -91,6 +103,10 @@ impl Observer for Run<'_> {
         let terminal = self.section.progress.terminal;
         terminal.now_and_then(|| format!("{}: step {}, {accuracy}", self.name, point.step));
         self.bar.set_message(accuracy);
+    }
+
+    fn warned(&self, warning: &str) {
+        self.section.progress.terminal.warn(&format!("{}: {warning}", self.name));
     }
 
     fn cancelled(&self) -> bool {

@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use clap::Args;
+use klayer_experiments::{Cyclical, Data, Error, Init, RunConfig};
+
+/// The switches that say what is trained and how, but for lambda; the defaults are the report's.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// Widths of the hidden layers, or "none"
+    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
+    hidden: Widths,
+    /// Leave batch norm out
+    #[arg(long)]
+    no_bn: bool,
+    /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
+    #[arg(long, allow_negative_numbers = true)]
+    sigma: Option<f64>,
+    /// Cycles to train, of 2 n_s update steps each
+    #[arg(long, default_value_t = 2)]
+    cycles: u64,
+    /// Update steps from the smallest learning rate to the largest
+    #[arg(long, value_name = "STEPS", default_value_t = 2250)]
+    n_s: u64,
+    /// Smallest learning rate
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
+    eta_min: f64,
+    /// Largest learning rate
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
+    eta_max: f64,
+    /// Images in a mini-batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
+    batch: usize,
+    /// Update steps between validations [default: one epoch]
+    #[arg(long, value_name = "STEPS")]
+    validate_every: Option<u64>,
+    /// Seed of the initial weights and of the order of the images
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+}
+
+/// Widths of hidden layers.
+#[derive(Debug, Clone)]
+struct Widths(Vec<usize>);
+
+fn parse_widths(text: &str) -> Result<Widths, String> {
+    if text == "none" {
+        return Ok(Widths(Vec::new()));
+    }
+    let widths = text.split(',').map(|width| match width.trim().parse() {
+        Ok(0) | Err(_) => Err(format!("'{width}' is not a width; give numbers of at least 1, as in 50,50, or none")),
+        Ok(width) => Ok(width),
+    });
+    widths.collect::<Result<_, _>>().map(Widths)
+}
+
+/// A time in seconds, which need not be whole.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_owned())
+}
+
+impl RunArgs {
+    /// The learning rates.
+    pub(crate) fn schedule(&self) -> Result<Cyclical, Error> {
+        Ok(Cyclical::new(self.eta_min, self.eta_max, self.n_s)?)
+    }
+
+    /// A run with the penalty `lambda` on `data`, which is evaluated on the test images if `test` says so.
+    pub(crate) fn config(&self, lambda: f64, test: bool, data: &Data) -> Result<RunConfig, Error> {
+        let epoch = (data.dataset.training().len() / self.batch.max(1)).max(1) as u64;
+        Ok(RunConfig {
+            hidden: self.hidden.0.clone(),
+            batch_norm: !self.no_bn,
+            init: self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma }),
+            lambda,
+            schedule: self.schedule()?,
+            cycles: self.cycles,
+            batch: self.batch,
+            seed: self.seed,
+            validate_every: self.validate_every.unwrap_or(epoch),
+            training_sample: None,
+            test,
+        })
+    }
+
+    /// The switches as they would be typed: a command with them trains the same.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let widths: Vec<_> = self.hidden.0.iter().map(usize::to_string).collect();
+        let mut arguments = Vec::new();
+        let mut push = |switch: &str, value: String| arguments.extend([switch.to_owned(), value]);
+        push("--hidden", if widths.is_empty() { "none".to_owned() } else { widths.join(",") });
+        push("--cycles", self.cycles.to_string());
+        push("--n-s", self.n_s.to_string());
+        push("--eta-min", self.eta_min.to_string());
+        push("--eta-max", self.eta_max.to_string());
+        push("--batch", self.batch.to_string());
+        push("--seed", self.seed.to_string());
+        if let Some(sigma) = self.sigma {
+            push("--sigma", sigma.to_string());
+        }
+        if let Some(steps) = self.validate_every {
+            push("--validate-every", steps.to_string());
+        }
+        if self.no_bn {
+            arguments.push("--no-bn".to_owned());
+        }
+        arguments
+    }
+}

@@ -1,0 +1,252 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal};
+use klayer_experiments::record::{self, RunRecord};
+use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::search::{log_uniform, ranks};
+use klayer_experiments::{Data, RunConfig, Store, checkpoint};
+use serde_json::json;
+
+use crate::Error;
+use crate::run_args::{RunArgs, parse_seconds};
+
+/// The switches of `klayer search`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer search --store trials --cycles 2              20 trials, here; the table at the end\n  \
+    klayer search --store trials --cycles 2 --shard 1/4  the first of four parts, on this machine\n  \
+    klayer search --store trials --cycles 2 --collect    the table of all parts\n\
+    Any number of processes may work on one store at the same time, also without --shard: each trial is made once.")]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) trials: TrialArgs,
+    /// Folder of the records, which processes and machines may share; finished trials in it are not made again
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Make only part I of N, from 1
+    #[arg(long, value_name = "I/N", conflicts_with = "collect")]
+    shard: Option<Shard>,
+    /// Make nothing: print the table, or fail and name the trials that are missing
+    #[arg(long)]
+    collect: bool,
+    /// Threads; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Write checkpoints of the trials under way this often, beside one each cycle [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    checkpoint_every: Option<Duration>,
+    /// Print one line of JSON in place of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// The switches that determine the trials.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrialArgs {
+    /// Smallest lambda
+    #[arg(long, allow_negative_numbers = true, value_name = "LAMBDA", default_value_t = 1e-5)]
+    from: f64,
+    /// Largest lambda
+    #[arg(long, allow_negative_numbers = true, value_name = "LAMBDA", default_value_t = 1e-1)]
+    to: f64,
+    /// How many lambdas to draw; their logarithms are uniform, and the first ones do not depend on how many there are
+    #[arg(long, default_value_t = 20)]
+    trials: usize,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Part `index` of `of`, from 1.
+#[derive(Debug, Clone, Copy)]
+struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => Err("a part is I/N with I from 1 to N, as in 1/4".to_owned()),
+        }
+    }
+}
+
+impl TrialArgs {
+    /// Refuses what makes no search.
+    fn check(&self) -> Result<(), klayer_experiments::Error> {
+        let setting = |name, value: String, needed: &str| {
+            Err(klayer_experiments::Error::Setting { name, value, needed: needed.to_owned() })
+        };
+        if !(self.from.is_normal() && self.from > 0.0) {
+            return setting("the smallest lambda", self.from.to_string(), "a search on a log scale begins above 0");
+        }
+        if !(self.to.is_finite() && self.to >= self.from) {
+            return setting("the largest lambda", self.to.to_string(), "it cannot be below the smallest, or infinite");
+        }
+        if self.trials == 0 {
+            return setting("the number of trials", "0".to_owned(), "a search needs at least one");
+        }
+        self.run.schedule().map(drop)
+    }
+
+    /// The runs of all trials, in their order.
+    fn configs(&self, data: &Data) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
+        let lambdas = log_uniform(self.run.seed, "search", self.from, self.to, self.trials);
+        lambdas.into_iter().map(|lambda| self.run.config(lambda, false, data)).collect()
+    }
+
+    /// The switches as they would be typed: a command with them has the same trials.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for launchers, which start the same command elsewhere"))]
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let own =
+            [("--from", self.from.to_string()), ("--to", self.to.to_string()), ("--trials", self.trials.to_string())];
+        let own = own.into_iter().flat_map(|(switch, value)| [switch.to_owned(), value]);
+        own.chain(self.run.arguments()).collect()
+    }
+}
+
+impl SearchArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        self.trials.check()?;
+        if self.collect && !self.store.is_dir() {
+            return Err(Error::NoStore { path: self.store });
+        }
+        let terminal = Terminal::new();
+        let data = Data::new(self.data.load(Path::new("."), self.trials.run.seed, &terminal, interrupt)?);
+        let configs = self.trials.configs(&data)?;
+        let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
+        let store = Store::open(&self.store)?.checkpoint_every(every);
+        let records = if self.collect {
+            collect(&configs, &data, &store)?
+        } else {
+            self.make(&configs, &data, &store, &terminal, interrupt)?
+        };
+        let report = match (self.shard, self.json) {
+            (Some(Shard { index, of }), false) => format!(
+                "part {index} of {of}: {} of {} trials are finished; --collect in place of --shard makes the table\n",
+                records.len(),
+                configs.len()
+            ),
+            (None, false) => table(&records, data.dataset.synthetic()),
+            (_, true) => json_line(&records, data.dataset.synthetic()),
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+
+    /// Makes the trials of the shard, or all.
+    fn make(
+        &self,
+        configs: &[RunConfig],
+        data: &Data,
+        store: &Store,
+        terminal: &Terminal,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<RunRecord>, Error> {
+        let Shard { index, of } = self.shard.unwrap_or(Shard { index: 1, of: 1 });
+        let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let progress = Progress::new(terminal, interrupt, mine.iter().map(RunConfig::steps).sum());
+        let names = mine.iter().map(|config| format!("lambda {:.2e}", config.lambda)).collect();
+        let section = progress.section("search for lambda", names, 1.0);
+        match run_all(&mine, data, store, threads, &section) {
+            Err(klayer_experiments::Error::Cancelled) => Err(Error::SearchStopped { store: self.store.clone() }),
+            records => Ok(records?),
+        }
+    }
+}
+
+/// The records of all trials, of which none may be missing.
+fn collect(configs: &[RunConfig], data: &Data, store: &Store) -> Result<Vec<RunRecord>, Error> {
+    let (mut records, mut missing) = (Vec::new(), Vec::new());
+    for (index, config) in configs.iter().enumerate() {
+        let key = record::key(RunConfig::KIND, config, data.dataset.sha256())?;
+        match store.get(&key)? {
+            Some(record) => records.push(record),
+            None => missing.push(format!("trial {} (lambda {:.3e}, {key}.json)", index + 1, config.lambda)),
+        }
+    }
+    if missing.is_empty() { Ok(records) } else { Err(Error::Unfinished { missing, trials: configs.len() }) }
+}
+
+/// The trials by rank; those that diverged have none, and come last.
+fn table(records: &[RunRecord], synthetic: bool) -> String {
+    let ranks = ranks(records);
+    let mut order: Vec<_> = (0..records.len()).collect();
+    order.sort_by_key(|&i| (ranks[i].is_none(), ranks[i], i));
+    let mut text = "rank  trial    lambda     validation\n".to_owned();
+    for i in order {
+        let RunRecord { config, diverged, .. } = &records[i];
+        let (rank, lambda) = (ranks[i].map_or("-".to_owned(), |rank| rank.to_string()), config.lambda);
+        let result = match (records[i].last(), diverged) {
+            (Some(point), _) => format!("{:.2}%", 100.0 * point.validation_accuracy),
+            (None, Some(diverged)) => format!("diverged at step {}", diverged.step),
+            (None, None) => "-".to_owned(),
+        };
+        let _ = writeln!(text, "{rank:>4}  {:>5}  {lambda:>9.3e}  {result:>10}", i + 1);
+    }
+    if synthetic {
+        text.push_str("on generated images, not CIFAR-10\n");
+    }
+    text
+}
+
+fn json_line(records: &[RunRecord], synthetic: bool) -> String {
+    let trials: Vec<_> = records
+        .iter()
+        .zip(ranks(records))
+        .map(|(record, rank)| {
+            json!({
+                "lambda": record.config.lambda,
+                "rank": rank,
+                "val_acc": record.last().map(|point| point.validation_accuracy),
+                "val_loss": record.last().map(|point| point.validation_loss),
+                "diverged": record.diverged,
+            })
+        })
+        .collect();
+    format!("{}\n", json!({ "synthetic": synthetic, "trials": trials }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        trials: TrialArgs,
+    }
+
+    #[test]
+    fn switches_that_are_written_out_are_read_as_the_same() {
+        let parse = |switches: &[String]| Command::parse_from([&["search".to_owned()], switches].concat()).trials;
+        let typed = "--from 3e-7 --to 0.1 --trials 7 --hidden none --no-bn --sigma 0.001 --cycles 3 --n-s 9 \
+                     --eta-min 1e-9 --eta-max 0.30000000000000004 --batch 11 --validate-every 13 --seed 17";
+        for switches in [Vec::new(), typed.split_whitespace().map(str::to_owned).collect()] {
+            let once = parse(&switches);
+            assert_eq!(format!("{:?}", parse(&once.arguments())), format!("{once:?}"));
+        }
+    }
+
+    #[test]
+    fn a_part_is_counted_from_one() {
+        assert!(matches!("2/3".parse(), Ok(Shard { index: 2, of: 3 })));
+        for text in ["0/3", "4/3", "1", "1/", "/1", "a/b", "-1/3", "1/0", ""] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

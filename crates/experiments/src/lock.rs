@@ -1,0 +1,493 @@
+//! Who makes which trial of a store: locks between processes, on one machine or on several that share a folder.
+//!
+//! Only exclusive creation and renaming of files are assumed to be atomic, and no clock is compared with another.
+//!
+//! An owner is a process with a file `ID.owner` of its own, in which it raises a counter every two seconds: its
+//! heartbeat. A lock is a file `KEY.N.lock` that names its owner; N counts the owners that the trial has had, from 1,
+//! and the highest one holds it. Whoever finds the highest lock released, or its owner dead, takes it over by creating
+//! the next one, exclusively: of several that try, one succeeds. The highest lock is never deleted before the trial's
+//! record is there, so that nobody can mistake a trial under way for a free one. After the record is there, locks mean
+//! nothing: whoever has taken a lock looks for the record before it does anything.
+//!
+//! An owner is dead if neither its heartbeat nor its lock has changed for [`Times::stale`], by the watcher's own count
+//! of looks, which a clock that jumps or a machine that sleeps does not advance. On the machine of a dead owner that
+//! is known at once: an owner keeps its file locked (flock), which ends with the process.
+//!
+//! An owner that was held dead but was only stopped finds the next lock at its next heartbeat, and lets the trial go.
+//! Until then it may compute what another computes too. That costs time and no more: both come to the same record.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, files};
+
+/// How long things take between processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// From one heartbeat to the next, and from one look at the locks of others to the next.
+    pub(crate) beat: Duration,
+    /// Without a sign of life for so long, an owner is dead.
+    pub(crate) stale: Duration,
+}
+
+/// One that makes trials of a store: a process, as long as it does so.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    folder: PathBuf,
+    id: String,
+    times: Times,
+    shared: Arc<Shared>,
+    heart: Option<JoinHandle<()>>,
+    /// What was last seen of the locks of others, and for how long they have been so.
+    seen: Mutex<HashMap<PathBuf, Seen>>,
+    /// When it started, as the clock of the store's file system has it.
+    started: SystemTime,
+    /// The file of the owner; it is kept locked.
+    _file: File,
+}
+
+/// What the heartbeat's thread looks at.
+#[derive(Debug, Default)]
+struct Shared {
+    ended: AtomicBool,
+    held: Mutex<Vec<(PathBuf, PathBuf, Arc<AtomicBool>)>>,
+}
+
+/// A trial that an owner has taken, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    lock: PathBuf,
+    next: PathBuf,
+    content: Lock,
+    lost: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+/// What an attempt to take a trial comes to.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The trial is ours.
+    Ours(Claim),
+    /// Another one has it: how to call it.
+    Others(String),
+}
+
+/// The content of a lock.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Lock {
+    /// The ID of its owner.
+    owner: String,
+    /// For people: where the owner runs.
+    host: String,
+    /// For people: its process there.
+    pid: u32,
+    /// What tells this start of the operating system from all others, where there is such a thing.
+    boot: Option<String>,
+    /// Whether the owner has let the trial go.
+    released: bool,
+}
+
+#[derive(Debug)]
+struct Seen {
+    what: (Vec<u8>, Vec<u8>),
+    unchanged: Duration,
+    last: Instant,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { beat: Duration::from_secs(2), stale: Duration::from_secs(20) }
+    }
+}
+
+impl Owner {
+    /// A new owner of trials in the store `folder`.
+    pub(crate) fn new(folder: &Path, times: Times) -> Result<Self, Error> {
+        let (id, mut file) = new_owner(folder)?;
+        let started = file.metadata().and_then(|data| data.modified()).map_err(Error::file(folder))?;
+        let kept = file.try_clone().map_err(Error::file(folder))?;
+        let boot = boot().unwrap_or_default();
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        let beat = move || {
+            let mut count = 0_u64;
+            while !for_thread.ended.load(Ordering::Acquire) {
+                count += 1;
+                // Without it the owner seems dead, which costs time and nothing else.
+                let line = format!("{count:020} {boot}\n");
+                let _ = file.rewind().and_then(|()| file.write_all(line.as_bytes())).and_then(|()| file.sync_data());
+                for (lock, next, lost) in lock_of(&for_thread.held).iter() {
+                    if next.exists() || !lock.exists() {
+                        lost.store(true, Ordering::Release);
+                    }
+                }
+                thread::park_timeout(times.beat);
+            }
+        };
+        let heart = thread::Builder::new().name("heartbeat".into()).spawn(beat).map_err(Error::file(folder))?;
+        Ok(Self {
+            folder: folder.into(),
+            id,
+            times,
+            shared,
+            heart: Some(heart),
+            seen: Mutex::default(),
+            started,
+            _file: kept,
+        })
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Takes the trial `key` if nobody has it.
+    pub(crate) fn take(&self, key: &str) -> Result<Taken, Error> {
+        let highest = highest(&self.folder, key)?;
+        if let Some(number) = highest
+            && let Some(owner) = self.alive(&lock_path(&self.folder, key, number))?
+        {
+            return Ok(Taken::Others(owner));
+        }
+        let number = highest.unwrap_or(0) + 1;
+        let (path, next) = (lock_path(&self.folder, key, number), lock_path(&self.folder, key, number + 1));
+        let content = Lock {
+            owner: self.id.clone(),
+            host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            pid: std::process::id(),
+            boot: boot(),
+            released: false,
+        };
+        let just_now = || Ok(Taken::Others("another process".to_owned()));
+        let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return just_now(),
+            file => file.map_err(Error::file(&path))?,
+        };
+        let json = serde_json::to_vec(&content).map_err(Error::Json)?;
+        file.write_all(&json).and_then(|()| file.sync_all()).map_err(Error::file(&path))?;
+        // One that was slow may have created a lock below the highest.
+        if self::highest(&self.folder, key)? != Some(number) {
+            let _ = fs::remove_file(&path);
+            return just_now();
+        }
+        for below in 1..number {
+            let _ = fs::remove_file(lock_path(&self.folder, key, below));
+        }
+        let lost = Arc::new(AtomicBool::new(false));
+        lock_of(&self.shared.held).push((path.clone(), next.clone(), Arc::clone(&lost)));
+        Ok(Taken::Ours(Claim { lock: path, next, content, lost, shared: Arc::clone(&self.shared) }))
+    }
+
+    /// The owner of the lock at `path`, unless it is dead or has let go.
+    fn alive(&self, path: &Path) -> Result<Option<String>, Error> {
+        let bytes = match files::read(path) {
+            Ok(bytes) => bytes,
+            // Its trial has just been finished.
+            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A lock whose owner died before it could write its name has none.
+        let lock: Lock = serde_json::from_slice(&bytes).unwrap_or_default();
+        let owner = owner_path(&self.folder, &lock.owner);
+        if lock.released || (lock.boot.is_some() && lock.boot == boot() && is_abandoned(&owner)) {
+            return Ok(None);
+        }
+        let what = (bytes, fs::read(&owner).unwrap_or_default());
+        let now = Instant::now();
+        let mut seen = lock_of(&self.seen);
+        let seen = seen.entry(path.into()).or_insert_with(|| Seen {
+            what: what.clone(),
+            unchanged: Duration::ZERO,
+            last: now,
+        });
+        if seen.what == what {
+            // No more than a look's worth: between two looks the machine may have slept, and the owner with it.
+            seen.unchanged += (now - seen.last).min(2 * self.times.beat);
+        } else {
+            *seen = Seen { what, unchanged: Duration::ZERO, last: now };
+        }
+        seen.last = now;
+        let name = if lock.host.is_empty() { lock.owner } else { format!("process {} on {}", lock.pid, lock.host) };
+        Ok(Some(name).filter(|_| seen.unchanged < self.times.stale))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        if let Some(heart) = self.heart.take() {
+            heart.thread().unpark();
+            let _ = heart.join();
+        }
+        let _ = fs::remove_file(owner_path(&self.folder, &self.id));
+        remove_leftovers(&self.folder, self.started);
+    }
+}
+
+impl Claim {
+    /// Whether nobody else has taken the trial over.
+    pub(crate) fn held(&self) -> bool {
+        if self.next.exists() || !self.lock.exists() {
+            self.lost.store(true, Ordering::Release);
+        }
+        !self.lost()
+    }
+
+    /// Whether the last heartbeat found that somebody else has taken the trial over.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// The trial's record is there: nobody needs a lock of it any more.
+    pub(crate) fn finish(&self) {
+        self.lost.store(true, Ordering::Release);
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock_of(&self.shared.held).retain(|(lock, _, _)| *lock != self.lock);
+        if !self.lost() && self.held() {
+            // If it cannot be written, the lock becomes stale with its owner's end.
+            let released = Lock { released: true, ..self.content.clone() };
+            let _ = serde_json::to_vec(&released).map(|json| files::write(&self.lock, &json));
+        }
+    }
+}
+
+/// Creates the file of a new owner, locked against all others that look whether it lives.
+fn new_owner(folder: &Path) -> Result<(String, File), Error> {
+    let mut builder = tempfile::Builder::new();
+    let file = builder.prefix("").suffix(".owner").rand_bytes(16).tempfile_in(folder);
+    let file = file.map_err(|error| Error::file(folder)(error.kind().into()))?;
+    if boot().is_some() {
+        // Where files cannot be locked, the heartbeat alone tells that the owner lives.
+        let _ = file.as_file().try_lock();
+    }
+    let (file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
+    Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file))
+}
+
+/// Whether the owner of this file, which runs on this machine if at all, has ended.
+fn is_abandoned(owner: &Path) -> bool {
+    match File::open(owner) {
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// Removes what processes that were killed have left: locks and checkpoints of trials whose records are there, files of
+/// owners that have ended on this machine and that no lock names, and temporary files if there is no other owner.
+fn remove_leftovers(folder: &Path, started: SystemTime) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let of_trial = |name: &str| [".lock", ".checkpoint", ".previous"].iter().any(|end| name.ends_with(end));
+    names.retain(|name| {
+        let key = name.split('.').next().unwrap_or_default();
+        let finished = of_trial(name) && folder.join(key).with_extension("json").exists();
+        !(finished && fs::remove_file(folder.join(name)).is_ok())
+    });
+
+    let read = |name: &String| fs::read(folder.join(name)).ok();
+    let locks: Vec<Lock> = names
+        .iter()
+        .filter(|name| name.ends_with(".lock"))
+        .filter_map(|name| serde_json::from_slice(&read(name)?).ok())
+        .collect();
+    let here = boot();
+    names.retain(|name| {
+        let Some(id) = name.strip_suffix(".owner") else { return true };
+        let named = locks.iter().any(|lock| lock.owner == id);
+        let beat = read(name).and_then(|beat| String::from_utf8(beat).ok()).unwrap_or_default();
+        let ours = here.as_ref().is_some_and(|boot| beat.trim_end().ends_with(boot));
+        !(ours && !named && is_abandoned(&folder.join(name)) && fs::remove_file(folder.join(name)).is_ok())
+    });
+
+    if names.iter().all(|name| !name.ends_with(".owner")) {
+        for path in names.iter().filter(|name| name.starts_with(files::TEMPORARY)).map(|name| folder.join(name)) {
+            if fs::metadata(&path).and_then(|data| data.modified()).is_ok_and(|modified| modified < started) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn owner_path(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.owner"))
+}
+
+fn lock_path(folder: &Path, key: &str, number: u64) -> PathBuf {
+    folder.join(format!("{key}.{number}.lock"))
+}
+
+/// The highest number of a lock of `key`.
+fn highest(folder: &Path, key: &str) -> Result<Option<u64>, Error> {
+    let mut highest = None;
+    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
+        let name = entry.map_err(Error::file(folder))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(key)?.strip_prefix('.')?.strip_suffix(".lock"));
+        highest = highest.max(number.and_then(|number| number.parse().ok()));
+    }
+    Ok(highest)
+}
+
+/// What Linux calls this start of the machine.
+fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|boot| boot.trim().to_owned())
+}
+
+/// The data of a mutex; a panic elsewhere does not make them useless.
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const TIMES: Times = Times { beat: Duration::from_millis(20), stale: Duration::from_millis(400) };
+
+    fn owner(folder: &TempDir) -> Owner {
+        Owner::new(folder.path(), TIMES).expect("a folder")
+    }
+
+    fn take(owner: &Owner) -> Option<Claim> {
+        match owner.take("key").expect("a folder") {
+            Taken::Ours(claim) => Some(claim),
+            Taken::Others(_) => None,
+        }
+    }
+
+    /// The lock of an owner on another machine, which raises its counter `beats` times.
+    fn foreign_lock(folder: &TempDir, number: u64, beats: u64) -> Option<JoinHandle<()>> {
+        let lock =
+            Lock { owner: "foreign".into(), host: "elsewhere".into(), boot: Some("another".into()), ..Lock::default() };
+        fs::write(lock_path(folder.path(), "key", number), serde_json::to_vec(&lock).expect("JSON")).expect("written");
+        let path = owner_path(folder.path(), "foreign");
+        fs::write(&path, "0").expect("written");
+        let beat = move || {
+            for count in 1..=beats {
+                thread::sleep(TIMES.beat);
+                fs::write(&path, count.to_string()).expect("written");
+            }
+        };
+        (beats > 0).then(|| thread::spawn(beat))
+    }
+
+    #[test]
+    fn a_trial_has_one_owner_until_it_lets_go() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let (one, other) = (owner(&folder), owner(&folder));
+        for _ in 0..3 {
+            let claim = take(&one).expect("it is free");
+            assert!(take(&other).is_none() && take(&one).is_none() && claim.held());
+            drop(claim);
+            let claim = take(&other).expect("it was let go");
+            assert!(take(&one).is_none());
+            drop(claim);
+        }
+    }
+
+    #[test]
+    fn an_owner_that_has_ended_on_this_machine_is_known_to_be_dead() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let (one, other) = (owner(&folder), owner(&folder));
+        let claim = take(&one).expect("it is free");
+        assert!(take(&other).is_none());
+        // As if it had been killed: its file is not locked any more, but neither that nor the lock is removed.
+        let path = owner_path(folder.path(), &one.id);
+        let (lock, owner) = (fs::read(&claim.lock).expect("a lock"), fs::read(&path).expect("an owner"));
+        let lock_path = claim.lock.clone();
+        drop((claim, one));
+        fs::write(&lock_path, lock).expect("written");
+        fs::write(&path, owner).expect("written");
+        if boot().is_some() {
+            assert!(take(&other).is_some());
+        }
+    }
+
+    #[test]
+    fn a_lock_is_stale_when_its_heartbeat_has_stopped_and_no_sooner() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let beating = foreign_lock(&folder, 1, 50).expect("a heart");
+        let one = owner(&folder);
+        while !beating.is_finished() {
+            assert!(take(&one).is_none(), "its heart beats");
+            thread::sleep(TIMES.beat / 2);
+        }
+        // Two looks far apart count as two looks.
+        assert!(take(&one).is_none());
+        thread::sleep(TIMES.stale);
+        assert!(take(&one).is_none(), "whoever slept does not know whether the owner slept too");
+        let mut looks = 0;
+        let claim = loop {
+            if let Some(claim) = take(&one) {
+                break claim;
+            }
+            looks += 1;
+            assert!(looks < 1_000, "it never becomes stale");
+            thread::sleep(TIMES.beat);
+        };
+        assert!(looks >= 5 && claim.held());
+        assert!(claim.lock.ends_with("key.2.lock"));
+    }
+
+    #[test]
+    fn of_many_that_find_a_lock_stale_one_takes_it() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let path = folder.path();
+        for round in 0..10 {
+            foreign_lock(&folder, 1 + 2 * round, 0);
+            let owners: Vec<_> = (0..8).map(|_| owner(&folder)).collect();
+            let claims: Vec<_> = thread::scope(|scope| {
+                let wait = |owner: &Owner| loop {
+                    match take(owner) {
+                        Some(claim) => return Some(claim),
+                        None if highest(path, "key").expect("a folder") != Some(1 + 2 * round) => return None,
+                        None => thread::sleep(TIMES.beat / 4),
+                    }
+                };
+                let workers: Vec<_> = owners.iter().map(|owner| scope.spawn(move || wait(owner))).collect();
+                workers.into_iter().filter_map(|worker| worker.join().expect("no panic")).collect()
+            });
+            assert_eq!(claims.len(), 1, "round {round}");
+        }
+    }
+
+    #[test]
+    fn an_owner_that_was_held_dead_finds_that_out_and_leaves_the_trial_to_the_other() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        let claim = take(&one).expect("it is free");
+        thread::sleep(2 * TIMES.beat);
+        assert!(!claim.lost());
+        let beating = foreign_lock(&folder, 2, 1).expect("a heart");
+        assert!(!claim.held(), "it is seen at once where it matters");
+        beating.join().expect("no panic");
+        thread::sleep(2 * TIMES.beat);
+        assert!(claim.lost());
+        drop(claim);
+        assert!(take(&one).is_none() && lock_path(folder.path(), "key", 2).exists());
+    }
+
+    #[test]
+    fn a_store_that_is_gone_is_an_error() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        let claim = take(&one).expect("it is free");
+        fs::remove_dir_all(folder.path()).expect("it is ours");
+        assert!(!claim.held());
+        assert!(matches!(one.take("other"), Err(Error::File { .. })));
+    }
+}

@@ -1,0 +1,232 @@
+//! Checkpoints: a run that is stopped anywhere goes on to the same bits, or is refused with the reason.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use klayer_experiments::checkpoint::{CHECKPOINT, State};
+use klayer_experiments::{
+    Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
+    train_together,
+};
+use klayer_nn::model_file;
+use tempfile::TempDir;
+
+use crate::training::bits;
+use crate::{DATA, small_run};
+
+const NEVER: Duration = Duration::from_secs(1_000_000);
+
+/// Stops a run after some steps of its own; keeps what it warns of.
+#[derive(Default)]
+struct Watch {
+    most: Option<u64>,
+    first: AtomicU64,
+    made: AtomicU64,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Watch {
+    fn stop_after(steps: u64) -> Self {
+        Self { most: Some(steps), ..Self::default() }
+    }
+
+    fn warnings(self) -> Vec<String> {
+        self.warnings.into_inner().expect("no panic")
+    }
+}
+
+impl Observer for Watch {
+    fn progressed(&self, done: u64) {
+        if self.made.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.first.store(done, Ordering::Relaxed);
+        }
+    }
+
+    fn warned(&self, warning: &str) {
+        self.warnings.lock().expect("no panic").push(warning.to_owned());
+    }
+
+    fn cancelled(&self) -> bool {
+        self.most.is_some_and(|most| self.made.load(Ordering::Relaxed) >= most)
+    }
+}
+
+fn at(folder: &TempDir) -> Checkpoints<'static> {
+    Checkpoints::new(folder.path().join("run.checkpoint"), NEVER)
+}
+
+fn go(config: &RunConfig, checkpoints: &Checkpoints<'_>, observer: &dyn Observer) -> Result<Trained<f32>, Error> {
+    train_from(&Run { config, observer, checkpoints: Some(checkpoints) }, &DATA, &Par::Seq)
+}
+
+/// Stops a run of `config` after `steps` steps.
+fn stop(config: &RunConfig, checkpoints: &Checkpoints<'_>, steps: u64) {
+    let error = go(config, checkpoints, &Watch::stop_after(steps)).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+}
+
+fn state(path: &Path) -> State {
+    model_file::decode::<f32, State>(&CHECKPOINT, &fs::read(path).expect("a checkpoint")).expect("it is whole").1
+}
+
+#[test]
+fn a_run_that_is_stopped_after_every_few_steps_comes_to_the_same_bits() {
+    let configs = [
+        small_run(),
+        RunConfig { batch_norm: false, hidden: vec![], init: Init::Normal { sigma: 0.01 }, ..small_run() },
+    ];
+    for config in configs {
+        let undisturbed = bits(&train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("a run"));
+        for steps in [2, 7, 39, 40, 41, 79] {
+            let folder = TempDir::new().expect("a temporary folder");
+            let (checkpoints, mut stops) = (at(&folder), 0);
+            let trained = loop {
+                match go(&config, &checkpoints, &Watch::stop_after(steps)) {
+                    Ok(trained) => break trained,
+                    Err(Error::Cancelled) => stops += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert!(stops >= 1, "{steps} steps at a time");
+            assert!(bits(&trained) == undisturbed, "{steps} steps at a time");
+            checkpoints.remove().expect("they are ours");
+            assert!(!checkpoints.exist() && fs::read_dir(folder.path()).expect("a folder").count() == 0);
+        }
+    }
+}
+
+#[test]
+fn every_cycle_and_every_interval_leave_a_checkpoint_and_the_one_before_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    let three = RunConfig { cycles: 3, ..small_run() };
+    go(&three, &checkpoints, &Silent).expect("a run");
+    assert_eq!((state(checkpoints.path()).done, state(&checkpoints.previous()).done), (80, 40), "the cycles' ends");
+
+    checkpoints.remove().expect("they are ours");
+    let often = Checkpoints::new(checkpoints.path(), Duration::ZERO);
+    go(&small_run(), &often, &Silent).expect("a run");
+    let last = state(often.path());
+    assert_eq!((last.done, state(&often.previous()).done), (79, 78), "every step but the last");
+    assert_eq!(last.curve.len(), 2);
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
+    let undisturbed = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&small_run(), &checkpoints, 10);
+    // It tells where it begins, and makes 20 steps.
+    stop(&small_run(), &checkpoints, 21);
+    let whole =
+        [checkpoints.path().to_owned(), checkpoints.previous()].map(|path| (fs::read(&path).expect("a file"), path));
+    let damage = |bytes: &[u8]| {
+        let mut flipped = bytes.to_vec();
+        flipped[bytes.len() / 2] ^= 1;
+        flipped
+    };
+    // (whether each is damaged, the step that it goes on from, words of the warnings)
+    let cases: [([bool; 2], u64, &[&str]); 3] = [
+        ([false, false], 30, &[]),
+        ([true, false], 10, &["the one before it is taken"]),
+        ([true, true], 1, &["the one before it is taken", "there is no other"]),
+    ];
+    for (damaged, first, words) in cases {
+        for ((bytes, path), damaged) in whole.iter().zip(damaged) {
+            fs::write(path, if damaged { damage(bytes) } else { bytes.clone() }).expect("written");
+        }
+        let watch = Watch::default();
+        assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
+        assert_eq!(watch.first.load(Ordering::Relaxed), first);
+        let warnings = watch.warnings();
+        assert_eq!(warnings.len(), words.len(), "{warnings:?}");
+        for (warning, word) in warnings.iter().zip(words) {
+            assert!(warning.contains(word) && warning.contains("run.checkpoint"), "{warning}");
+        }
+    }
+
+    // The last one is gone, as if the process had ended between the renaming and the writing.
+    fs::remove_file(checkpoints.path()).expect("it is ours");
+    fs::write(checkpoints.previous(), &whole[1].0).expect("written");
+    let watch = Watch::default();
+    assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
+    assert_eq!((watch.first.load(Ordering::Relaxed), watch.warnings().len()), (10, 0));
+}
+
+#[test]
+fn any_byte_that_is_changed_or_missing_makes_a_checkpoint_damaged() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&RunConfig { hidden: vec![1], ..small_run() }, &checkpoints, 5);
+    let whole = fs::read(checkpoints.path()).expect("a checkpoint");
+    let decode = |bytes: &[u8]| model_file::decode::<f32, State>(&CHECKPOINT, bytes);
+    assert!(decode(&whole).is_ok() && model_file::decode::<f64, State>(&CHECKPOINT, &whole).is_err());
+    assert!(model_file::decode::<f32, State>(&model_file::MODEL, &whole).is_err(), "it is no model");
+    for position in (0..whole.len()).step_by(whole.len() / 500) {
+        let mut flipped = whole.clone();
+        flipped[position] ^= 1 << (position % 8);
+        assert!(decode(&flipped).is_err() && decode(&whole[..position]).is_err(), "byte {position}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&small_run(), &checkpoints, 10);
+    let before = fs::read(checkpoints.path()).expect("a checkpoint");
+    let schedule = Cyclical::new(1e-5, 0.2, 20).expect("a cycle");
+    let cases = [
+        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 there, and 0.004 here"),
+        (RunConfig { seed: 43, ..small_run() }, "seed is 42 there, and 43 here"),
+        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] there, and [50] here"),
+        (RunConfig { schedule, ..small_run() }, "\"eta_max\":0.2"),
+        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true there, and false here"),
+    ];
+    for (config, expected) in cases {
+        let error = go(&config, &checkpoints, &Silent).expect_err("it is of another run").to_string();
+        assert!(error.contains(expected) && error.contains("run.checkpoint"), "{error}");
+    }
+    let sizes = klayer_dataset::Sizes { training: 1_030, validation: 380, test: 270 };
+    let other = Data::new(klayer_dataset::Dataset::generate(8, sizes, "for tests", &()).expect("nobody cancels"));
+    let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints) };
+    let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
+    assert!(error.contains("the images are") && error.contains(other.dataset.sha256()), "{error}");
+    assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+}
+
+#[test]
+fn runs_that_were_stopped_at_different_steps_go_on_together_to_the_same_bits() {
+    let folders = [(); 3].map(|()| TempDir::new().expect("a temporary folder"));
+    let checkpoints: Vec<_> = folders.iter().map(at).collect();
+    let configs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| RunConfig { lambda, ..small_run() }).into();
+    stop(&configs[0], &checkpoints[0], 55);
+    stop(&configs[2], &checkpoints[2], 12);
+    let watches = [(); 3].map(|()| Watch::default());
+    let runs: Vec<_> = (0..3)
+        .map(|i| Run { config: &configs[i], observer: &watches[i], checkpoints: Some(&checkpoints[i]) })
+        .collect();
+    let together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
+    for (config, together) in configs.iter().zip(together) {
+        let alone = train::<f32>(config, &DATA, &Par::Seq, &Silent).expect("a run");
+        assert!(bits(&together.expect("a run")) == bits(&alone), "lambda {}", config.lambda);
+    }
+    assert_eq!(watches.map(|watch| watch.first.into_inner()), [55, 1, 12]);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_warned_of_and_changes_no_bit() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let missing = Checkpoints::new(folder.path().join("missing").join("run.checkpoint"), NEVER);
+    let watch = Watch::default();
+    let trained = go(&small_run(), &missing, &watch).expect("the run itself needs no folder");
+    assert!(bits(&trained) == bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run")));
+    let warnings = watch.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
+    let error = go(&small_run(), &missing, &Watch::stop_after(3)).expect_err("there is nothing to go on from");
+    assert!(matches!(error, Error::File { .. }), "{error}");
+}

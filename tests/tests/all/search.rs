@@ -1,0 +1,94 @@
+//! `klayer search`: parts, several processes, and ends that nobody wanted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use klayer_tests::{end, files, folder, images, klayer};
+use serde_json::Value;
+
+use crate::{array, json};
+
+const TRIALS: &str = "search --trials 5 --n-s 100 --cycles 1 --hidden 20 --store";
+
+fn search(folder: &Path, store: &str, more: &str) -> std::process::Command {
+    let mut command = klayer(folder, TRIALS);
+    command.arg(store).args(more.split_whitespace()).args(images());
+    command
+}
+
+/// The records of a store by name, without what differs from one time to another.
+fn records(store: &Path) -> Vec<(String, Value)> {
+    let timeless = |name: std::path::PathBuf| {
+        let mut record = json(&store.join(&name));
+        record["seconds"] = Value::Null;
+        (name.display().to_string(), record)
+    };
+    files(store).into_iter().map(timeless).collect()
+}
+
+#[test]
+fn parts_come_together_to_the_table_of_one_search() {
+    let (_guard, folder) = folder();
+    let whole = end(&mut search(&folder, "whole", "")).well().stdout;
+    assert_eq!(whole.lines().filter(|line| line.contains('%')).count(), 5, "{whole}");
+
+    let missing = end(&mut search(&folder, "parts", "--collect"));
+    assert!(missing.stderr.contains("parts: there is no such store") && missing.code == Some(1), "{missing:#?}");
+    end(&mut search(&folder, "parts", "--shard 1/2")).well();
+    let missing = end(&mut search(&folder, "parts", "--collect"));
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""), "{missing:#?}");
+    assert!(missing.stderr.contains("2 of 5 trials have not finished: trial 2 (lambda "), "{missing:#?}");
+    end(&mut search(&folder, "parts", "--shard 2/2")).well();
+    assert_eq!(end(&mut search(&folder, "parts", "--collect")).well().stdout, whole);
+    assert_eq!(records(&folder.join("parts")), records(&folder.join("whole")));
+    let line: Value = serde_json::from_str(&end(&mut search(&folder, "parts", "--collect --json")).well().stdout)
+        .expect("a line of JSON");
+    assert_eq!(array(&line["trials"]).len(), 5);
+    for shard in ["0/2", "3/2", "1"] {
+        assert_eq!(end(&mut search(&folder, "parts", &format!("--shard {shard}"))).code, Some(2));
+    }
+}
+
+#[test]
+fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
+    let (_guard, folder) = folder();
+    let longer = "--n-s 1000 --trials 4 --threads 1 --checkpoint-every 0.1";
+    let longer = |store: &str| {
+        let mut command = klayer(&folder, "search --cycles 1 --hidden 20 --store");
+        command.arg(store).args(longer.split_whitespace()).args(images());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    end(&mut longer("alone")).well();
+    for i in 0..4 {
+        let mut children = [(); 2].map(|()| longer("killed").spawn().expect("it starts"));
+        thread::sleep(Duration::from_millis(600 + 150 * i));
+        for child in &mut children {
+            child.kill().expect("it is ours");
+            child.wait().expect("it ends");
+        }
+    }
+    let children = [(); 2].map(|()| longer("killed").spawn().expect("it starts"));
+    for child in children {
+        assert!(child.wait_with_output().expect("it ends").status.success());
+    }
+    assert_eq!(records(&folder.join("killed")), records(&folder.join("alone")), "and nothing else is left");
+}
+
+#[test]
+fn a_trial_that_diverges_has_no_accuracy_and_is_not_tried_again() {
+    let (_guard, folder) = folder();
+    let wild = "--eta-min 1000000 --eta-max 1000000 --no-bn";
+    let first = end(&mut search(&folder, "store", wild)).well().stdout;
+    assert_eq!(first.matches("diverged at step").count(), 5, "{first}");
+    let bytes = || -> Vec<_> {
+        let store = folder.join("store");
+        files(&store).iter().map(|name| fs::read(store.join(name)).expect("a record")).collect()
+    };
+    let before = bytes();
+    assert_eq!(end(&mut search(&folder, "store", wild)).well().stdout, first);
+    assert!(bytes() == before);
+}
