@@ -3,6 +3,7 @@
 mod evaluate;
 mod run_args;
 mod search;
+mod slurm;
 mod train;
 
 use std::path::PathBuf;
@@ -56,6 +57,12 @@ enum Error {
     Unfinished { missing: Vec<String>, trials: usize },
     #[error("{}: there is no such store", path.display())]
     NoStore { path: PathBuf },
+    #[error("{}: {error}", path.display())]
+    Path { path: PathBuf, error: std::io::Error },
+    #[error("{0}")]
+    Slurm(String),
+    #[error("no longer waiting, but the job array {id} goes on: scancel {id} ends it, and {collect} makes the table")]
+    Waiting { id: String, collect: String },
     #[error("the training diverged at step {step}, at the learning rate {rate}: nothing was written")]
     Diverged { step: u64, rate: f64 },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
@@ -73,6 +80,7 @@ impl Error {
                 | Self::Dataset(klayer_dataset::Error::Cancelled)
                 | Self::Stopped { .. }
                 | Self::SearchStopped { .. }
+                | Self::Waiting { .. }
         )
     }
 }

@@ -1,4 +1,6 @@
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,13 +17,15 @@ use serde_json::json;
 
 use crate::Error;
 use crate::run_args::{RunArgs, parse_seconds};
+use crate::slurm::{self, SlurmArgs};
 
 /// The switches of `klayer search`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     klayer search --store trials --cycles 2              20 trials, here; the table at the end\n  \
     klayer search --store trials --cycles 2 --shard 1/4  the first of four parts, on this machine\n  \
-    klayer search --store trials --cycles 2 --collect    the table of all parts\n\
+    klayer search --store trials --cycles 2 --collect    the table of all parts\n  \
+    klayer search --store trials --cycles 2 --slurm --shards 4 --wait\n\
     Any number of processes may work on one store at the same time, also without --shard: each trial is made once.")]
 pub(crate) struct SearchArgs {
     #[command(flatten)]
@@ -46,6 +50,8 @@ pub(crate) struct SearchArgs {
     json: bool,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    slurm: SlurmArgs,
 }
 
 /// The switches that determine the trials.
@@ -108,8 +114,7 @@ impl TrialArgs {
     }
 
     /// The switches as they would be typed: a command with them has the same trials.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for launchers, which start the same command elsewhere"))]
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    fn arguments(&self) -> Vec<String> {
         let own =
             [("--from", self.from.to_string()), ("--to", self.to.to_string()), ("--trials", self.trials.to_string())];
         let own = own.into_iter().flat_map(|(switch, value)| [switch.to_owned(), value]);
@@ -123,12 +128,24 @@ impl SearchArgs {
         if self.collect && !self.store.is_dir() {
             return Err(Error::NoStore { path: self.store });
         }
+        if self.slurm.requested() {
+            slurm::check()?;
+        }
         let terminal = Terminal::new();
         let data = Data::new(self.data.load(Path::new("."), self.trials.run.seed, &terminal, interrupt)?);
         let configs = self.trials.configs(&data)?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
-        let records = if self.collect {
+        let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {
+            let search = self.arguments(&data, &store, &terminal, interrupt)?;
+            let array = self.slurm.submit(store.folder(), &search, &self.own_arguments())?;
+            if !self.slurm.wait() {
+                return io::stdout().write_all(array.submitted(self.json).as_bytes()).map_err(Error::Output);
+            }
+            let finished = || Ok(configs.len() - missing(&configs, &data, &store)?);
+            array.wait(configs.len(), finished, &terminal, interrupt)?;
+            collect(&configs, &data, &store)?
+        } else if self.collect || self.slurm.requested() {
             collect(&configs, &data, &store)?
         } else {
             self.make(&configs, &data, &store, &terminal, interrupt)?
@@ -143,6 +160,34 @@ impl SearchArgs {
             (_, true) => json_line(&records, data.dataset.synthetic()),
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+
+    /// The arguments with which this program, in any folder, has the same trials, images and store.
+    fn arguments(
+        &self,
+        data: &Data,
+        store: &Store,
+        terminal: &Terminal,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<OsString>, Error> {
+        let absolute = |path: &Path| fs::canonicalize(path).map_err(|error| Error::Path { path: path.into(), error });
+        let mut arguments = vec!["search".into(), "--store".into(), absolute(store.folder())?.into()];
+        if data.dataset.synthetic() {
+            arguments.push("--synthetic".into());
+        } else {
+            let folder = self.data.fetch(Path::new("."), terminal, interrupt)?;
+            arguments.extend(["--data".into(), absolute(&folder)?.into()]);
+        }
+        arguments.extend(self.trials.arguments().into_iter().map(OsString::from));
+        Ok(arguments)
+    }
+
+    /// The arguments that say how trials are made, and not which.
+    fn own_arguments(&self) -> Vec<OsString> {
+        let seconds = self.checkpoint_every.map(|every| every.as_secs_f64().to_string());
+        let threads = self.threads.map(|threads| threads.to_string());
+        let given = [("--threads", threads), ("--checkpoint-every", seconds)];
+        given.into_iter().filter_map(|(switch, value)| Some([switch.into(), value?.into()])).flatten().collect()
     }
 
     /// Makes the trials of the shard, or all.
@@ -165,6 +210,15 @@ impl SearchArgs {
             records => Ok(records?),
         }
     }
+}
+
+/// How many trials have no record.
+fn missing(configs: &[RunConfig], data: &Data, store: &Store) -> Result<usize, Error> {
+    let mut missing = 0;
+    for config in configs {
+        missing += usize::from(!store.path(&record::key(RunConfig::KIND, config, data.dataset.sha256())?).exists());
+    }
+    Ok(missing)
 }
 
 /// The records of all trials, of which none may be missing.

@@ -6,6 +6,8 @@ mod bad_input;
 mod interrupts;
 mod report;
 mod search;
+#[cfg(target_os = "linux")]
+mod slurm;
 mod stand_in;
 mod train;
 
