@@ -137,7 +137,7 @@ fn start(slurm: &Slurm, folder: &Path, store: &str, arguments: &str) -> Child {
 }
 
 /// Long enough that elements can be killed while they run.
-const TRIALS: &str = "search --n-s 1000 --cycles 2 --trials 6 --seed 7 --hidden 30,20";
+const TRIALS: &str = "search --n-s 500 --cycles 1 --trials 6 --seed 7 --hidden 30,20";
 
 #[test]
 fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_local_search() {
