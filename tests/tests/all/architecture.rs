@@ -75,6 +75,21 @@ fn nothing_is_unsafe() {
     assert!(manifest.contains("unsafe_code = \"forbid\""));
 }
 
+#[test]
+fn every_promise_names_a_test_that_is_there() {
+    let promises = fs::read_to_string(workspace().join("docs/guarantees.md")).expect("the promises");
+    let tests: Vec<String> = ["crates", "tests/tests"]
+        .iter()
+        .flat_map(|folder| sources(&workspace().join(folder)))
+        .map(|file| fs::read_to_string(file).expect("a source"))
+        .collect();
+    let names: Vec<&str> = promises.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(tests.iter().any(|text| text.contains(&format!("fn {name}("))), "no test is called {name}");
+    }
+}
+
 /// The table of results in the README is that of the report in docs.
 #[test]
 fn the_readme_says_what_the_committed_report_measured() {

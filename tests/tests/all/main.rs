@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod faults;
 #[cfg(unix)]
 mod interrupts;
 mod report;
