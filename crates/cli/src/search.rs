@@ -103,7 +103,7 @@ impl TrialArgs {
 
     /// The runs of all trials, in their order.
     fn configs(&self, data: &Data) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
-        let lambdas = log_uniform(self.run.seed, "search", self.from, self.to, self.trials);
+        let lambdas = log_uniform(self.run.seed, "search", self.from, self.to, self.trials)?;
         lambdas.into_iter().map(|lambda| self.run.config(lambda, false, data)).collect()
     }
 
