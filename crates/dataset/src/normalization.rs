@@ -3,8 +3,10 @@
 //! The factor 1/255 cancels: with the mean m and the deviation s of the features in 0..1, the result is
 //! (pixel - 255 m) / (255 s), which is what is computed.
 
+use std::hint::black_box;
 use std::ops::Range;
 
+use klayer_linalg::product::BLOCK;
 use klayer_linalg::{ColMajor, Par, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,11 @@ pub struct Normalization {
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
+
+/// Images that are fetched from memory together.
+const TOGETHER: usize = 4;
+/// Bytes that come from memory at once.
+const CACHE_LINE: usize = 64;
 
 /// A [`Normalization`] as it was read.
 #[derive(Deserialize)]
@@ -100,19 +107,8 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If an index is not below `subset.len()`, or `out` does not fit.
     pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>, par: &Par) {
-        assert!(indices.len() <= out.ncols(), "{} images for {} columns", indices.len(), out.ncols());
-        let rows = out.nrows();
-        let (columns, stride) = out.strided_mut();
-        par.for_lines(&mut columns[..indices.len() * stride], stride, 1, &|first, columns| {
-            vectorize(
-                #[inline(always)]
-                || {
-                    for (column, &i) in columns.chunks_exact_mut(stride).zip(&indices[first..]) {
-                        self.convert(subset.image(i as usize), &mut column[..rows]);
-                    }
-                },
-            );
-        });
+        let image = |j: usize| subset.image(indices[j] as usize);
+        self.gather_images(indices.len(), &image, out, par);
     }
 
     /// Writes the images `range` of `subset` to the first columns of `out`.
@@ -122,15 +118,39 @@ impl<T: Scalar> Normalizer<T> {
     ///
     /// # Panics
     /// If the range goes beyond the last image, or `out` does not fit.
-    pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>) {
-        vectorize(
-            #[inline(always)]
-            || {
-                for (j, image) in subset.slice(range).images().enumerate() {
-                    self.convert(image, out.col_mut(j));
-                }
-            },
-        );
+    pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>, par: &Par) {
+        let subset = subset.slice(range);
+        self.gather_images(subset.len(), &|j| subset.image(j), out, par);
+    }
+
+    /// Threads share out the features, as they do in the products that follow.
+    fn gather_images<'a>(
+        &self,
+        count: usize,
+        image: &(impl Fn(usize) -> &'a [u8] + Sync),
+        out: &mut ColMajor<T>,
+        par: &Par,
+    ) {
+        assert!(count <= out.ncols(), "{count} images for {} columns", out.ncols());
+        assert_eq!(out.nrows(), FEATURES, "a column of the batch has {FEATURES} features");
+        par.for_columns(out.as_mut().transpose_mut(), BLOCK, &|start, mut rows| {
+            let features = start..start + rows.ncols();
+            vectorize(
+                #[inline(always)]
+                || {
+                    for first in (0..count).step_by(TOGETHER) {
+                        let images = first..count.min(first + TOGETHER);
+                        for j in images.clone() {
+                            touch(&image(j)[features.clone()]);
+                        }
+                        for j in images {
+                            let row = rows.as_mut().row_mut(j).try_as_row_major_mut().expect("columns are contiguous");
+                            self.convert(&image(j)[features.clone()], features.start, row.as_slice_mut());
+                        }
+                    }
+                },
+            );
+        });
     }
 
     /// Writes one image of 3,072 pixels to `out`.
@@ -140,19 +160,29 @@ impl<T: Scalar> Normalizer<T> {
     pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
         vectorize(
             #[inline(always)]
-            || self.convert(pixels, out),
+            || {
+                assert_eq!(pixels.len(), FEATURES, "an image has {FEATURES} pixels");
+                self.convert(pixels, 0, out);
+            },
         );
     }
 
+    /// Writes the features from `start` on, of which `pixels` are the values, to `out`.
     #[inline(always)]
-    fn convert(&self, pixels: &[u8], out: &mut [T]) {
-        assert_eq!(pixels.len(), FEATURES, "an image has {FEATURES} pixels");
-        assert_eq!(out.len(), FEATURES, "a column of the batch has {FEATURES} features");
-        let parameters = self.mean.iter().zip(&self.scale);
+    fn convert(&self, pixels: &[u8], start: usize, out: &mut [T]) {
+        assert_eq!(pixels.len(), out.len(), "a pixel a feature");
+        let parameters = self.mean[start..].iter().zip(&self.scale[start..]);
         for ((out, &pixel), (&mean, &scale)) in out.iter_mut().zip(pixels).zip(parameters) {
             *out = (T::from_f64(f64::from(pixel)) - mean) * scale;
         }
     }
+}
+
+/// Reads a byte of each cache line. Images lie anywhere in memory: this way all their lines are on the way together,
+/// where a conversion would wait for one after the other.
+#[inline(always)]
+fn touch(pixels: &[u8]) {
+    black_box(pixels.iter().step_by(CACHE_LINE).fold(0, |all, pixel| all | pixel));
 }
 
 /// Sums of each feature and of its square.

@@ -49,7 +49,7 @@ fn the_training_part_has_mean_0_and_variance_1_once_normalized() {
     let dataset = small(1);
     let training = dataset.training();
     let mut batch = ColMajor::<f64>::zeros(FEATURES, training.len());
-    Normalization::fit(training).normalizer().gather_range(training, 0..training.len(), &mut batch);
+    Normalization::fit(training).normalizer().gather_range(training, 0..training.len(), &mut batch, &Par::Seq);
     let n = training.len() as f64;
     for feature in 0..FEATURES {
         let row: Vec<f64> = (0..training.len()).map(|j| batch.col(j)[feature]).collect();
@@ -68,7 +68,7 @@ fn images_are_gathered_one_per_column_and_further_columns_are_left_alone() {
     batch.col_mut(3).fill(5.0);
     normalizer.gather(training, &[299, 0, 299], &mut batch, &Par::Seq);
     let mut ranged = ColMajor::zeros(FEATURES, 4);
-    normalizer.gather_range(training, 298..300, &mut ranged);
+    normalizer.gather_range(training, 298..300, &mut ranged, &Par::Seq);
     let mut single = vec![0.0; FEATURES];
     normalizer.normalize(training.image(0), &mut single);
     assert_eq!(batch.col(0), ranged.col(1));

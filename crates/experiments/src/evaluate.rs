@@ -82,7 +82,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         }
         for start in (0..subset.len()).step_by(CHUNK) {
             let chunk = subset.slice(start..subset.len().min(start + CHUNK));
-            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images);
+            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images, &self.par);
             for (network, evaluation) in networks.iter().zip(&mut evaluations) {
                 evaluation.loss += self.chunk(network, chunk)? * chunk.len() as f64;
                 for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
@@ -111,7 +111,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
                 &mut rest
             }
         };
-        let logits = network.infer(self.images.as_ref().subcols(0, n), workspace)?;
+        let logits = network.infer(self.images.as_ref().first(n), workspace)?;
         logits.predict(&mut self.predictions[..n]);
         match logits.cross_entropy(images.labels()) {
             Ok(loss) => Ok(loss),

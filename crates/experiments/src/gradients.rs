@@ -117,7 +117,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
     }
     let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
-    data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images);
+    data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images, &Par::Seq);
 
     let mut network = Network::new(&architecture, Init::He, &mut stream(config.seed, "init"))?;
     let progress = |done| {

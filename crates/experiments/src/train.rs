@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use klayer_dataset::{FEATURES, Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
-use klayer_linalg::{ColMajor, MatRef, Par, Scalar};
-use klayer_nn::{Gradients, Network, Workspace};
+use klayer_linalg::{ColMajor, Columns, Par, Scalar};
+use klayer_nn::{Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
 use crate::Error;
@@ -50,7 +50,6 @@ struct Trial<'a, T> {
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
-    gradients: Gradients<T>,
     sgd: Sgd,
     /// Update steps made.
     done: u64,
@@ -187,7 +186,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
             observer,
             network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
             workspace: Workspace::new(&architecture, config.batch, par.clone()),
-            gradients: Gradients::zeros(&architecture),
             sgd: Sgd { l2: L2::new(config.lambda)?, par: par.clone() },
             done: 0,
             curve: Vec::new(),
@@ -257,7 +255,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// One update step on a mini-batch.
-    fn step(&mut self, images: MatRef<'_, T>, labels: &[u8]) {
+    fn step(&mut self, images: Columns<'_, T>, labels: &[u8]) {
         match self.descend(images, labels) {
             Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
             Err(error) => self.error = Some(error),
@@ -268,12 +266,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
     }
 
-    fn descend(&mut self, images: MatRef<'_, T>, labels: &[u8]) -> Result<(), Error> {
+    fn descend(&mut self, images: Columns<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.config.schedule.rate(self.done);
         self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
-        self.network.backward(images, &mut self.workspace, &mut self.gradients)?;
-        self.sgd.step(&mut self.network, &self.gradients, rate);
-        Ok(())
+        Ok(self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?)
     }
 
     /// A point of the curve, after the last step, from the evaluations there.

@@ -11,7 +11,8 @@
 //! `KLAYER_NO_KERNELS`, sends all products to faer: the kernels are tested against them.
 //!
 //! ```
-//! use klayer_linalg::{ColMajor, Par, RowMajor, product};
+//! use klayer_linalg::product::{BlockSums, Inputs, outputs};
+//! use klayer_linalg::{ColMajor, Par, RowMajor};
 //!
 //! // Two units over three inputs, for a batch of two images.
 //! let weights = RowMajor::from_rows(2, 3, &[1.0, 2.0, 3.0, 0.0, -1.0, 1.0]);
@@ -20,12 +21,14 @@
 //! images.col_mut(1).copy_from_slice(&[0.0, 2.0, 0.0]);
 //!
 //! let mut out = RowMajor::zeros(2, 2);
-//! product::outputs(&mut out, &weights, images.as_ref(), &Par::Seq);
+//! let mut sums = BlockSums::new(2, 3, 2);
+//! outputs(&mut out, &weights, Inputs::Images(images.as_ref()), &mut sums, &Par::Seq);
 //! assert_eq!(out.row(0), [6.0, 4.0]);
 //! assert_eq!(out.row(1), [0.0, -2.0]);
 //! ```
 
 mod error;
+mod kernels;
 mod matrix;
 mod par;
 pub mod product;
@@ -33,13 +36,12 @@ pub mod random;
 pub mod reduce;
 mod scalar;
 mod simd;
-mod skinny;
 pub mod softmax;
 pub mod text;
 
 pub use error::Error;
 pub use faer::{MatMut, MatRef};
-pub use matrix::{ColMajor, RowMajor};
+pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;
 pub use scalar::Scalar;
 pub use simd::vectorize;

@@ -3,6 +3,7 @@
 //! The layout is in the type because the algorithms depend on it: an image is a contiguous column of a
 //! [`ColMajor`]; a unit's weights, and a unit's values over a batch, are contiguous rows of a [`RowMajor`].
 
+use crate::kernels::Rows;
 use crate::{MatMut, MatRef, Par, Scalar};
 
 /// Bytes of a page of addresses that share a set of the first-level cache.
@@ -15,6 +16,23 @@ const CACHE_LINE: usize = 64;
 pub struct ColMajor<T> {
     lines: Lines<T>,
 }
+
+/// All or the first columns of a [`ColMajor`], to be read.
+#[derive(Debug)]
+pub struct Columns<'a, T> {
+    memory: &'a [T],
+    rows: usize,
+    count: usize,
+    stride: usize,
+}
+
+impl<T> Clone for Columns<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Columns<'_, T> {}
 
 /// A matrix whose rows are contiguous: weights (a row per unit) or activations (a row per unit, over the batch).
 #[derive(Clone, Debug)]
@@ -129,20 +147,56 @@ impl<T: Scalar> ColMajor<T> {
         self.lines.line_mut(j)
     }
 
-    /// The memory of all columns, and the distance from one to the next in it.
-    pub fn strided_mut(&mut self) -> (&mut [T], usize) {
-        let stride = self.lines.stride;
-        (self.lines.all_mut(), stride)
-    }
-
     /// The whole matrix, to be read.
-    pub fn as_ref(&self) -> MatRef<'_, T> {
-        self.lines.as_ref()
+    pub fn as_ref(&self) -> Columns<'_, T> {
+        let Lines { length, count, stride, .. } = self.lines;
+        Columns { memory: self.lines.all(), rows: length, count, stride }
     }
 
     /// The whole matrix, to be written.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
         self.lines.as_mut()
+    }
+}
+
+impl<'a, T: Scalar> Columns<'a, T> {
+    /// Rows of the matrix.
+    pub fn nrows(self) -> usize {
+        self.rows
+    }
+
+    /// How many columns these are.
+    pub fn ncols(self) -> usize {
+        self.count
+    }
+
+    /// The first `count` of these columns.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first(self, count: usize) -> Self {
+        assert!(count <= self.count, "{count} columns of {}", self.count);
+        Self { count, ..self }
+    }
+
+    /// Column `j`, contiguous.
+    ///
+    /// # Panics
+    /// If `j` is not a column.
+    pub fn col(self, j: usize) -> &'a [T] {
+        assert!(j < self.count, "column {j} of {}", self.count);
+        &self.memory[j * self.stride..][..self.rows]
+    }
+
+    /// As a matrix.
+    pub fn as_mat(self) -> MatRef<'a, T> {
+        let memory = &self.memory[..self.count * self.stride];
+        MatRef::from_column_major_slice_with_stride(memory, self.rows, self.count, self.stride)
+    }
+
+    /// The transpose, whose rows are contiguous.
+    pub(crate) fn view(self) -> Rows<'a, T> {
+        Rows::new(self.memory, self.stride, self.count, self.rows)
     }
 }
 
@@ -218,12 +272,13 @@ impl<T: Scalar> RowMajor<T> {
         });
     }
 
-    /// The memory of all rows, and the distance from one to the next in it.
-    pub(crate) fn strided(&self) -> (&[T], usize) {
-        (self.lines.all(), self.lines.stride)
+    /// All rows, as the kernels see them.
+    pub(crate) fn view(&self) -> Rows<'_, T> {
+        let Lines { length, count, stride, .. } = self.lines;
+        Rows::new(self.lines.all(), stride, count, length)
     }
 
-    /// The same, to be written.
+    /// The memory of all rows, to be written, and the distance from one to the next in it.
     pub(crate) fn strided_mut(&mut self) -> (&mut [T], usize) {
         let stride = self.lines.stride;
         (self.lines.all_mut(), stride)

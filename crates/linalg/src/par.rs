@@ -4,7 +4,7 @@ use std::{fmt, hint, thread};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::Error;
+use crate::{Error, MatMut};
 
 /// Threads that a pool can have.
 const MOST_THREADS: usize = 1024;
@@ -91,6 +91,40 @@ impl Par {
         self.part(self.count(), 0, lines, stride, together, work);
     }
 
+    /// Cuts the columns of `matrix` into as many parts as there are threads, at multiples of `together`, and runs
+    /// `work` on every part and the index of its first column, in any order.
+    ///
+    /// What `work` makes of a column must not depend on how the columns are cut.
+    pub fn for_columns<T: Send>(
+        &self,
+        matrix: MatMut<'_, T>,
+        together: usize,
+        work: &(impl Fn(usize, MatMut<'_, T>) + Sync),
+    ) {
+        self.columns(self.count(), 0, matrix, together, work);
+    }
+
+    fn columns<T: Send>(
+        &self,
+        parts: usize,
+        first: usize,
+        matrix: MatMut<'_, T>,
+        together: usize,
+        work: &(impl Fn(usize, MatMut<'_, T>) + Sync),
+    ) {
+        match self {
+            Self::Pool(pool) if parts > 1 && matrix.ncols() > together => {
+                let (left, here) = cut(parts, matrix.ncols().div_ceil(together), together);
+                let (a, b) = matrix.split_at_col_mut(here);
+                pool.join(
+                    || self.columns(left, first, a, together, work),
+                    || self.columns(parts - left, first + here, b, together, work),
+                );
+            }
+            _ => work(first, matrix),
+        }
+    }
+
     fn part<T: Send>(
         &self,
         parts: usize,
@@ -103,8 +137,7 @@ impl Par {
         let groups = lines.len().div_ceil(stride.max(1)).div_ceil(together);
         match self {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
-                let left = parts / 2;
-                let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
+                let (left, here) = cut(parts, groups, together);
                 let (a, b) = lines.split_at_mut(here * stride);
                 pool.join(
                     || self.part(left, first, a, stride, together, work),
@@ -114,6 +147,12 @@ impl Par {
             _ => work(first, lines),
         }
     }
+}
+
+/// How many of `parts` go to the left of a cut, and how many lines of `groups` groups of `together` lines.
+fn cut(parts: usize, groups: usize, together: usize) -> (usize, usize) {
+    let left = parts / 2;
+    (left, (groups * left).div_ceil(parts).min(groups - 1) * together)
 }
 
 /// Whether the work that threads wait for has come to its end.

@@ -2,35 +2,130 @@
 //!
 //! For weights W (m x k), inputs X (k x n) and the gradient G (m x n) of the outputs:
 //! - [`outputs`]: S = W X;
-//! - [`weight_gradient`]: G X^T;
+//! - [`weight_gradient`]: G X^T, and [`descend`], which moves W along it at once;
 //! - [`input_gradient`]: W^T G.
 //!
-//! Where X has contiguous columns, as a mini-batch of images has, the first two run on the kernels of
-//! the module `skinny`; everything else runs on faer. Threads share out the rows of the result: each element is
-//! one sum, in an order that does not depend on how the rows are shared.
+//! Images have contiguous columns and many features. Their products run on the kernels of the module `kernels`, and
+//! threads share out the features: each keeps its own part of W and of X in its cache. The outputs are then sums over
+//! fixed [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run on the kernels
+//! too; large ones run on faer, and threads share out the rows of the result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
 
-use crate::{MatMut, MatRef, Par, RowMajor, Scalar, skinny};
+use crate::kernels::{self, Factor, Store, apply, combine, dots};
+use crate::{Columns, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
+/// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
+/// those of 50 units and 100 images into a second-level cache of 512 KiB.
+pub const BLOCK: usize = 768;
 /// Rows of the result that one product on faer makes: how it sums may depend on its shape, so the shape is fixed.
 const ROWS: usize = 64;
+/// Weights of the largest hidden layer whose products run on the kernels.
+const SMALL: usize = 128 * 128;
 
-/// `s = w x`.
+/// The inputs X (k x n) of a layer.
+#[derive(Debug, Clone, Copy)]
+pub enum Inputs<'a, T> {
+    /// A mini-batch of images, contiguous columns.
+    Images(Columns<'a, T>),
+    /// What the layer below put out, contiguous rows.
+    Hidden(&'a RowMajor<T>),
+}
+
+impl<'a, T: Scalar> Inputs<'a, T> {
+    /// k.
+    pub fn nrows(self) -> usize {
+        match self {
+            Self::Images(x) => x.nrows(),
+            Self::Hidden(x) => x.nrows(),
+        }
+    }
+
+    /// n.
+    pub fn ncols(self) -> usize {
+        match self {
+            Self::Images(x) => x.ncols(),
+            Self::Hidden(x) => x.ncols(),
+        }
+    }
+
+    fn as_mat(self) -> MatRef<'a, T> {
+        match self {
+            Self::Images(x) => x.as_mat(),
+            Self::Hidden(x) => x.as_ref(),
+        }
+    }
+}
+
+/// The sums over each block of features, of which [`outputs`] makes the outputs for images. Allocated once.
+#[derive(Debug, Clone)]
+pub struct BlockSums<T> {
+    /// The m rows of the first block, those of the second, and so on.
+    sums: RowMajor<T>,
+}
+
+impl<T: Scalar> BlockSums<T> {
+    /// For `units` units over `features` features of `images` images.
+    pub fn new(units: usize, features: usize, images: usize) -> Self {
+        Self { sums: RowMajor::zeros(features.div_ceil(BLOCK) * units, images) }
+    }
+
+    /// For layers whose inputs are no images.
+    pub fn none() -> Self {
+        Self { sums: RowMajor::zeros(0, 0) }
+    }
+}
+
+/// `s = w x`. For images, `sums` must be made for this shape; it is left with what nobody needs.
 ///
 /// # Shapes
 /// `s` m x n, `w` m x k, `x` k x n.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: MatRef<'_, T>, par: &Par) {
-    assert_shapes([(s.nrows(), w.nrows()), (w.ncols(), x.nrows()), (s.ncols(), x.ncols())]);
-    let (lines, stride) = s.strided_mut();
-    if skinny::fits(x) {
-        return par.for_lines(lines, stride, skinny::TILE, &|first, lines| skinny::outputs(lines, stride, first, w, x));
+pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
+    let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
+    assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
+    match x {
+        Inputs::Images(x) if kernels::on() => {
+            let sums = &mut sums.sums;
+            assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
+            let (memory, stride) = sums.strided_mut();
+            par.for_lines(memory, m * stride, 1, &|first, lines| {
+                for (block, lines) in lines.chunks_exact_mut((m * stride).max(1)).enumerate() {
+                    let start = (first + block) * BLOCK;
+                    let length = BLOCK.min(k - start);
+                    dots(
+                        lines,
+                        stride,
+                        w.view().columns(start, length),
+                        x.view().columns(start, length),
+                        Store::Replace,
+                    );
+                }
+            });
+            let sums = &*sums;
+            vectorize(
+                #[inline(always)]
+                || {
+                    for i in 0..m {
+                        let s = s.row_mut(i);
+                        s.copy_from_slice(sums.row(i));
+                        for block in 1..k.div_ceil(BLOCK) {
+                            for (s, &sum) in s.iter_mut().zip(sums.row(block * m + i)) {
+                                *s += sum;
+                            }
+                        }
+                    }
+                },
+            );
+        }
+        Inputs::Hidden(x) if small(w) => {
+            combine(s.as_mut(), Factor::Rows(w.view()), x.view(), Store::Replace);
+        }
+        _ => by_rows(s, w.as_ref(), x.as_mat(), Store::Replace, par),
     }
-    by_rows(s, w.as_ref(), x, par);
 }
 
 /// `d_w = g x^T`.
@@ -40,14 +135,49 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: MatRef<'_, T>
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: MatRef<'_, T>, par: &Par) {
-    assert_shapes([(d_w.nrows(), g.nrows()), (d_w.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
-    let (lines, stride) = d_w.strided_mut();
-    if skinny::fits(x) {
-        let work = |first, lines: &mut [T]| skinny::weight_gradient(lines, stride, first, g, x);
-        return par.for_lines(lines, stride, skinny::TILE, &work);
+pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, par: &Par) {
+    gradient_product(d_w, g, x, Store::Replace, par);
+}
+
+/// `w = decay w - rate g x^T`: the weight gradient is not kept, which saves a passage through memory.
+///
+/// # Shapes
+/// `w` m x k, `g` m x n, `x` k x n.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub fn descend<T: Scalar>(w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, decay: T, rate: T, par: &Par) {
+    gradient_product(w, g, x, Store::Descend { decay, rate }, par);
+}
+
+/// `w = decay w - rate d_w`. On the kernels, [`weight_gradient`] and this make the same bits as [`descend`].
+///
+/// # Shapes
+/// `w` and `d_w` m x k.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T, rate: T, par: &Par) {
+    assert_shapes([(w.nrows(), d_w.nrows()), (w.ncols(), d_w.ncols()), (0, 0)]);
+    w.for_rows(par, &|i, w| apply(w, d_w.row(i), Store::Descend { decay, rate }));
+}
+
+/// What `store` says of `c` and `g x^T`.
+fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, store: Store<T>, par: &Par) {
+    assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
+    match x {
+        Inputs::Images(x) if kernels::on() => {
+            par.for_columns(c.as_mut(), BLOCK, &|start, c| {
+                let x = x.view().columns(start, c.ncols());
+                combine(c, Factor::Rows(g.view()), x, store);
+            });
+        }
+        Inputs::Hidden(x) if small(c) => {
+            let (c, stride) = c.strided_mut();
+            dots(c, stride, g.view(), x.view(), store);
+        }
+        _ => by_rows(c, g.as_ref(), x.as_mat().transpose(), store, par),
     }
-    by_rows(d_w, g.as_ref(), x.transpose(), par);
 }
 
 /// `d_x = w^T g`.
@@ -59,20 +189,35 @@ pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Mat
 /// If the shapes do not agree.
 pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &RowMajor<T>, par: &Par) {
     assert_shapes([(d_x.nrows(), w.ncols()), (w.nrows(), g.nrows()), (d_x.ncols(), g.ncols())]);
-    by_rows(d_x, w.as_ref().transpose(), g.as_ref(), par);
+    if small(w) {
+        combine(d_x.as_mut(), Factor::Transposed(w.view()), g.view(), Store::Replace);
+    } else {
+        by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
+    }
 }
 
-/// `out = a b` on faer, [`ROWS`] rows at a time.
-fn by_rows<T: Scalar>(out: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, par: &Par) {
-    let n = out.ncols();
-    let (lines, stride) = out.strided_mut();
+fn small<T: Scalar>(w: &RowMajor<T>) -> bool {
+    w.nrows() * w.ncols() <= SMALL && kernels::on()
+}
+
+/// What `store` says of `c` and `a b`, on faer, [`ROWS`] rows at a time.
+fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, store: Store<T>, par: &Par) {
+    let n = c.ncols();
+    let (lines, stride) = c.strided_mut();
     par.for_lines(lines, stride, ROWS, &|first, lines| {
         for (i, lines) in lines.chunks_mut(ROWS * stride.max(1)).enumerate() {
             let (first, rows) = (first + i * ROWS, lines.len() / stride);
+            let (accum, alpha) = match store {
+                Store::Replace => (Accum::Replace, T::from_f64(1.0)),
+                Store::Descend { decay, rate } => {
+                    lines.iter_mut().for_each(|c| *c *= decay);
+                    (Accum::Add, -rate)
+                }
+            };
             // As the transpose of a column-major matrix: the library's own constructor for mutable row-major ones swaps the
             // strides.
-            let out = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
-            matmul(out, Accum::Replace, a.subrows(first, rows), b, T::from_f64(1.0), faer::Par::Seq);
+            let c = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
+            matmul(c, accum, a.subrows(first, rows), b, alpha, faer::Par::Seq);
         }
     });
 }

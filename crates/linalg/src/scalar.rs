@@ -26,6 +26,8 @@ pub trait Scalar:
     fn exponential(self) -> Self;
     /// The natural logarithm.
     fn logarithm(self) -> Self;
+    /// This number times `factor` plus `term`, rounded once.
+    fn fused(self, factor: Self, term: Self) -> Self;
     /// Whether this number is neither infinite nor NaN.
     fn is_a_number(self) -> bool;
 }
@@ -135,6 +137,10 @@ macro_rules! scalar {
             #[inline(always)]
             fn logarithm(self) -> Self {
                 self.ln()
+            }
+            #[inline(always)]
+            fn fused(self, factor: Self, term: Self) -> Self {
+                self.mul_add(factor, term)
             }
             #[inline(always)]
             fn is_a_number(self) -> bool {

@@ -7,9 +7,9 @@
 //!
 //! Factors of 1/n belong to the loss, not to the layer.
 
-use klayer_linalg::product;
+use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::fill_normal;
-use klayer_linalg::{MatRef, Par, RowMajor, Scalar, reduce, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, reduce, vectorize};
 use rand::Rng;
 
 use crate::Init;
@@ -38,12 +38,12 @@ impl<T: Scalar> Affine<T> {
     /// `s = W x + b`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `s` m_out x n.
+    /// `x` m_in x n, `s` m_out x n, `sums` for the same.
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn forward(&self, x: MatRef<'_, T>, s: &mut RowMajor<T>, par: &Par) {
-        product::outputs(s, &self.weight, x, par);
+    pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, sums: &mut BlockSums<T>, par: &Par) {
+        product::outputs(s, &self.weight, x, sums, par);
         vectorize(
             #[inline(always)]
             || {
@@ -63,13 +63,32 @@ impl<T: Scalar> Affine<T> {
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn backward(x: MatRef<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
+    pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
         product::weight_gradient(&mut gradient.weight, g, x, par);
         vectorize(
             #[inline(always)]
             || {
                 for (bias, g) in gradient.bias.iter_mut().zip(g.rows()) {
                     *bias = reduce::sum(g);
+                }
+            },
+        );
+    }
+
+    /// Moves W and b against their gradients at once: W <- `decay` W - `rate` dJ/dW, b <- b - `rate` dJ/db.
+    ///
+    /// # Shapes
+    /// `x` m_in x n, `g` (dJ/dS) m_out x n.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn descend(&mut self, x: Inputs<'_, T>, g: &RowMajor<T>, decay: T, rate: T, par: &Par) {
+        product::descend(&mut self.weight, g, x, decay, rate, par);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (bias, g) in self.bias.iter_mut().zip(g.rows()) {
+                    *bias -= rate * reduce::sum(g);
                 }
             },
         );

@@ -157,6 +157,14 @@ impl<T: Scalar> BatchNorm<T> {
         );
     }
 
+    /// gamma <- gamma - `rate` dJ/dgamma, beta <- beta - `rate` dJ/dbeta.
+    pub fn descend(&mut self, gradient: &BatchNormGradient<T>, rate: T) {
+        let gammas = self.gamma.iter_mut().zip(&gradient.gamma);
+        for (parameter, &g) in gammas.chain(self.beta.iter_mut().zip(&gradient.beta)) {
+            *parameter -= rate * g;
+        }
+    }
+
     #[inline(always)]
     fn inverse_deviation(&self, variance: T) -> T {
         let inverse = T::from_f64(1.0) / (variance + self.eps).root();
@@ -173,6 +181,12 @@ impl<T: Scalar> Statistics<T> {
 }
 
 impl<T: Scalar> BatchNormGradient<T> {
+    /// Copies all values of `other`, which is for as many units.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.gamma.copy_from_slice(&other.gamma);
+        self.beta.copy_from_slice(&other.beta);
+    }
+
     /// Of `units` units, all 0.
     pub fn zeros(units: usize) -> Self {
         Self { gamma: vec![T::from_f64(0.0); units], beta: vec![T::from_f64(0.0); units] }

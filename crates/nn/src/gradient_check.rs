@@ -11,7 +11,8 @@
 use std::iter;
 use std::ops::ControlFlow;
 
-use klayer_linalg::{MatRef, Par, RowMajor};
+use klayer_linalg::product::Inputs;
+use klayer_linalg::{Columns, Par, RowMajor};
 
 use crate::batch_norm::BatchNorm;
 use crate::{Error, Gradients, Layer, Network, Workspace};
@@ -87,7 +88,7 @@ impl Parameter {
 /// [`Error::NotPositive`] for the step; [`Error::Stopped`] if `progress` breaks off.
 pub fn numerical_gradient(
     network: &Network<f64>,
-    x: MatRef<'_, f64>,
+    x: Columns<'_, f64>,
     labels: &[u8],
     step: f64,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
@@ -224,12 +225,12 @@ struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    fn new(network: &'a Network<f64>, x: MatRef<'_, f64>, labels: &'a [u8], step: f64) -> Result<Self, Error> {
+    fn new(network: &'a Network<f64>, x: Columns<'_, f64>, labels: &'a [u8], step: f64) -> Result<Self, Error> {
         let mut moved = network.clone();
         let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
         moved.forward_train(x, &mut workspace)?.cross_entropy(labels)?;
         let mut images = RowMajor::zeros(x.nrows(), x.ncols());
-        images.as_mut().copy_from(x);
+        images.as_mut().copy_from(x.as_mat());
         let hidden = workspace.layers.iter().map(|space| space.h.clone());
         Ok(Self {
             network,
@@ -248,9 +249,10 @@ impl<'a> Probe<'a> {
     /// Goes to `layer` and returns its input.
     fn start_at(&mut self, layer: usize) -> RowMajor<f64> {
         let input = self.inputs[layer].clone();
-        let space = &mut self.workspace.layers[layer];
-        self.network.layers[layer].affine.forward(input.as_ref(), &mut space.s, &Par::Seq);
-        self.s = space.s.clone();
+        let Workspace { layers, sums, .. } = &mut self.workspace;
+        let s = &mut layers[layer].s;
+        self.network.layers[layer].affine.forward(Inputs::Hidden(&input), s, sums, &Par::Seq);
+        self.s = s.clone();
         self.layer = layer;
         input
     }

@@ -2,13 +2,14 @@
 
 use std::mem;
 
+use klayer_linalg::product::Inputs;
 use klayer_linalg::random::Pcg64;
-use klayer_linalg::{MatRef, RowMajor, Scalar};
+use klayer_linalg::{Columns, RowMajor, Scalar};
 
 use crate::affine::Affine;
 use crate::architecture::is_positive;
 use crate::batch_norm::BatchNorm;
-use crate::workspace::Stage;
+use crate::workspace::{LayerWorkspace, Stage};
 use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
 
 /// The parameters of a network, and the running statistics of its batch norm.
@@ -84,7 +85,7 @@ impl<T: Scalar> Network<T> {
     /// [`Error::Shape`], [`Error::OtherNetwork`], [`Error::BatchTooSmall`]; the network is then unchanged.
     pub fn forward_train<'w>(
         &mut self,
-        x: MatRef<'_, T>,
+        x: Columns<'_, T>,
         workspace: &'w mut Workspace<T>,
     ) -> Result<Logits<'w, T>, Error> {
         self.check(x, workspace)?;
@@ -92,8 +93,8 @@ impl<T: Scalar> Network<T> {
         if images < 2 && self.layers[0].batch_norm.is_some() {
             return Err(Error::BatchTooSmall { images });
         }
-        let first = &mut workspace.layers[0];
-        self.layers[0].affine.forward(x, &mut first.s, &workspace.par);
+        let Workspace { layers, sums, par, .. } = &mut *workspace;
+        self.layers[0].affine.forward(Inputs::Images(x), &mut layers[0].s, sums, par);
         self.forward_from(0, workspace);
         for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
             if let Some(batch_norm) = &mut layer.batch_norm {
@@ -107,12 +108,12 @@ impl<T: Scalar> Network<T> {
     /// The forward pass in training from the affine output of layer `first`, which stands in the workspace, to the
     /// logits. Running statistics stay as they are.
     pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>) {
-        let Workspace { layers, par, .. } = workspace;
+        let Workspace { layers, sums, par, .. } = workspace;
         for (l, layer) in self.layers.iter().enumerate().skip(first) {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
             if l > first {
-                layer.affine.forward(below[l - 1].h.as_ref(), &mut space.s, par);
+                layer.affine.forward(Inputs::Hidden(&below[l - 1].h), &mut space.s, sums, par);
             }
             if l == self.layers.len() - 1 {
                 return;
@@ -132,15 +133,14 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OtherNetwork`].
-    pub fn infer<'w>(&self, x: MatRef<'_, T>, workspace: &'w mut Workspace<T>) -> Result<Logits<'w, T>, Error> {
+    pub fn infer<'w>(&self, x: Columns<'_, T>, workspace: &'w mut Workspace<T>) -> Result<Logits<'w, T>, Error> {
         self.check(x, workspace)?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, par, .. } = &mut *workspace;
+        let Workspace { layers, sums, par, .. } = &mut *workspace;
         for (l, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
-            let input = if l == 0 { x } else { below[l - 1].h.as_ref() };
-            layer.affine.forward(input, &mut space.s, par);
+            layer.affine.forward(input(x, below), &mut space.s, sums, par);
             if l == self.layers.len() - 1 {
                 break;
             }
@@ -162,7 +162,7 @@ impl<T: Scalar> Network<T> {
     /// [`Error::Shape`], [`Error::OtherNetwork`]; [`Error::NoLoss`] if there is nothing to go back from.
     pub fn backward(
         &self,
-        x: MatRef<'_, T>,
+        x: Columns<'_, T>,
         workspace: &mut Workspace<T>,
         gradients: &mut Gradients<T>,
     ) -> Result<(), Error> {
@@ -170,31 +170,54 @@ impl<T: Scalar> Network<T> {
         if gradients.architecture() != &self.architecture {
             return Err(self.other_network("the gradients", gradients.architecture()));
         }
-        if workspace.stage != Stage::Loss {
-            return Err(Error::NoLoss);
-        }
+        workspace.check_loss()?;
         let Workspace { layers, par, .. } = workspace;
-        let last = self.layers.len() - 1;
-        for l in (0..=last).rev() {
+        for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
-            if l < last {
-                relu::backward(&space.h, &mut space.gradient);
-                if let (Some(layer), Some(gradient)) = (&self.layers[l].batch_norm, &mut gradient.batch_norm) {
-                    layer.backward(&space.s, &space.batch, &mut space.gradient, gradient);
-                }
+            let g = layer.output_gradient(space);
+            Affine::backward(input(x, below), g, &mut gradient.affine, par);
+            if let Some(below) = below.last_mut() {
+                layer.affine.backward_input(g, &mut below.gradient, par);
             }
-            let g = if l < last { &space.gradient } else { &space.s };
-            let input = if l == 0 { x } else { below[l - 1].h.as_ref() };
-            Affine::backward(input, g, &mut gradient.affine, par);
-            if l > 0 {
-                self.layers[l].affine.backward_input(g, &mut below[l - 1].gradient, par);
+            if let Some(gradient) = &mut gradient.batch_norm {
+                gradient.copy_from(&space.norm_gradient);
             }
         }
         Ok(())
     }
 
-    fn check(&self, x: MatRef<'_, T>, workspace: &Workspace<T>) -> Result<(), Error> {
+    /// The backward pass and a step of gradient descent in one: as `backward` finds a gradient g of a parameter p,
+    /// p becomes p - `rate` g, and a weight w becomes `decay` w - `rate` g. No gradient of a weight is kept, which saves
+    /// a passage of all weights through memory.
+    ///
+    /// # Shapes
+    /// `x` d x n.
+    ///
+    /// # Errors
+    /// As for [`Network::backward`]; the network is then unchanged.
+    pub fn descend(&mut self, x: Columns<'_, T>, workspace: &mut Workspace<T>, decay: T, rate: T) -> Result<(), Error> {
+        self.check(x, workspace)?;
+        workspace.check_loss()?;
+        workspace.stage = Stage::Idle;
+        let Workspace { layers, par, .. } = workspace;
+        for (l, layer) in self.layers.iter_mut().enumerate().rev() {
+            let (below, here) = layers.split_at_mut(l);
+            let space = &mut here[0];
+            let g = layer.output_gradient(space);
+            // The layer below needs the weights as they were in the forward pass.
+            if let Some(below) = below.last_mut() {
+                layer.affine.backward_input(g, &mut below.gradient, par);
+            }
+            layer.affine.descend(input(x, below), g, decay, rate, par);
+            if let Some(batch_norm) = &mut layer.batch_norm {
+                batch_norm.descend(&space.norm_gradient, rate);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, x: Columns<'_, T>, workspace: &Workspace<T>) -> Result<(), Error> {
         if workspace.architecture != self.architecture {
             return Err(self.other_network("the workspace", &workspace.architecture));
         }
@@ -213,6 +236,27 @@ impl<T: Scalar> Network<T> {
 
     fn other_network(&self, what: &'static str, other: &Architecture) -> Error {
         Error::OtherNetwork { what, found: other.clone(), expected: self.architecture.clone() }
+    }
+}
+
+/// The input of a layer: the mini-batch, or what the highest of the layers below puts out.
+fn input<'a, T: Scalar>(x: Columns<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inputs<'a, T> {
+    below.last().map_or(Inputs::Images(x), |below| Inputs::Hidden(&below.h))
+}
+
+impl<T: Scalar> Layer<T> {
+    /// dJ/dS of the affine output, from what the layer above left; in hidden layers with batch norm also its
+    /// gradients, in the workspace.
+    fn output_gradient<'w>(&self, space: &'w mut LayerWorkspace<T>) -> &'w RowMajor<T> {
+        if space.h.nrows() == 0 {
+            // The last layer: the cross-entropy has turned the logits into their gradient.
+            return &space.s;
+        }
+        relu::backward(&space.h, &mut space.gradient);
+        if let Some(batch_norm) = &self.batch_norm {
+            batch_norm.backward(&space.s, &space.batch, &mut space.gradient, &mut space.norm_gradient);
+        }
+        &space.gradient
     }
 }
 

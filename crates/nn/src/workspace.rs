@@ -1,8 +1,9 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
+use klayer_linalg::product::BlockSums;
 use klayer_linalg::{Par, RowMajor, Scalar};
 
-use crate::batch_norm::Statistics;
+use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
 use crate::{Architecture, Error};
 
@@ -13,6 +14,8 @@ pub struct Workspace<T> {
     pub(crate) images: usize,
     pub(crate) par: Par,
     pub(crate) layers: Vec<LayerWorkspace<T>>,
+    /// Of the first layer.
+    pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
     pub(crate) stage: Stage,
 }
@@ -29,6 +32,8 @@ pub(crate) struct LayerWorkspace<T> {
     pub(crate) gradient: RowMajor<T>,
     /// The mini-batch's own mean and variance.
     pub(crate) batch: Statistics<T>,
+    /// dJ/dgamma and dJ/dbeta.
+    pub(crate) norm_gradient: BatchNormGradient<T>,
 }
 
 /// How far the pass has come.
@@ -53,10 +58,12 @@ impl<T: Scalar> Workspace<T> {
                 h: RowMajor::zeros(hidden_units, images),
                 gradient: RowMajor::zeros(hidden_units, images),
                 batch: Statistics::zeros(hidden_units),
+                norm_gradient: BatchNormGradient::zeros(hidden_units),
             }
         });
         Self {
             layers: layers.collect(),
+            sums: BlockSums::new(architecture.widths()[1], architecture.inputs(), images),
             architecture: architecture.clone(),
             images,
             par,
@@ -81,6 +88,11 @@ impl<T: Scalar> Workspace<T> {
         let zero = T::from_f64(0.0);
         let rows = self.layers[first..].iter().flat_map(|layer| layer.h.rows());
         rows.flat_map(move |row| row.iter().map(move |&h| h > zero))
+    }
+
+    /// Refuses a backward pass that has nothing to start from.
+    pub(crate) fn check_loss(&self) -> Result<(), Error> {
+        if self.stage == Stage::Loss { Ok(()) } else { Err(Error::NoLoss) }
     }
 
     /// The mean cross-entropy of the logits that stand in the last layer, which become its gradient.

@@ -4,11 +4,12 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::softmax::softmax;
-use klayer_linalg::{ColMajor, Par, RowMajor, product};
+use klayer_linalg::{ColMajor, Par, RowMajor};
 use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
-use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
 
 /// Images in a mini-batch.
@@ -39,18 +40,48 @@ fn operations((units, inputs): (usize, usize)) -> ItemsCount {
     ItemsCount::new(2 * units * inputs * BATCH)
 }
 
+/// Inputs of a layer as they lie in a network: images, or what a hidden layer put out.
+struct LayerInputs(ColMajor<f32>, RowMajor<f32>);
+
+impl LayerInputs {
+    fn new(inputs: usize) -> Self {
+        Self(images(inputs), normal(inputs, BATCH))
+    }
+
+    fn get(&self) -> Inputs<'_, f32> {
+        if self.0.nrows() == 3072 { Inputs::Images(self.0.as_ref()) } else { Inputs::Hidden(&self.1) }
+    }
+}
+
 #[divan::bench(args = LAYERS)]
 fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (w, x, mut s) = (normal(layer.0, layer.1), images(layer.1), RowMajor::zeros(layer.0, BATCH));
-    bencher.counter(operations(layer)).bench_local(|| product::outputs(&mut s, &w, black_box(x.as_ref()), &Par::Seq));
+    let (w, x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, BATCH));
+    let mut sums = BlockSums::new(layer.0, layer.1, BATCH);
+    bencher
+        .counter(operations(layer))
+        .bench_local(|| product::outputs(&mut s, &w, black_box(x.get()), &mut sums, &Par::Seq));
 }
 
 #[divan::bench(args = LAYERS)]
 fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (g, x, mut d_w) = (normal(layer.0, BATCH), images(layer.1), RowMajor::zeros(layer.0, layer.1));
+    let (g, x, mut d_w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, layer.1));
     bencher
         .counter(operations(layer))
-        .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.as_ref()), &Par::Seq));
+        .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.get()), &Par::Seq));
+}
+
+#[divan::bench(args = LAYERS)]
+fn descend(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
+    let (g, x, mut w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), normal(layer.0, layer.1));
+    bencher
+        .counter(operations(layer))
+        .bench_local(|| product::descend(&mut w, &g, black_box(x.get()), 1.0, 1e-9, &Par::Seq));
+}
+
+#[divan::bench(args = LAYERS)]
+fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
+    let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, BATCH), RowMajor::zeros(layer.1, BATCH));
+    bencher.counter(operations(layer)).bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
 }
 
 #[divan::bench(args = [50, 10])]
@@ -85,28 +116,15 @@ fn softmax_of_ten_classes(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = ["3-layer", "9-layer"])]
-fn update(bencher: Bencher<'_, '_>, name: &str) {
-    let architecture = architecture(name);
-    let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
-    let gradients = Gradients::zeros(&architecture);
-    let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
-    bencher
-        .counter(ItemsCount::new(architecture.parameters()))
-        .bench_local(|| sgd.step(black_box(&mut network), &gradients, 1e-6));
-}
-
-#[divan::bench(args = ["3-layer", "9-layer"])]
 fn whole_step_without_gather(bencher: Bencher<'_, '_>, name: &str) {
     let architecture = architecture(name);
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
-    let mut gradients = Gradients::zeros(&architecture);
     let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
     let (x, labels) = (images(architecture.inputs()), [3; BATCH]);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let loss = network.forward_train(x.as_ref(), &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
-        network.backward(x.as_ref(), &mut workspace, &mut gradients).expect("shapes agree");
-        sgd.step(&mut network, &gradients, 1e-6);
+        sgd.descend(&mut network, x.as_ref(), &mut workspace, 1e-6).expect("shapes agree");
         loss
     });
 }

@@ -59,6 +59,12 @@ impl L2 {
         }
     }
 
+    /// What the penalty leaves of a weight in an update step of the learning rate `rate`: 1 - 2 rate lambda.
+    #[inline(always)]
+    pub(crate) fn decay<T: Scalar>(self, rate: f64) -> T {
+        T::from_f64(1.0 - 2.0 * rate * self.lambda)
+    }
+
     /// The gradient of the term of one weight, 2 lambda w.
     #[inline(always)]
     pub(crate) fn gradient<T: Scalar>(self, w: T) -> T {

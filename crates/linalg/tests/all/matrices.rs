@@ -12,7 +12,7 @@ fn a_column_or_row_is_the_same_numbers_however_one_gets_to_it() {
         assert_eq!((by_column.nrows(), by_column.ncols(), by_row.nrows(), by_row.ncols()), (rows, cols, cols, rows));
         for j in 0..cols {
             assert_eq!(by_column.col(j), by_row.row(j));
-            assert!((0..rows).all(|i| by_column.as_ref()[(i, j)] == by_row.as_ref()[(j, i)]));
+            assert!((0..rows).all(|i| by_column.as_ref().as_mat()[(i, j)] == by_row.as_ref()[(j, i)]));
         }
         let mut copy = RowMajor::zeros(cols, rows);
         copy.copy_from(&by_row);
@@ -29,7 +29,7 @@ fn a_column_or_row_is_the_same_numbers_however_one_gets_to_it() {
 fn columns_of_whole_pages_do_not_share_cache_lines() {
     for rows in [1024, 3072] {
         let matrix = ColMajor::<f32>::zeros(rows, 2);
-        let distance = matrix.as_ref().col_stride() as usize * size_of::<f32>();
+        let distance = matrix.as_ref().as_mat().col_stride() as usize * size_of::<f32>();
         assert!(!distance.is_multiple_of(4096), "{rows} rows: {distance} bytes");
     }
 }

@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use klayer_linalg::{ColMajor, MatRef, Par, RowMajor};
+use klayer_linalg::{ColMajor, Columns, Par, RowMajor};
 use klayer_nn::gradient_check::{Comparison, NumericalGradient, Parameter, numerical_gradient};
 use klayer_nn::{Error, Gradients, Init, Network, Workspace};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ pub(crate) const FLOOR: f64 = 1e-4;
 /// A gradient is right if no parameter's relative error is larger.
 pub(crate) const TOLERANCE: f64 = 1e-6;
 
-pub(crate) fn analytic(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8]) -> Gradients<f64> {
+pub(crate) fn analytic(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8]) -> Gradients<f64> {
     let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
     let mut gradients = Gradients::zeros(network.architecture());
     let mut network = network.clone();
@@ -22,7 +22,7 @@ pub(crate) fn analytic(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8]
     gradients
 }
 
-pub(crate) fn numerical(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], step: f64) -> NumericalGradient {
+pub(crate) fn numerical(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8], step: f64) -> NumericalGradient {
     numerical_gradient(network, x, labels, step, |_| ControlFlow::Continue(())).unwrap()
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn max_relative_error(rows: &[Comparison]) -> f64 {
 /// Loss of a network, moved by `change`, in training mode.
 fn moved_loss(
     network: &Network<f64>,
-    x: MatRef<'_, f64>,
+    x: Columns<'_, f64>,
     labels: &[u8],
     change: impl Fn(&mut Network<f64>, f64),
     h: f64,
@@ -47,7 +47,7 @@ fn moved_loss(
 }
 
 /// Centred differences the long way: each parameter moved in a copy of the network, and everything computed anew.
-fn plain_differences(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], step: f64) -> Gradients<f64> {
+fn plain_differences(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8], step: f64) -> Gradients<f64> {
     let difference = |change: &dyn Fn(&mut Network<f64>, f64)| {
         let [ahead, behind] = [step, -step].map(|h| moved_loss(network, x, labels, change, h));
         (ahead - behind) / (2.0 * step)

@@ -1,6 +1,6 @@
 //! The gradient check against a backward pass in plain loops into which a bug can be planted.
 
-use klayer_linalg::MatRef;
+use klayer_linalg::Columns;
 use klayer_nn::gradient_check::Comparison;
 use klayer_nn::{Gradients, Init, Network};
 
@@ -60,9 +60,9 @@ struct Seen {
     deviations: Vec<f64>,
 }
 
-fn forward(network: &Network<f64>, x: MatRef<'_, f64>, bug: Bug) -> Vec<Seen> {
+fn forward(network: &Network<f64>, x: Columns<'_, f64>, bug: Bug) -> Vec<Seen> {
     let n = x.ncols();
-    let mut h: Rows = (0..x.nrows()).map(|i| (0..n).map(|j| x[(i, j)]).collect()).collect();
+    let mut h: Rows = (0..x.nrows()).map(|i| (0..n).map(|j| x.col(j)[i]).collect()).collect();
     let mut seen = Vec::new();
     for layer in network.layers() {
         let weights = layer.affine.weight.rows().zip(&layer.affine.bias);
@@ -90,7 +90,7 @@ fn forward(network: &Network<f64>, x: MatRef<'_, f64>, bug: Bug) -> Vec<Seen> {
 }
 
 /// The gradient of J, with `bug` planted.
-fn backward(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], bug: Bug) -> Gradients<f64> {
+fn backward(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8], bug: Bug) -> Gradients<f64> {
     let (seen, n) = (forward(network, x, bug), x.ncols());
     let mut gradients = Gradients::zeros(network.architecture());
     let last = seen.len() - 1;
@@ -145,7 +145,7 @@ fn backward(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], bug: Bug)
     gradients
 }
 
-fn check(network: &Network<f64>, x: MatRef<'_, f64>, labels: &[u8], gradients: &Gradients<f64>) -> Vec<Comparison> {
+fn check(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8], gradients: &Gradients<f64>) -> Vec<Comparison> {
     let penalty = |w| LAMBDA * w * w;
     numerical(network, x, labels, STEP).compare(network, gradients, penalty, FLOOR).unwrap()
 }

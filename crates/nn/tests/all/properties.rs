@@ -1,4 +1,4 @@
-use klayer_linalg::{ColMajor, MatRef, Par, RowMajor, Scalar};
+use klayer_linalg::{ColMajor, Columns, Par, RowMajor, Scalar};
 use klayer_nn::batch_norm::{BatchNorm, RUNNING_DECAY, Statistics};
 use klayer_nn::model_file::{MODEL, encode};
 use klayer_nn::{Gradients, Init, Network, Workspace};
@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use crate::gradients::analytic;
 use crate::shapes::{Shape, cases, shapes};
 
-fn train_logits<T: Scalar>(network: &mut Network<T>, x: MatRef<'_, T>) -> RowMajor<T> {
+fn train_logits<T: Scalar>(network: &mut Network<T>, x: Columns<'_, T>) -> RowMajor<T> {
     let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
     network.forward_train(x, &mut workspace).unwrap().as_matrix().clone()
 }
 
-fn infer_logits<T: Scalar>(network: &Network<T>, x: MatRef<'_, T>) -> RowMajor<T> {
+fn infer_logits<T: Scalar>(network: &Network<T>, x: Columns<'_, T>) -> RowMajor<T> {
     let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
     network.infer(x, &mut workspace).unwrap().as_matrix().clone()
 }
