@@ -12,17 +12,23 @@ const MOST: usize = 300;
 ///
 /// assert_eq!(printable("the label \"cat\""), "the label \"cat\"");
 /// assert_eq!(printable("\u{1b}[2J\n"), "\\u{1b}[2J\\n");
-/// assert!(printable("long ".repeat(1_000)).ends_with("long…"));
+/// for endless in ["long ", "\u{1b}"] {
+///     let shown = printable(endless.repeat(1_000));
+///     assert!(shown.ends_with('…') && (290..=300).contains(&shown.chars().count()));
+/// }
 /// ```
 pub fn printable(text: impl Display) -> String {
-    let text = text.to_string();
     let mut shown = String::new();
-    for (i, c) in text.chars().enumerate() {
-        match c {
-            _ if i == MOST => return shown.trim_end().to_owned() + "…",
-            '"' | '\'' | '\\' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
+    let mut room = MOST;
+    for c in text.to_string().chars() {
+        let escaped = if matches!(c, '"' | '\'' | '\\') { c.to_string() } else { c.escape_debug().to_string() };
+        let length = escaped.chars().count();
+        if length >= room {
+            // One is left for what tells that there is more.
+            return shown + "…";
         }
+        room -= length;
+        shown += &escaped;
     }
     shown
 }

@@ -186,7 +186,7 @@ fn a_length_that_lies_takes_no_memory() {
 
 #[test]
 fn what_a_file_says_is_shown_without_control_characters_and_in_short() {
-    let numbers = "\u{1b}[2J\n".repeat(20);
+    let numbers = "\u{1b}[2J\n".repeat(40);
     let payload = [&[numbers.len() as u8][..], numbers.as_bytes()].concat();
     let widths = [&[3][..], b"f32", &[251, 0, 1], &[0; 257]].concat();
     for (payload, word) in [(payload, "\\u{1b}[2J\\n"), (widths, "[0, 0, 0,")] {
