@@ -131,15 +131,9 @@ fn decode_part<P: DeserializeOwned>(kind: &Kind, payload: &[u8], start: usize) -
     // An integer claims up to 16 bytes for each one that it takes in the file, and a text all that its length says
     // before the first byte is read. The limit is part of a type: there can be a few of them, but not any.
     let decode = match payload.len() {
-<<<<<<< HEAD
-        0x0..0x1000 => decode_within::<P, 0x1_0000>,
-        0x1000..0x4_0000 => decode_within::<P, 0x40_0000>,
-        0x4_0000..0x100_0000 => decode_within::<P, 0x1000_0000>,
-=======
         0..=0xfff => decode_within::<P, 0x1_0000>,
         0x1000..=0x3_ffff => decode_within::<P, 0x40_0000>,
         0x4_0000..=0xff_ffff => decode_within::<P, 0x1000_0000>,
->>>>>>> i4fuzz
         _ => decode_within::<P, LIMIT>,
     };
     let (part, read) = decode(&payload[start..]).map_err(|error| kind.refuse(HEADER + start, error.to_string()))?;
