@@ -214,7 +214,11 @@ fn an_error_in_the_middle_keeps_what_is_finished_and_starts_nothing_more() {
         for &index in started.iter().filter(|&&index| index != 2) {
             assert!(kept(&jobs[index], &store).is_some(), "run {index} was under way and is kept");
         }
-        assert!(!started.contains(&4), "nothing is started after an error: {started:?}");
+        // Another thread may be through with its own before the error is there.
+        assert!(
+            threads > 1 || started.iter().all(|&index| index <= 2),
+            "nothing is started after an error: {started:?}"
+        );
     }
 }
 
