@@ -144,15 +144,15 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
         if trials.is_empty() {
             break;
         }
-        let sharing = trials.iter().filter(|trial| trial.done == step).count();
+        let mut here: Vec<_> = trials.iter_mut().filter(|trial| trial.done == step).collect();
         batches.gather_next();
-        for trial in trials.iter_mut().filter(|trial| trial.done == step) {
+        for trial in &mut here {
             trial.step(batches.images.as_ref(), &batches.labels);
         }
 
         let done = step + 1;
         if done.is_multiple_of(validate_every) || done == steps {
-            let mut trained: Vec<_> = trials.iter_mut().filter(|trial| trial.made(done)).collect();
+            let mut trained: Vec<_> = here.iter_mut().filter(|trial| trial.under_way()).collect();
             let networks: Vec<_> = trained.iter().map(|trial| &trial.network).collect();
             let validation = evaluator.evaluate_all(&networks, validation)?;
             let sample = sample.map(|sample| evaluator.evaluate_all(&networks, sample)).transpose()?;
@@ -160,9 +160,9 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
                 trial.evaluated(sample.as_ref().map(|sample| &sample[i]), &validation[i]);
             }
         }
-        let share = clock.elapsed().as_secs_f64() / sharing as f64;
+        let share = clock.elapsed().as_secs_f64() / here.len() as f64;
         clock = Instant::now();
-        for trial in trials.iter_mut().filter(|trial| trial.done == done || trial.diverged.is_some()) {
+        for trial in here {
             trial.seconds += share;
             trial.keep_now_and_then(&batches.shuffle, data, clock);
         }
@@ -207,11 +207,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     fn under_way(&self) -> bool {
         self.diverged.is_none() && self.error.is_none()
-    }
-
-    /// Whether the run is under way and has made `steps` steps: no fewer, and not already more.
-    fn made(&self, steps: u64) -> bool {
-        self.under_way() && self.done == steps
     }
 
     /// Whether there is a step after `step` steps: the run is under way, and its observer does not want it to stop.
