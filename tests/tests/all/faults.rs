@@ -1,17 +1,43 @@
-//! Faults that a search has to bear: kills at any moment, a store that goes away, that is full, that cannot be written.
+//! Faults that a search or a training has to bear: kills at any moment, a process that is halted, a clock that jumps, a
+//! store that goes away, that is full, that cannot be written.
 //!
 //! What counts is what is left: every record that was finished, and in the end the records of an undisturbed search,
-//! byte for byte but for the line that tells its seconds. `cargo test -p klayer-tests --release --
-//! --ignored --nocapture a_hundred_kills` is the long form.
+//! byte for byte but for the line that tells its seconds. The suite tries each fault once or a dozen times;
+//! `cargo test -p klayer-tests --release --test all -- --ignored --nocapture the_table_of_faults` tries all of them
+//! more often, makes a hundred kills, and prints what came of it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_tests::{Ended, end, folder, images, klayer};
+use klayer_tests::{Ended, end, files, folder, images, klayer};
+
+use crate::interrupts::signal;
+
+/// What a fault has done to the records that an undisturbed search makes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Damage {
+    records: usize,
+    lost: usize,
+    different: usize,
+}
+
+impl Damage {
+    /// What is wrong in the store `found`, of what is in the store `expected`.
+    fn between(expected: &Path, found: &Path) -> Self {
+        let (expected, found) = (records(expected), records(found));
+        let (lost, different) = compare(&expected, &found);
+        Self { records: expected.len(), lost, different }
+    }
+
+    #[track_caller]
+    fn assert_none(self, records: usize) {
+        assert_eq!(self, Self { records, lost: 0, different: 0 });
+    }
+}
 
 /// The records of `store` by name, without the line of their seconds.
 fn records(store: &Path) -> BTreeMap<String, String> {
@@ -38,42 +64,186 @@ fn search(folder: &Path, store: &str, more: &str) -> Command {
     command
 }
 
-/// Kills a search `kills` times at moments that look random, lets it end, and compares. Returns what was lost and what
-/// is different.
-fn kill_again_and_again(kills: usize) -> (usize, usize) {
-    let (_guard, folder) = folder();
-    // Long enough that it cannot end between the kills.
-    let size = format!("--trials 6 --n-s {} --validate-every 500 --checkpoint-every 0.05", 300 * kills);
+/// Starts `command` in silence.
+fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+}
+
+/// Times that look random, from 100 to 1,000 ms.
+fn moments() -> impl Iterator<Item = Duration> {
     let mut random = 42_u64;
-    for kill in 0..kills {
-        let mut child =
-            search(&folder, "killed", &size).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    std::iter::from_fn(move || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        thread::sleep(Duration::from_millis(100 + (random >> 33) % 900));
+        Some(Duration::from_millis(100 + (random >> 33) % 900))
+    })
+}
+
+/// Starts `command` and kills it at a random moment, `kills` times.
+fn kill_again_and_again(command: &mut Command, kills: usize) {
+    for (kill, moment) in moments().take(kills).enumerate() {
+        let mut child = start(command);
+        thread::sleep(moment);
         assert!(child.try_wait().expect("a status").is_none(), "it ended before kill {kill}");
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
     }
+}
+
+/// Kills a search `kills` times and lets it end.
+fn killed_search(kills: usize) -> Damage {
+    let (_guard, folder) = folder();
+    // Long enough that it cannot end between the kills. A validation takes longer than the time between two
+    // checkpoints, so that many checkpoints are right behind a point of the curve.
+    let size = format!("--trials 6 --n-s {} --validate-every 500 --checkpoint-every 0.05", 300 * kills);
+    kill_again_and_again(&mut search(&folder, "killed", &size), kills);
     end(&mut search(&folder, "killed", &size)).well();
     end(&mut search(&folder, "alone", &size)).well();
-    let expected = records(&folder.join("alone"));
-    assert_eq!(expected.len(), 6);
-    compare(&expected, &records(&folder.join("killed")))
+    Damage::between(&folder.join("alone"), &folder.join("killed"))
+}
+
+/// Kills a training `kills` times and lets it end. Its record is the model.
+fn killed_training(kills: usize) -> Damage {
+    let (_guard, folder) = folder();
+    let train = |out: &str, more: &str| {
+        let mut command = klayer(&folder, "train --threads 1 --cycles 1 --hidden 20 --checkpoint-every 0.05");
+        command.args(["--n-s", &(600 * kills).to_string(), "--out", out]).args(more.split_whitespace()).args(images());
+        command
+    };
+    kill_again_and_again(&mut train("killed.klayer", "--resume"), kills);
+    end(&mut train("killed.klayer", "--resume")).well();
+    end(&mut train("alone.klayer", "")).well();
+    let model = |name: &str| fs::read(folder.join(name)).ok();
+    let (alone, killed) = (model("alone.klayer"), model("killed.klayer"));
+    Damage { records: 1, lost: killed.is_none().into(), different: (killed != alone).into() }
+}
+
+/// Kills two processes on one store several times, and lets two others end.
+fn killed_processes() -> Damage {
+    let (_guard, folder) = folder();
+    let size = "--n-s 1000 --trials 4 --threads 1 --checkpoint-every 0.1";
+    for i in 0..4 {
+        let mut children = [(); 2].map(|()| start(&mut search(&folder, "killed", size)));
+        thread::sleep(Duration::from_millis(600 + 150 * i));
+        for child in &mut children {
+            child.kill().expect("it is ours");
+            child.wait().expect("it ends");
+        }
+    }
+    for mut child in [(); 2].map(|()| start(&mut search(&folder, "killed", size))) {
+        assert!(child.wait().expect("it ends").success());
+    }
+    end(&mut search(&folder, "alone", size)).well();
+    assert_eq!(files(&folder.join("killed")), files(&folder.join("alone")), "nothing else is left");
+    Damage::between(&folder.join("alone"), &folder.join("killed"))
+}
+
+/// Halts one of two processes on a store for so long that it is held dead, and lets it go on.
+fn halted_process() -> Damage {
+    let (_guard, folder) = folder();
+    let size = "--trials 4 --n-s 3000 --threads 1 --checkpoint-every 0.2";
+    let mut halted = start(&mut search(&folder, "halted", size));
+    thread::sleep(Duration::from_secs(1));
+    signal(&halted, "STOP");
+    // Returns when it has all records, and so has made those of the process that is halted.
+    end(&mut search(&folder, "halted", size)).well();
+    assert!(halted.try_wait().expect("a status").is_none(), "it was halted before its end");
+    signal(&halted, "CONT");
+    assert!(halted.wait().expect("it ends").success(), "it finds that all is there");
+    end(&mut search(&folder, "alone", size)).well();
+    Damage::between(&folder.join("alone"), &folder.join("halted"))
+}
+
+/// Two processes on one store, one of them with a clock that jumps by days, forward and back; the files in the store
+/// get times of another century. Nothing, where no library is there that deceives a process about the time.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says why")]
+fn jumping_clock() -> Option<Damage> {
+    let libraries = fs::read_dir("/usr/lib").ok()?.flatten();
+    let library = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    let Some(library) = library else {
+        assert!(std::env::var_os("KLAYER_REQUIRE_FAKETIME").is_none(), "libfaketime is required and missing");
+        println!("skipped: libfaketime is not there");
+        return None;
+    };
+    let (_guard, folder) = folder();
+    let store = folder.join("jumped");
+    let clock = folder.join("clock");
+    fs::write(&clock, "+0").expect("written");
+    let size = "--trials 4 --n-s 1500 --threads 1 --checkpoint-every 0.1";
+    let mut jumping = search(&folder, "jumped", size);
+    jumping.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+    jumping.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut children = [start(&mut jumping), start(&mut search(&folder, "jumped", size))];
+    for (offset, time) in ["+3d", "-400d", "+9000d", "+0"].iter().zip(["2001-01-01", "2099-01-01"].iter().cycle()) {
+        thread::sleep(Duration::from_millis(400));
+        fs::write(&clock, offset).expect("written");
+        for entry in fs::read_dir(&store).into_iter().flatten().flatten() {
+            // A file that is just being replaced need not be there any more.
+            let _ = Command::new("touch").args(["--no-create", "--date", time]).arg(entry.path()).status();
+        }
+    }
+    for child in &mut children {
+        assert!(child.wait().expect("it ends").success());
+    }
+    end(&mut search(&folder, "alone", size)).well();
+    Some(Damage::between(&folder.join("alone"), &store))
 }
 
 #[test]
 fn a_search_that_is_killed_a_dozen_times_makes_the_records_of_an_undisturbed_one() {
-    assert_eq!(kill_again_and_again(12), (0, 0), "records lost, records different");
+    killed_search(12).assert_none(6);
 }
 
 #[test]
-#[ignore = "minutes of kills; the suite makes a dozen"]
+fn a_training_that_is_killed_a_dozen_times_and_resumed_makes_the_model_of_an_undisturbed_one() {
+    killed_training(12).assert_none(1);
+}
+
+#[test]
+fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
+    killed_processes().assert_none(4);
+}
+
+#[test]
+fn a_process_that_is_halted_until_it_is_held_dead_does_no_harm_when_it_goes_on() {
+    halted_process().assert_none(4);
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    if let Some(damage) = jumping_clock() {
+        damage.assert_none(4);
+    }
+}
+
+#[test]
+#[ignore = "a quarter of an hour of faults; the suite tries each of them less often"]
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
-fn a_hundred_kills() {
-    let (lost, different) = kill_again_and_again(100);
-    println!("| fault | times | records lost | records different |\n| --- | ---: | ---: | ---: |");
-    println!("| SIGKILL at a random moment | 100 | {lost} | {different} |");
-    assert_eq!((lost, different), (0, 0));
+fn the_table_of_faults() {
+    let times = |times: usize, fault: &dyn Fn() -> Option<Damage>| {
+        let damages: Vec<_> = (0..times).filter_map(|_| fault()).collect();
+        let add = |sum: Damage, damage: &Damage| Damage {
+            records: sum.records + damage.records,
+            lost: sum.lost + damage.lost,
+            different: sum.different + damage.different,
+        };
+        (damages.len(), damages.iter().fold(Damage::default(), add))
+    };
+    let rows = [
+        ("SIGKILL of a search at random moments", (100, killed_search(100))),
+        ("SIGKILL of a training at random moments", (100, killed_training(100))),
+        ("SIGKILL of two processes on one store", times(10, &|| Some(killed_processes()))),
+        ("process halted until it was held dead", times(3, &|| Some(halted_process()))),
+        ("clock that jumps", times(10, &jumping_clock)),
+        ("store deleted under a search, made again", times(10, &|| Some(deleted_store()))),
+        ("disk full", times(10, &full_disk)),
+        ("store that cannot be written", times(10, &read_only_store)),
+    ];
+    println!("| fault | times | records | lost | different |\n| --- | ---: | ---: | ---: | ---: |");
+    for (fault, (times, Damage { records, lost, different })) in rows {
+        println!("| {fault} | {times} | {records} | {lost} | {different} |");
+    }
+    let wrong = rows.iter().filter(|(_, (_, damage))| (damage.lost, damage.different) != (0, 0));
+    assert_eq!(wrong.count(), 0, "see the table");
 }
 
 #[test]
@@ -100,8 +270,8 @@ fn assert_told(ended: &Ended, word: &str) {
     assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
 }
 
-#[test]
-fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_of_it() {
+/// Deletes a store under a search, which tells it, and lets another search make all of it.
+fn deleted_store() -> Damage {
     let (_guard, folder) = folder();
     let store = folder.join("store");
     let size = "--trials 4 --n-s 1500 --checkpoint-every 0.1";
@@ -127,7 +297,12 @@ fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_o
     }
     end(&mut search(&folder, "store", size)).well();
     end(&mut search(&folder, "alone", size)).well();
-    assert_eq!(compare(&records(&folder.join("alone")), &records(&store)), (0, 0));
+    Damage::between(&folder.join("alone"), &store)
+}
+
+#[test]
+fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_of_it() {
+    deleted_store().assert_none(4);
 }
 
 /// A small file system of its own, where the test may mount one.
@@ -158,10 +333,10 @@ impl Drop for Disk {
     }
 }
 
-#[test]
-fn a_full_disk_is_told_and_with_room_again_the_search_ends_as_if_nothing_had_been() {
+/// Fills the disk of a search, which tells it, and lets it end with more room.
+fn full_disk() -> Option<Damage> {
     let (_guard, folder) = folder();
-    let Some(disk) = Disk::mount(folder.join("disk"), "size=64k") else { return };
+    let disk = Disk::mount(folder.join("disk"), "size=64k")?;
     let size = "--trials 3 --n-s 300 --threads 1";
     fs::write(disk.0.join("ballast"), vec![0; 64 * 1024 - 4096]).expect("there is room for that");
     let ended = end(&mut search(&folder, "disk/store", size));
@@ -169,18 +344,32 @@ fn a_full_disk_is_told_and_with_room_again_the_search_ends_as_if_nothing_had_bee
     disk.remount("remount,size=64m");
     end(&mut search(&folder, "disk/store", size)).well();
     end(&mut search(&folder, "alone", size)).well();
-    assert_eq!(compare(&records(&folder.join("alone")), &records(&disk.0.join("store"))), (0, 0));
+    Some(Damage::between(&folder.join("alone"), &disk.0.join("store")))
+}
+
+#[test]
+fn a_full_disk_is_told_and_with_room_again_the_search_ends_as_if_nothing_had_been() {
+    if let Some(damage) = full_disk() {
+        damage.assert_none(3);
+    }
+}
+
+/// Lets a store be read and not written, which a search tells before it trains anything.
+fn read_only_store() -> Option<Damage> {
+    let (_guard, folder) = folder();
+    let disk = Disk::mount(folder.join("disk"), "size=64m")?;
+    let size = "--n-s 50";
+    let table = end(&mut search(&folder, "disk/store", &format!("--trials 2 {size}"))).well().stdout;
+    disk.remount("remount,ro");
+    assert_told(&end(&mut search(&folder, "disk/store", &format!("--trials 3 {size}"))), "store");
+    assert_eq!(end(&mut search(&folder, "disk/store", &format!("--trials 2 {size} --collect"))).well().stdout, table);
+    end(&mut search(&folder, "alone", &format!("--trials 2 {size}"))).well();
+    Some(Damage::between(&folder.join("alone"), &disk.0.join("store")))
 }
 
 #[test]
 fn a_store_that_cannot_be_written_is_told_before_anything_is_trained_and_can_be_read() {
-    let (_guard, folder) = folder();
-    let Some(disk) = Disk::mount(folder.join("disk"), "size=64m") else { return };
-    let size = "--n-s 50";
-    let table = end(&mut search(&folder, "disk/store", &format!("--trials 2 {size}"))).well().stdout;
-    let before = records(&disk.0.join("store"));
-    disk.remount("remount,ro");
-    assert_told(&end(&mut search(&folder, "disk/store", &format!("--trials 3 {size}"))), "store");
-    assert_eq!(records(&disk.0.join("store")), before, "what was finished is as it was");
-    assert_eq!(end(&mut search(&folder, "disk/store", &format!("--trials 2 {size} --collect"))).well().stdout, table);
+    if let Some(damage) = read_only_store() {
+        damage.assert_none(2);
+    }
 }

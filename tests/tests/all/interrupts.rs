@@ -37,7 +37,8 @@ fn interrupt(child: Child) -> Ended {
     ended(child.wait_with_output().expect("it ends"))
 }
 
-fn signal(child: &Child, name: &str) {
+/// Sends a signal to a command that runs.
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(sent.expect("kill is there").success(), "the command runs still");
 }
@@ -169,4 +170,31 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(bytes("old.klayer") == bytes("undisturbed.klayer"));
     assert_eq!(files(&folder), [Path::new("old.klayer"), Path::new("undisturbed.klayer")]);
+}
+
+#[test]
+fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_checkpoint() {
+    let (_guard, folder) = folder();
+    let train = |out: &str, more: &str| {
+        let mut command = klayer(&folder, "train --threads 1 --n-s 400 --cycles 2 --checkpoint-every 1000");
+        command.args(more.split_whitespace()).arg("--out").arg(out).args(images());
+        command
+    };
+    let (log, checkpoint) = (folder.join("log"), folder.join("stopped.klayer.checkpoint"));
+    let mut child = spawn(&mut train("stopped.klayer", ""), &log);
+    wait_until(&mut child, "a checkpoint", || checkpoint.exists());
+    let before = fs::read(&checkpoint).expect("a checkpoint");
+    // Both come at the same moment, before a step can end. Which is the second is the system's choice.
+    for name in ["STOP", "INT", "TERM", "CONT"] {
+        signal(&child, name);
+    }
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert!([Some(130), Some(143)].contains(&ended.code) && ended.stdout.is_empty(), "{ended:#?}");
+    assert_eq!(fs::read_to_string(&log).expect("a file").matches("error").count(), 0, "it says nothing more");
+    assert!(fs::read(&checkpoint).expect("a checkpoint") == before, "and writes nothing more");
+    fs::remove_file(log).expect("it is ours");
+    end(&mut train("stopped.klayer", "--resume")).well();
+    end(&mut train("undisturbed.klayer", "")).well();
+    let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
+    assert!(bytes("stopped.klayer") == bytes("undisturbed.klayer"));
 }

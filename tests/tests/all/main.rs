@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+#[cfg(target_os = "linux")]
 mod faults;
 #[cfg(unix)]
 mod interrupts;

@@ -1,10 +1,7 @@
-//! `klayer search`: parts, several processes, and ends that nobody wanted.
+//! `klayer search`: parts, and ends that nobody wanted.
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use klayer_tests::{end, files, folder, images, klayer};
 use serde_json::Value;
@@ -50,32 +47,6 @@ fn parts_come_together_to_the_table_of_one_search() {
     for shard in ["0/2", "3/2", "1"] {
         assert_eq!(end(&mut search(&folder, "parts", &format!("--shard {shard}"))).code, Some(2));
     }
-}
-
-#[test]
-fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
-    let (_guard, folder) = folder();
-    let longer = "--n-s 1000 --trials 4 --threads 1 --checkpoint-every 0.1";
-    let longer = |store: &str| {
-        let mut command = klayer(&folder, "search --cycles 1 --hidden 20 --store");
-        command.arg(store).args(longer.split_whitespace()).args(images());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    end(&mut longer("alone")).well();
-    for i in 0..4 {
-        let mut children = [(); 2].map(|()| longer("killed").spawn().expect("it starts"));
-        thread::sleep(Duration::from_millis(600 + 150 * i));
-        for child in &mut children {
-            child.kill().expect("it is ours");
-            child.wait().expect("it ends");
-        }
-    }
-    let children = [(); 2].map(|()| longer("killed").spawn().expect("it starts"));
-    for child in children {
-        assert!(child.wait_with_output().expect("it ends").status.success());
-    }
-    assert_eq!(records(&folder.join("killed")), records(&folder.join("alone")), "and nothing else is left");
 }
 
 #[test]

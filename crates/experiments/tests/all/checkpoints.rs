@@ -103,6 +103,24 @@ fn a_run_that_is_stopped_after_every_few_steps_comes_to_the_same_bits() {
 }
 
 #[test]
+fn a_run_that_is_resumed_just_before_it_diverges_diverges_at_the_same_step() {
+    // The rate rises until the run leaves all bounds.
+    let schedule = Cyclical::new(1e-5, 1e5, 40).expect("a cycle");
+    let config = RunConfig { schedule, batch_norm: false, cycles: 1, validate_every: 1, ..small_run() };
+    let alone = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("divergence is a result");
+    let diverged = alone.diverged.expect("the rate is without reason");
+    assert!(diverged.step > 1 && diverged.step < config.steps() - 1, "{diverged:?}");
+    for steps in [diverged.step - 1, diverged.step] {
+        let folder = TempDir::new().expect("a temporary folder");
+        let checkpoints = at(&folder);
+        stop(&config, &checkpoints, steps);
+        let resumed = go(&config, &checkpoints, &Silent).expect("divergence is a result");
+        assert_eq!(resumed.diverged, alone.diverged, "stopped after {steps} steps");
+        assert_eq!(resumed.curve, alone.curve);
+    }
+}
+
+#[test]
 fn every_cycle_and_every_interval_leave_a_checkpoint_and_the_one_before_it() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
