@@ -1,15 +1,17 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
+mod config;
 mod evaluate;
 mod run_args;
 mod search;
 mod slurm;
 mod train;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use klayer_cli::{Interrupt, fail};
 use klayer_experiments::Checkpoints;
 
@@ -86,7 +88,12 @@ impl Error {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let matches = config::matches();
+    if let Some(settings) = config::printed(&matches) {
+        let written = io::stdout().write_all(settings.as_bytes()).map_err(Error::Output);
+        return written.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let interrupt = match Interrupt::on_signal() {
         Ok(interrupt) => interrupt,
         Err(error) => return fail(&Error::Signal(error)),

@@ -1,6 +1,7 @@
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use klayer_experiments::{Cyclical, Data, Error, Init, RunConfig};
 
 /// The switches that say what is trained and how, but for lambda; the defaults are the report's.
@@ -10,16 +11,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
     hidden: Widths,
     /// Leave batch norm out
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(action = ArgAction::Set, default_value_t = false, hide_default_value = true, hide_possible_values = true)]
     no_bn: bool,
     /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
     #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
     /// Cycles to train, of 2 n_s update steps each
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = parse_count::<u64>)]
     cycles: u64,
     /// Update steps from the smallest learning rate to the largest
-    #[arg(long, value_name = "STEPS", default_value_t = 2250)]
+    #[arg(long, value_name = "STEPS", default_value_t = 2250, value_parser = parse_count::<u64>)]
     n_s: u64,
     /// Smallest learning rate
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
@@ -28,10 +30,10 @@ pub(crate) struct RunArgs {
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
     eta_max: f64,
     /// Images in a mini-batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
+    #[arg(long, value_name = "IMAGES", default_value_t = 100, value_parser = parse_count::<usize>)]
     batch: usize,
     /// Update steps between validations [default: one epoch]
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = parse_count::<u64>)]
     validate_every: Option<u64>,
     /// Seed of the initial weights and of the order of the images
     #[arg(long, default_value_t = 42)]
@@ -51,6 +53,11 @@ fn parse_widths(text: &str) -> Result<Widths, String> {
         Ok(width) => Ok(width),
     });
     widths.collect::<Result<_, _>>().map(Widths)
+}
+
+/// A number of things. That there are none of them is for the settings as a whole to refuse.
+fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "a whole number is needed, and 1 is the smallest".to_owned())
 }
 
 /// A time in seconds, which need not be whole.

@@ -16,6 +16,7 @@ use klayer_experiments::{Data, RunConfig, Store, checkpoint};
 use serde_json::json;
 
 use crate::Error;
+use crate::config::ConfigArgs;
 use crate::run_args::{RunArgs, parse_seconds};
 use crate::slurm::{self, SlurmArgs};
 
@@ -45,6 +46,8 @@ pub(crate) struct SearchArgs {
     /// Write checkpoints of the trials under way this often, beside one each cycle [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
+    #[command(flatten)]
+    _config: ConfigArgs,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,

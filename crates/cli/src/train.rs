@@ -12,6 +12,7 @@ use klayer_experiments::{Checkpoints, Data, Observer, Par, Run, RunConfig, Train
 use serde_json::json;
 
 use crate::Error;
+use crate::config::ConfigArgs;
 use crate::run_args::{RunArgs, parse_seconds};
 
 /// The switches of `klayer train`; the defaults are the report's.
@@ -37,6 +38,8 @@ pub(crate) struct TrainArgs {
     /// there is an error, so that it is not lost
     #[arg(long, requires = "out")]
     resume: bool,
+    #[command(flatten)]
+    _config: ConfigArgs,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,

@@ -88,11 +88,13 @@ impl RunConfig {
         }
         let images = data.dataset.training().len();
         if self.batch == 0 || self.batch > images {
-            let needed = format!("there are {images} training images to take at least one from");
+            let nearest = self.batch.clamp(1, images);
+            let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
             return setting("the batch size", self.batch.to_string(), needed);
         }
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
-            let needed = format!("there are {images} training images to take at least one from");
+            let nearest = sample.clamp(1, images);
+            let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
             return setting("the sample for the training loss", sample.to_string(), needed);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod config;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(unix)]

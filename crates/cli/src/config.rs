@@ -1,0 +1,162 @@
+//! The settings of a command as a TOML file: `--config` reads it, `--print-config` prints it.
+//!
+//! Its keys are the names of the command's switches. What it says counts as if it had been typed, unless a switch that
+//! was typed says something else, or cannot be had together with it.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory};
+use toml::{Table, Value};
+
+/// The switches of commands whose settings can be a file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Take settings from a TOML file whose keys are the names of the switches; switches that are given win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print all settings as such a file, which repeats the same exactly, and do nothing else
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// What was typed, and what a file adds to it. Ends the program with status 2 if that makes no command.
+pub(crate) fn matches() -> ArgMatches {
+    let typed: Vec<OsString> = env::args_os().collect();
+    complete(typed).unwrap_or_else(|error| error.exit())
+}
+
+/// The file of all settings, if it is asked for in place of the command.
+pub(crate) fn printed(matches: &ArgMatches) -> Option<String> {
+    let (name, given) = matches.subcommand()?;
+    let asked = matches!(given.try_get_one("print_config"), Ok(Some(true)));
+    asked.then(|| file(name, given))
+}
+
+fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
+    let mut command = crate::Args::command();
+    let first = command.clone().ignore_errors(true).try_get_matches_from(&typed);
+    let named = first.as_ref().ok().and_then(|first| first.subcommand()).and_then(|(name, given)| {
+        let path = given.try_get_one::<PathBuf>("config").ok()??;
+        Some((name, given, path.clone()))
+    });
+    let Some((name, given, path)) = named else { return command.try_get_matches_from(typed) };
+    command.build();
+    let subcommand = command.find_subcommand(name).expect("it was found").clone();
+    let refuse = |reason: String| {
+        let message = format!("{}: {reason}", path.display());
+        subcommand.clone().error(ErrorKind::ValueValidation, message)
+    };
+    let added = read(&path).and_then(|table| switches(&subcommand, given, &table)).map_err(refuse)?;
+    let place = typed.iter().position(|word| word == name).map_or(typed.len(), |place| place + 1);
+    let words = typed[..place].iter().cloned().chain(added.iter().map(OsString::from)).chain(typed[place..].to_vec());
+    command.try_get_matches_from(words).map_err(|error| {
+        let context = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => text.as_str(),
+            _ => "",
+        };
+        let (switch, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
+        let name = switch.split([' ', '[', '=']).next().unwrap_or_default();
+        if added.iter().any(|word| *word == format!("{name}={value}")) {
+            let told = error.to_string();
+            let reason: Vec<_> = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            refuse(reason.join(" ").trim_start_matches("error: ").to_owned())
+        } else {
+            error
+        }
+    })
+}
+
+fn read(path: &Path) -> Result<Table, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
+}
+
+/// The settings of `table` as they would be typed, but for those that what is `given` overrules.
+fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<String>, String> {
+    let typed = |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let mut switches = Vec::new();
+    for (key, value) in table {
+        let arg = settings(command).find(|arg| arg.get_long() == Some(key)).ok_or_else(|| {
+            let names = settings(command).filter_map(Arg::get_long);
+            let nearest = names.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+            let name = command.get_name();
+            format!("'{key}' is no setting of klayer {name}; the nearest is '{}'", nearest.unwrap_or_default())
+        })?;
+        let excludes = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).contains(&other);
+        if settings(command)
+            .filter(|other| typed(other))
+            .any(|other| other == arg || excludes(other, arg) || excludes(arg, other))
+        {
+            continue;
+        }
+        match (value, arg.get_action().takes_values()) {
+            (Value::Boolean(true), false) => switches.push(format!("--{key}")),
+            (Value::Boolean(false), false) => {}
+            (_, false) => return Err(format!("'{key}' is {value}, but must be true or false")),
+            (value, true) => switches.push(format!("--{key}={}", word(key, value)?)),
+        }
+    }
+    Ok(switches)
+}
+
+/// A value as it would be typed.
+fn word(key: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Boolean(answer) => Ok(answer.to_string()),
+        Value::Array(items) if items.is_empty() => Ok("none".to_owned()),
+        Value::Array(items) => Ok(items.iter().map(|item| word(key, item)).collect::<Result<Vec<_>, _>>()?.join(",")),
+        Value::Table(_) | Value::Datetime(_) => Err(format!("'{key}' is a {}, which no setting is", value.type_str())),
+    }
+}
+
+/// The switches that are settings.
+fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
+    let about = ["help", "version", "config", "print_config"];
+    command.get_arguments().filter(move |arg| arg.get_long().is_some() && !about.contains(&arg.get_id().as_str()))
+}
+
+/// All settings of the command `name` as a file, those too that nobody has typed.
+fn file(name: &str, given: &ArgMatches) -> String {
+    let mut command = crate::Args::command();
+    command.build();
+    let command = command.find_subcommand(name).expect("it was found");
+    let mut text = format!("# klayer {name} --config FILE, klayer {}\n", env!("CARGO_PKG_VERSION"));
+    for arg in settings(command) {
+        let key = arg.get_long().expect("settings have names");
+        let values = given.get_raw(arg.get_id().as_str()).into_iter().flatten();
+        let words: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        if !words.is_empty() && words != ["false"] {
+            let _ = writeln!(text, "{key} = {}", value(arg.get_value_parser(), &words.join(",")));
+        }
+    }
+    text
+}
+
+/// A word as a value that [`word`] makes the same of.
+fn value(parser: &ValueParser, word: &str) -> Value {
+    let is = |other: ValueParser| parser.type_id() == other.type_id();
+    let number = || word.parse().map(Value::Integer).or_else(|_| word.parse().map(Value::Float)).ok();
+    let found = if is(clap::value_parser!(bool)) {
+        word.parse().map(Value::Boolean).ok()
+    } else if is(clap::value_parser!(String)) || is(clap::value_parser!(PathBuf)) {
+        None
+    } else if word.contains(',') {
+        word.split(',')
+            .map(|item| item.trim().parse().map(Value::Integer))
+            .collect::<Result<_, _>>()
+            .map(Value::Array)
+            .ok()
+    } else {
+        number()
+    };
+    found.unwrap_or_else(|| Value::String(word.to_owned()))
+}

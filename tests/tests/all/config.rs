@@ -1,0 +1,65 @@
+//! Settings from a file: it repeats a run exactly, what is typed wins, and what is wrong in it is told.
+
+use std::fs;
+use std::path::Path;
+
+use klayer_tests::{end, folder, images, klayer};
+
+fn train(folder: &Path, words: &str) -> std::process::Command {
+    klayer(folder, &format!("train {words}"))
+}
+
+#[test]
+fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
+    let (_guard, folder) = folder();
+    let switches = "--hidden 20,10 --no-bn --sigma 0.0123456789012345 --lambda 1e-7 --cycles 1 --n-s 30 --batch 50 \
+        --eta-min 0.00001 --eta-max 0.03 --seed 7 --validate-every 11 --out typed.klayer";
+    let printed = end(train(&folder, switches).args(images()).arg("--print-config")).well().stdout;
+    assert!(!folder.join("typed.klayer").exists(), "it only prints");
+    fs::write(folder.join("run.toml"), &printed).expect("written");
+    assert_eq!(end(&mut train(&folder, "--config run.toml --print-config")).well().stdout, printed);
+
+    end(train(&folder, switches).args(images())).well();
+    end(&mut train(&folder, "--config run.toml --out filed.klayer")).well();
+    let model = |name: &str| fs::read(folder.join(name)).expect("a model");
+    assert!(model("typed.klayer") == model("filed.klayer"));
+
+    let search = "search --store trials --trials 3 --from 0.001 --print-config";
+    let printed = end(&mut klayer(&folder, search)).well().stdout;
+    assert!(printed.contains("trials = 3\n") && printed.contains("store = \"trials\"\n"), "{printed}");
+}
+
+#[test]
+fn what_is_typed_wins_over_the_file() {
+    let (_guard, folder) = folder();
+    fs::write(folder.join("run.toml"), "synthetic = true\nno-bn = true\nhidden = []\nbatch = 50\n").expect("written");
+    let words = "--config run.toml --data elsewhere --no-bn=false --batch 20 --print-config";
+    let printed = end(&mut train(&folder, words)).well().stdout;
+    assert!(printed.contains("batch = 20\n") && printed.contains("hidden = \"none\"\n"), "{printed}");
+    assert!(printed.contains("data = \"elsewhere\"\n"), "{printed}");
+    assert!(!printed.contains("no-bn") && !printed.contains("synthetic"), "{printed}");
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_with_what_is_nearest() {
+    let (_guard, folder) = folder();
+    let cases = [
+        ("lamda = 0.1", 2, "run.toml: 'lamda' is no setting of klayer train; the nearest is 'lambda'"),
+        ("config = \"run.toml\"", 2, "'config' is no setting"),
+        ("batch = -3", 2, "run.toml: invalid value '-3' for '--batch <IMAGES>': a whole number is needed, and 1"),
+        ("offline = 3", 2, "run.toml: 'offline' is 3, but must be true or false"),
+        ("hidden = [50, 0]", 2, "'0' is not a width"),
+        ("[run]\nbatch = 1", 2, "run.toml: 'run' is no setting"),
+        ("batch = ", 2, "line 1, column 9"),
+        ("batch = 1000000", 1, "from 1 to 45000 training images are possible, and 45000 is nearest"),
+        ("eta-min = 1.0", 1, "0 <= eta_min <= eta_max < infinity is needed"),
+    ];
+    for (text, status, told) in cases {
+        fs::write(folder.join("run.toml"), text).expect("written");
+        let ended = end(train(&folder, "--config run.toml").args(images()));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{text}: {ended:#?}");
+        assert!(ended.stderr.contains(told), "{text}: {ended:#?}");
+    }
+    let ended = end(&mut train(&folder, "--config missing.toml"));
+    assert!(ended.code == Some(2) && ended.stderr.starts_with("error: missing.toml: No such file"), "{ended:#?}");
+}
