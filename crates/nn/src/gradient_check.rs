@@ -75,6 +75,34 @@ impl Parameter {
     }
 }
 
+/// The relative error |ga - gn| / max(floor, |ga| + |gn|) of an analytic gradient against a numerical one.
+pub fn relative_error(analytic: f64, numerical: f64, floor: f64) -> f64 {
+    (analytic - numerical).abs() / floor.max(analytic.abs() + numerical.abs())
+}
+
+/// The numerical gradient of any function `f` at `x`, by centred differences with the step `h`: for the gradients of
+/// layers and losses that are not this crate's.
+///
+/// ```
+/// use klayer_nn::gradient_check::{differences, relative_error};
+///
+/// let gradient = differences(|x| x[0] * x[1].exp(), &[2.0, 0.5], 1e-5);
+/// assert!(relative_error(0.5_f64.exp(), gradient[0], 1e-4) < 1e-6);
+/// assert!(relative_error(2.0 * 0.5_f64.exp(), gradient[1], 1e-4) < 1e-6);
+/// ```
+pub fn differences(f: impl Fn(&[f64]) -> f64, x: &[f64], h: f64) -> Vec<f64> {
+    let mut moved = x.to_vec();
+    let mut difference = |i: usize| {
+        moved[i] = x[i] + h;
+        let ahead = f(&moved);
+        moved[i] = x[i] - h;
+        let behind = f(&moved);
+        moved[i] = x[i];
+        (ahead - behind) / (2.0 * h)
+    };
+    (0..x.len()).map(&mut difference).collect()
+}
+
 /// The numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of `network`,
 /// by centred differences with the step `step`.
 ///
@@ -196,7 +224,7 @@ impl Comparison {
             return;
         }
         let absolute = (analytic - numerical).abs();
-        let relative = absolute / floor.max(analytic.abs() + numerical.abs());
+        let relative = relative_error(analytic, numerical, floor);
         self.checked += 1;
         self.sum_numerical += numerical;
         self.sum_analytic += analytic;

@@ -1,0 +1,33 @@
+//! A search over something other than lambda, here the width of the hidden layers:
+//! `cargo run --release --example 04_search_for_a_width -- [STORE]`.
+//!
+//! Trials are settings, and a store keeps the record of each. Started again with the same folder, it makes only what
+//! is missing; several processes may work on it at the same time.
+
+use std::env;
+
+use klayer_dataset::{Dataset, Sizes};
+use klayer_experiments::runs::run_all;
+use klayer_experiments::search::ranks;
+use klayer_experiments::{Cyclical, Data, RunConfig, Silent, Store};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let sizes = Sizes { training: 4_000, validation: 500, test: 500 };
+    let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
+    let base = RunConfig {
+        schedule: Cyclical::new(1e-5, 0.1, 100)?,
+        validate_every: 40,
+        ..RunConfig::three_layer(0.005, 1, 42)?
+    };
+    let widths = [5, 10, 20, 50, 100];
+    let trials: Vec<_> = widths.iter().map(|&width| RunConfig { hidden: vec![width; 2], ..base.clone() }).collect();
+
+    let store = Store::open(env::args().nth(1).unwrap_or_else(|| "target/widths".to_owned()))?;
+    let records = run_all(&trials, &data, &store, 2, &Silent)?;
+    println!("width  accuracy  rank");
+    for ((width, record), rank) in widths.iter().zip(&records).zip(ranks(&records)) {
+        let accuracy = record.curve.last().map_or(f64::NAN, |point| 100.0 * point.validation_accuracy);
+        println!("{width:>5}  {accuracy:>7.1}%  {:>4}", rank.map_or("-".to_owned(), |rank| rank.to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! A trained network in a program of your own: `cargo run --release --example 05_use_a_model -- MODEL`.
+//!
+//! MODEL is what `klayer train --out MODEL` writes. The file says all that it takes: the network, how its inputs are
+//! normalized, and what its classes are called.
+
+use std::env;
+use std::path::Path;
+
+use klayer_dataset::{Dataset, Sizes};
+use klayer_experiments::{Par, model};
+use klayer_linalg::ColMajor;
+use klayer_nn::Workspace;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = env::args().nth(1).ok_or("the path of a model is needed")?;
+    let (network, info) = model::load(Path::new(&path))?;
+    let normalizer = info.normalization.normalizer::<f32>();
+
+    // Images from wherever you have them: 3,072 bytes each, 1,024 red, 1,024 green, 1,024 blue, row by row.
+    let sizes = Sizes { training: 1, validation: 0, test: 5 };
+    let dataset = Dataset::generate(7, sizes, "an example", &())?;
+    let mut images = ColMajor::zeros(3072, dataset.test().len());
+    for (i, pixels) in dataset.test().images().enumerate() {
+        normalizer.normalize(pixels, images.col_mut(i));
+    }
+
+    let mut workspace = Workspace::new(network.architecture(), images.ncols(), Par::Seq);
+    let logits = network.infer(images.as_ref(), &mut workspace)?;
+    let mut classes = vec![0; images.ncols()];
+    logits.predict(&mut classes);
+    for (i, &class) in classes.iter().enumerate() {
+        println!("image {i}: {}", info.classes[usize::from(class)]);
+    }
+    Ok(())
+}
