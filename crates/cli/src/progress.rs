@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use klayer_experiments::record::Point;
-use klayer_experiments::{Observer, RunsObserver};
+
+use klayer_experiments::{Metrics, Observer, RunsObserver};
 
 use crate::{Interrupt, Terminal};
 
@@ -98,7 +98,8 @@ impl Observer for Run<'_> {
         self.bar.set_position(done);
     }
 
-    fn evaluated(&self, point: &Point) {
+    fn evaluated(&self, metrics: &Metrics) {
+        let point = &metrics.point;
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         let terminal = self.section.progress.terminal;
         terminal.now_and_then(|| format!("{}: step {}, {accuracy}", self.name, point.step));

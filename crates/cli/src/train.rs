@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -8,7 +9,9 @@ use indicatif::ProgressBar;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Observer, Par, Run, RunConfig, Trained, checkpoint, files, train_from};
+use klayer_experiments::{
+    Checkpoints, Data, Metrics, Observer, Par, Run, RunConfig, Trained, checkpoint, files, train_from,
+};
 use serde_json::json;
 
 use crate::Error;
@@ -37,6 +40,10 @@ pub(crate) struct TrainArgs {
     /// there is an error, so that it is not lost
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Write a line of JSON for each validation as it is made: step, losses, accuracy, rate [default: the output's name
+    /// with .metrics.jsonl added]
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,
@@ -49,8 +56,10 @@ impl TrainArgs {
         let terminal = Terminal::new();
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
-        if let Some(out) = &self.out {
-            files::probe(out)?;
+        let beside = self.out.as_ref().map(|out| PathBuf::from(format!("{}.metrics.jsonl", out.display())));
+        let metrics = self.metrics.as_ref().or(beside.as_ref());
+        for path in self.out.iter().chain(metrics) {
+            files::probe(path)?;
         }
         let checkpoints = self.out.as_deref().map(|out| {
             let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
@@ -64,7 +73,12 @@ impl TrainArgs {
         let config = self.run.config(self.lambda, true, &data)?;
 
         let watch = Watch::new(&terminal, interrupt, config.steps());
-        let run = Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref() };
+        let run = Run {
+            config: &config,
+            observer: &watch,
+            checkpoints: checkpoints.as_ref(),
+            metrics: metrics.map(PathBuf::as_path),
+        };
         let trained = match train_from::<f32>(&run, &data, &par) {
             Err(klayer_experiments::Error::Cancelled) => {
                 drop(watch);
@@ -76,6 +90,10 @@ impl TrainArgs {
         let (Some(last), Some(test), None) = (trained.curve.last(), &trained.test, trained.diverged) else {
             let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
             checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
+            // What nobody asked for by name goes with the model that it would stand beside.
+            if let Some(path) = beside.filter(|_| self.metrics.is_none()) {
+                let _ = fs::remove_file(path);
+            }
             return Err(Error::Diverged { step, rate });
         };
         if let Some(out) = &self.out {
@@ -161,7 +179,8 @@ impl Observer for Watch<'_> {
         self.bar.set_position(done);
     }
 
-    fn evaluated(&self, point: &Point) {
+    fn evaluated(&self, metrics: &Metrics) {
+        let point = &metrics.point;
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
         self.bar.set_message(accuracy);

@@ -26,7 +26,12 @@ fn records(store: &Path) -> Vec<(String, Value)> {
         record["seconds"] = Value::Null;
         (name.display().to_string(), record)
     };
-    files(store).into_iter().map(timeless).collect()
+    let (records, mut others): (Vec<_>, Vec<_>) =
+        files(store).into_iter().partition(|name| name.extension().is_some_and(|ending| ending == "json"));
+    let metrics: Vec<_> = records.iter().map(|name| name.with_extension("metrics.jsonl")).collect();
+    others.sort();
+    assert_eq!(others, metrics, "each record has its metrics, and nothing else is left");
+    records.into_iter().map(timeless).collect()
 }
 
 #[test]
@@ -75,7 +80,7 @@ fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
     for child in children {
         assert!(child.wait_with_output().expect("it ends").status.success());
     }
-    assert_eq!(records(&folder.join("killed")), records(&folder.join("alone")), "and nothing else is left");
+    assert_eq!(records(&folder.join("killed")), records(&folder.join("alone")));
 }
 
 #[test]
