@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Terminal, WatchArgs, Watcher};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
 use klayer_experiments::{
-    Checkpoints, Data, Metrics, Observer, Par, Run, RunConfig, Trained, checkpoint, files, train_from,
+    Checkpoints, Data, Metrics, Observer, Par, Run, RunConfig, Step, Trained, checkpoint, files, train_from,
 };
 use serde_json::json;
 
@@ -49,6 +49,8 @@ pub(crate) struct TrainArgs {
     json: bool,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 impl TrainArgs {
@@ -69,10 +71,13 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
         self.run.schedule()?;
+        let watchers = self.watch.open("klayer train", &terminal)?;
         let data = Data::new(self.data.load(Path::new("."), self.run.seed, &terminal, interrupt)?);
         let config = self.run.config(self.lambda, true, &data)?;
 
-        let watch = Watch::new(&terminal, interrupt, config.steps());
+        let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
+        let watch =
+            Watch::new(&terminal, interrupt, config.steps(), watchers.run(None, &name, config.steps(), &terminal));
         let run = Run {
             config: &config,
             observer: &watch,
@@ -165,12 +170,13 @@ struct Watch<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
     bar: ProgressBar,
+    watcher: Watcher<'a>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, steps: u64) -> Self {
+    fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, steps: u64, watcher: Watcher<'a>) -> Self {
         let bar = terminal.bar(steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
-        Self { terminal, interrupt, bar }
+        Self { terminal, interrupt, bar, watcher }
     }
 }
 
@@ -179,7 +185,16 @@ impl Observer for Watch<'_> {
         self.bar.set_position(done);
     }
 
+    fn resumed(&self, before: &[Metrics]) {
+        self.watcher.resumed(before);
+    }
+
+    fn stepped(&self, step: &Step) {
+        self.watcher.stepped(step);
+    }
+
     fn evaluated(&self, metrics: &Metrics) {
+        self.watcher.evaluated(metrics);
         let point = &metrics.point;
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));

@@ -61,6 +61,8 @@ struct Trial<'a, T> {
     /// The sum of the mini-batches' losses since the last point of the curve.
     batch_losses: f64,
     metrics: Option<MetricsFile>,
+    /// Where the file of the metrics will be, before the first step: settings with which there is none touch nothing.
+    metrics_at: Option<&'a Path>,
     /// Update steps of a pass over the training images.
     epoch: u64,
     diverged: Option<Divergence>,
@@ -201,6 +203,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             curve: Vec::new(),
             batch_losses: 0.0,
             metrics: None,
+            metrics_at: metrics,
             epoch: (data.dataset.training().len() / config.batch) as u64,
             diverged: None,
             test: None,
@@ -214,9 +217,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
             trial = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..trial };
             observer.progressed(done);
-        }
-        if let Some(path) = metrics {
-            trial.open_metrics(path);
+            trial.open_metrics();
         }
         Ok(trial)
     }
@@ -273,6 +274,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Err(error) => self.error = Some(error),
             Ok(()) => {
                 self.done += 1;
+                self.open_metrics();
                 self.observer.progressed(self.done);
             }
         }
@@ -297,8 +299,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         self.curve.push(Point::new(self.done, sample, validation, penalty));
     }
 
-    /// Begins the file of the metrics, or goes on with it.
-    fn open_metrics(&mut self, path: &Path) {
+    /// Begins the file of the metrics, or goes on with it, unless that is done.
+    fn open_metrics(&mut self) {
+        let Some(path) = self.metrics_at.take() else { return };
         match MetricsFile::open(path, &self.curve) {
             Ok((file, before)) => {
                 let (has, needs) = (before.len(), self.curve.len());
@@ -306,7 +309,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
                     let file = path.display();
                     self.observer.warned(&format!("{file}: it has the first {has} of {needs} points until here"));
                 }
-                self.observer.resumed(&before);
+                if !self.curve.is_empty() {
+                    self.observer.resumed(&before);
+                }
                 self.metrics = Some(file);
             }
             Err(error) => self.observer.warned(&format!("no metrics can be written: {error}")),

@@ -2,9 +2,11 @@
 
 mod architecture;
 mod bad_input;
+mod browser;
 mod faults;
 #[cfg(unix)]
 mod interrupts;
+mod live;
 mod report;
 mod search;
 #[cfg(target_os = "linux")]
