@@ -40,4 +40,4 @@ wait "$pid" || status=$?
     exit 1
 }
 (train stopped --resume)
-"$venv/bin/python" tests/interop/tensorboard.py "$folder"
+"$venv/bin/python" tests/interop/read_events.py "$folder"

@@ -142,7 +142,7 @@ function drawLegend(shown, single) {
 }
 
 function drawCharts(shown, single) {
-  const width = Math.max(1, ...shown.map((run) => run.steps));
+  const width = Math.max(1, ...shown.map((run) => run.done));
   const curve = (run, key) => run.points.map((point) => [point.step, point[key]]);
   const style = (run, colour) => (run.ended && !single ? "gone" : `c${single ? colour : run.colour}`);
   const order = [...shown].sort((a, b) => b.ended - a.ended);
@@ -152,9 +152,14 @@ function drawCharts(shown, single) {
   ]);
   const accuracies = order.map((run) => ({ points: curve(run, "validation_accuracy"), style: `line ${style(run, 1)}`, end: true }));
   const rates = order.map((run) => ({ points: run.rates, style: `line ${style(run, 0)}` }));
-  chart("loss", "Loss against update steps", width, losses, (y) => y);
-  chart("accuracy", "Validation accuracy against update steps", width, accuracies, (y) => `${Math.round(100 * y)}%`);
-  chart("rate", "Learning rate against update steps", width, rates, (y) => y);
+  chart("loss", "Loss against update steps", width, losses, decimal);
+  chart("accuracy", "Validation accuracy against update steps", width, accuracies, (y, apart) => `${decimal(100 * y, 100 * apart)}%`);
+  chart("rate", "Learning rate against update steps", width, rates, (y, apart) => (y && apart < 1e-3 ? y.toExponential() : decimal(y, apart)));
+}
+
+// A number among others that are `apart`, with the decimals that tell them from each other.
+function decimal(value, apart) {
+  return value.toFixed(Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9)));
 }
 
 // About `count` round numbers within lo and hi.
@@ -175,7 +180,7 @@ function chart(id, name, steps, curves, label) {
   const heading = svg("title", { id: `${id}-title` });
   heading.textContent = name;
   root.append(heading);
-  const [left, right, top, bottom] = [46, width - 10, 10, height - 36];
+  const [left, right, top, bottom] = [52, width - 10, 10, height - 36];
   let lo = Math.min(...values);
   let hi = Math.max(...values);
   if (!values.length) [lo, hi] = [0, 1];
@@ -191,9 +196,10 @@ function chart(id, name, steps, curves, label) {
     root.append(node);
   };
   if (values.length) {
-    for (const tick of ticks(lo, hi, 5)) {
+    const marks = ticks(lo, hi, 5);
+    for (const tick of marks) {
       root.append(svg("path", { class: "grid", d: `M${left} ${y(tick)}H${right}` }));
-      text([left - 6, y(tick) + 4], label(tick), "end");
+      text([left - 6, y(tick) + 4], label(tick, marks.length > 1 ? marks[1] - marks[0] : hi - lo), "end");
     }
     for (const tick of ticks(0, steps, Math.max(2, Math.floor(width / 110)))) {
       const most = x(tick) > right - 16;
