@@ -175,11 +175,11 @@ fn the_report_page_shows_all_its_figures_in_light_and_dark_narrow_and_wide() {
     browser.looks("report", |place| {
         let shown = browser.evaluate(
             "return [...document.querySelectorAll('.chart-figure')].map((figure) =>
-                 [...figure.querySelectorAll('svg.chart')].filter((svg) => svg.getBoundingClientRect().width > 200).length)",
+                 [...figure.querySelectorAll('.panels svg.chart')].filter((svg) => svg.getBoundingClientRect().width > 200).length)",
         );
         let shown = numbers(&shown);
         assert!(shown.len() == figures && shown.iter().all(|&panels| panels > 0.0), "{place}: {shown:?} of {figures}");
-        for [width, height, shapes] in browser.drawings("svg.chart") {
+        for [width, height, shapes] in browser.drawings(".panels svg.chart") {
             assert!(width > 200.0 && height > 100.0 && shapes > 3.0, "{place}: {width} x {height}, {shapes} shapes");
         }
     });
