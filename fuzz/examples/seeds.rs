@@ -150,6 +150,7 @@ fn checkpoint() -> Done {
             done,
             shuffle,
             curve: (0..done).map(|step| point(step, (step > 0).then_some(2.25))).collect(),
+            batch_losses: 4.5,
             seconds: 1.25,
         };
         let network = small::<f32>(hidden, true, done > 0)?;

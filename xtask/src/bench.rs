@@ -215,7 +215,8 @@ impl Row {
         }
         let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
         let watch = Watch(interrupt);
-        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &watch, checkpoints: None }).collect();
+        let run = |config| Run { config, observer: &watch, checkpoints: None, metrics: None };
+        let runs: Vec<_> = configs.iter().map(run).collect();
         let trained = train_together::<f32>(&runs, data, &par)?;
         Ok(trained.into_iter().map(|run| Ok(run?.seconds)).sum::<Result<f64, klayer_experiments::Error>>()?)
     }

@@ -25,6 +25,8 @@ pub(crate) enum Error {
     NoReport { path: PathBuf },
     #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]
     Changed { files: usize, changed: Vec<String> },
+    #[error(transparent)]
+    Watch(#[from] klayer_cli::WatchError),
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use klayer_cli::{DataArgs, Interrupt, Progress, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::best;
 use klayer_experiments::{Data, RunConfig, Store, files, record};
@@ -44,6 +44,8 @@ pub(crate) struct ReportArgs {
     check: bool,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,6 +90,7 @@ impl ReportArgs {
             return check(&paper, &Store::open(records)?, &out);
         }
         let terminal = Terminal::new();
+        let watchers = self.watch.open("klayer report", &terminal)?;
         let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
         let store = Store::open(records)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
@@ -100,7 +103,7 @@ impl ReportArgs {
             None => Section::value_variants().to_vec(),
         };
         let mut pipeline = Pipeline {
-            progress: Progress::new(&terminal, interrupt, work(&study, &sections, &data, &paper)?),
+            progress: Progress::new(&terminal, interrupt, &watchers, work(&study, &sections, &data, &paper)?),
             study,
             paper: &paper,
             data: &data,

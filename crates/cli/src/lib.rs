@@ -1,4 +1,5 @@
-//! What the commands on a terminal share: where data come from, how progress is shown, how Ctrl-C stops them.
+//! What the commands on a terminal share: where data come from, how progress is shown, where
+//! runs can be watched, how Ctrl-C stops them.
 //!
 //! The `klayer` binary is the only other part of this crate; the report's pipeline shows its work in the same way.
 //!
@@ -11,10 +12,14 @@
 
 mod data_args;
 mod interrupt;
+mod live;
 mod progress;
+mod tensorboard;
 mod terminal;
+mod watch;
 
 pub use data_args::DataArgs;
 pub use interrupt::Interrupt;
 pub use progress::{Progress, Section};
 pub use terminal::{Terminal, fail};
+pub use watch::{WatchArgs, WatchError, Watcher, Watchers};

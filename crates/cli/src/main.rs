@@ -44,6 +44,8 @@ enum Error {
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
     Dataset(#[from] klayer_dataset::Error),
+    #[error(transparent)]
+    Watch(#[from] klayer_cli::WatchError),
     #[error("Ctrl-C cannot be handled: {0}")]
     Signal(std::io::Error),
     #[error("stopped; {}", match checkpoint {

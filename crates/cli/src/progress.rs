@@ -4,21 +4,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use klayer_experiments::record::Point;
-use klayer_experiments::{Observer, RunsObserver};
 
-use crate::{Interrupt, Terminal};
+use klayer_experiments::{Metrics, Observer, RunsObserver, Step};
+
+use crate::{Interrupt, Terminal, Watcher, Watchers};
 
 /// Shows how far a report or a search is, as a whole.
 pub struct Progress<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
+    watchers: &'a Watchers,
     whole: ProgressBar,
 }
 
 /// One set of runs, which have names.
 pub struct Section<'a> {
     progress: &'a Progress<'a>,
+    title: String,
     names: Vec<String>,
     /// Work of a run counts this much in the bar of the whole, per unit.
     weight: f64,
@@ -31,23 +33,25 @@ struct Run<'a> {
     name: &'a str,
     bar: ProgressBar,
     done: AtomicU64,
+    watcher: Watcher<'a>,
 }
 
 impl<'a> Progress<'a> {
     /// Of `work` update steps, or what takes as long.
-    pub fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, work: u64) -> Self {
+    pub fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, watchers: &'a Watchers, work: u64) -> Self {
         let whole = terminal.bar(work, "{msg:24} {bar:30} {percent:>3}%  {elapsed} so far, {eta} left");
         whole.enable_steady_tick(Duration::from_millis(500));
-        Self { terminal, interrupt, whole }
+        Self { terminal, interrupt, watchers, whole }
     }
 
     /// The runs of a section, named; each unit of their work takes as long as `weight` update steps.
     pub fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
         self.whole.set_message(title.to_owned());
+        self.watchers.section(title, names.len());
         if !self.terminal.interactive() {
             self.terminal.line(&format!("{title}: {} runs", names.len()));
         }
-        Section { progress: self, names, weight, made: AtomicBool::new(false) }
+        Section { progress: self, title: title.to_owned(), names, weight, made: AtomicBool::new(false) }
     }
 }
 
@@ -74,7 +78,9 @@ impl RunsObserver for Section<'_> {
         let template = "  {prefix:22} {bar:30} {percent:>3}%  {per_sec:>14}  {msg}";
         let bar = self.progress.terminal.bar(work, template);
         bar.set_prefix(self.names[index].clone());
-        Box::new(Run { section: self, name: &self.names[index], bar, done: AtomicU64::new(0) })
+        let (name, terminal) = (&self.names[index], self.progress.terminal);
+        let watcher = self.progress.watchers.run(Some(&self.title), name, work, terminal);
+        Box::new(Run { section: self, name: &self.names[index], bar, done: AtomicU64::new(0), watcher })
     }
 
     fn found(&self, _: usize, work: u64) {
@@ -98,7 +104,17 @@ impl Observer for Run<'_> {
         self.bar.set_position(done);
     }
 
-    fn evaluated(&self, point: &Point) {
+    fn resumed(&self, before: &[Metrics]) {
+        self.watcher.resumed(before);
+    }
+
+    fn stepped(&self, step: &Step) {
+        self.watcher.stepped(step);
+    }
+
+    fn evaluated(&self, metrics: &Metrics) {
+        self.watcher.evaluated(metrics);
+        let point = &metrics.point;
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         let terminal = self.section.progress.terminal;
         terminal.now_and_then(|| format!("{}: step {}, {accuracy}", self.name, point.step));

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Progress, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs};
 use klayer_experiments::record::{self, RunRecord};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::{log_uniform, ranks};
@@ -55,6 +55,8 @@ pub(crate) struct SearchArgs {
     data: DataArgs,
     #[command(flatten)]
     slurm: SlurmArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 /// The switches that determine the trials.
@@ -205,7 +207,8 @@ impl SearchArgs {
         let Shard { index, of } = self.shard.unwrap_or(Shard { index: 1, of: 1 });
         let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let progress = Progress::new(terminal, interrupt, mine.iter().map(RunConfig::steps).sum());
+        let watchers = self.watch.open("klayer search", terminal)?;
+        let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(RunConfig::steps).sum());
         let names = mine.iter().map(|config| format!("lambda {:.2e}", config.lambda)).collect();
         let section = progress.section("search for lambda", names, 1.0);
         match run_all(&mine, data, store, threads, &section) {

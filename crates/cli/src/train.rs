@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -5,10 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Terminal, WatchArgs, Watcher};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Observer, Par, Run, RunConfig, Trained, checkpoint, files, train_from};
+use klayer_experiments::{
+    Checkpoints, Data, Metrics, Observer, Par, Run, RunConfig, Step, Trained, checkpoint, files, train_from,
+};
 use serde_json::json;
 
 use crate::Error;
@@ -38,6 +41,10 @@ pub(crate) struct TrainArgs {
     /// there is an error, so that it is not lost
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Write a line of JSON for each validation as it is made: step, losses, accuracy, rate [default: the output's name
+    /// with .metrics.jsonl added]
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     #[command(flatten)]
     _config: ConfigArgs,
     /// Print one line of JSON in place of a table
@@ -45,6 +52,8 @@ pub(crate) struct TrainArgs {
     json: bool,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 impl TrainArgs {
@@ -52,8 +61,10 @@ impl TrainArgs {
         let terminal = Terminal::new();
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
-        if let Some(out) = &self.out {
-            files::probe(out)?;
+        let beside = self.out.as_ref().map(|out| PathBuf::from(format!("{}.metrics.jsonl", out.display())));
+        let metrics = self.metrics.as_ref().or(beside.as_ref());
+        for path in self.out.iter().chain(metrics) {
+            files::probe(path)?;
         }
         let checkpoints = self.out.as_deref().map(|out| {
             let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
@@ -63,11 +74,19 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
         self.run.schedule()?;
+        let watchers = self.watch.open("klayer train", &terminal)?;
         let data = Data::new(self.data.load(Path::new("."), self.run.seed, &terminal, interrupt)?);
         let config = self.run.config(self.lambda, true, &data)?;
 
-        let watch = Watch::new(&terminal, interrupt, config.steps());
-        let run = Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref() };
+        let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
+        let watch =
+            Watch::new(&terminal, interrupt, config.steps(), watchers.run(None, &name, config.steps(), &terminal));
+        let run = Run {
+            config: &config,
+            observer: &watch,
+            checkpoints: checkpoints.as_ref(),
+            metrics: metrics.map(PathBuf::as_path),
+        };
         let trained = match train_from::<f32>(&run, &data, &par) {
             Err(klayer_experiments::Error::Cancelled) => {
                 drop(watch);
@@ -79,6 +98,10 @@ impl TrainArgs {
         let (Some(last), Some(test), None) = (trained.curve.last(), &trained.test, trained.diverged) else {
             let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
             checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
+            // What nobody asked for by name goes with the model that it would stand beside.
+            if let Some(path) = beside.filter(|_| self.metrics.is_none()) {
+                let _ = fs::remove_file(path);
+            }
             return Err(Error::Diverged { step, rate });
         };
         if let Some(out) = &self.out {
@@ -150,12 +173,13 @@ struct Watch<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
     bar: ProgressBar,
+    watcher: Watcher<'a>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, steps: u64) -> Self {
+    fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, steps: u64, watcher: Watcher<'a>) -> Self {
         let bar = terminal.bar(steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
-        Self { terminal, interrupt, bar }
+        Self { terminal, interrupt, bar, watcher }
     }
 }
 
@@ -164,7 +188,17 @@ impl Observer for Watch<'_> {
         self.bar.set_position(done);
     }
 
-    fn evaluated(&self, point: &Point) {
+    fn resumed(&self, before: &[Metrics]) {
+        self.watcher.resumed(before);
+    }
+
+    fn stepped(&self, step: &Step) {
+        self.watcher.stepped(step);
+    }
+
+    fn evaluated(&self, metrics: &Metrics) {
+        self.watcher.evaluated(metrics);
+        let point = &metrics.point;
         let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
         self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
         self.bar.set_message(accuracy);

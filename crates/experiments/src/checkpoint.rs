@@ -25,7 +25,7 @@ use crate::runs::Job;
 use crate::{Error, files};
 
 /// Files of training runs under way.
-pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 1 };
+pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 2 };
 
 /// How often a run writes a checkpoint, unless it is told otherwise. Each cycle ends with one too.
 pub const EVERY: Duration = Duration::from_secs(30);
@@ -58,6 +58,8 @@ pub struct State {
     pub shuffle: Shuffle,
     /// The curve so far.
     pub curve: Vec<Point>,
+    /// The sum of the mini-batches' losses since the last point of the curve.
+    pub batch_losses: f64,
     /// Seconds so far.
     pub seconds: f64,
 }

@@ -1,6 +1,17 @@
 //! How a long computation tells of its progress, and is told to stop.
 
-use crate::record::Point;
+use crate::metrics::Metrics;
+
+/// What an update step tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Update steps made, with this one.
+    pub step: u64,
+    /// The loss of its mini-batch, in training mode, before the update.
+    pub loss: f64,
+    /// Its learning rate.
+    pub rate: f64,
+}
 
 /// Watches one training run or gradient check. Every method does nothing unless it is overridden.
 pub trait Observer: Sync {
@@ -10,9 +21,19 @@ pub trait Observer: Sync {
         let _ = done;
     }
 
+    /// The run goes on from a checkpoint, after these points of its curve.
+    fn resumed(&self, before: &[Metrics]) {
+        let _ = before;
+    }
+
+    /// An update step has been made. Called at every one, before [`Observer::progressed`].
+    fn stepped(&self, step: &Step) {
+        let _ = step;
+    }
+
     /// The run has been evaluated.
-    fn evaluated(&self, point: &Point) {
-        let _ = point;
+    fn evaluated(&self, metrics: &Metrics) {
+        let _ = metrics;
     }
 
     /// Something went wrong that does not change the result, such as a damaged checkpoint.

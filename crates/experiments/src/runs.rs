@@ -1,6 +1,7 @@
 //! Sets of independent runs: several at a time, each one once.
 
 use std::panic;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,8 +15,9 @@ use crate::data::Data;
 use crate::environment::Environment;
 use crate::groups::groups;
 use crate::lock::{Claim, Owner, Taken};
-use crate::observer::{Observer, RunsObserver};
-use crate::record::{self, Point, RunRecord};
+use crate::metrics::Metrics;
+use crate::observer::{Observer, RunsObserver, Step};
+use crate::record::{self, RunRecord};
 use crate::store::Store;
 use crate::train::{Run, Trained, train, train_together};
 use crate::{Error, Par};
@@ -62,6 +64,8 @@ pub struct Task<'a, J: ?Sized> {
     pub observer: &'a dyn Observer,
     /// Where it may keep what it needs to go on after it was stopped.
     pub checkpoints: Checkpoints<'a>,
+    /// Where it may write its metrics.
+    pub metrics: PathBuf,
 }
 
 impl Job for RunConfig {
@@ -83,7 +87,12 @@ impl Job for RunConfig {
     fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<RunRecord, Error>>, Error> {
         let runs: Vec<_> = tasks
             .iter()
-            .map(|task| Run { config: task.job, observer: task.observer, checkpoints: Some(&task.checkpoints) })
+            .map(|task| Run {
+                config: task.job,
+                observer: task.observer,
+                checkpoints: Some(&task.checkpoints),
+                metrics: Some(&task.metrics),
+            })
             .collect();
         let trained = train_together(&runs, data, &Par::Seq)?;
         Ok(tasks.iter().zip(trained).map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
@@ -224,6 +233,7 @@ impl<J: Job> Set<'_, J> {
                 job: &self.jobs[*index],
                 observer,
                 checkpoints: self.store.checkpoints(&self.keys[*index], claim),
+                metrics: self.store.metrics(&self.keys[*index]),
             })
             .collect();
         match J::run_together(&tasks, self.data) {
@@ -287,8 +297,16 @@ impl Observer for Claimed<'_> {
         self.observer.progressed(done);
     }
 
-    fn evaluated(&self, point: &Point) {
-        self.observer.evaluated(point);
+    fn resumed(&self, before: &[Metrics]) {
+        self.observer.resumed(before);
+    }
+
+    fn stepped(&self, step: &Step) {
+        self.observer.stepped(step);
+    }
+
+    fn evaluated(&self, metrics: &Metrics) {
+        self.observer.evaluated(metrics);
     }
 
     fn warned(&self, warning: &str) {

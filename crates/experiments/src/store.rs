@@ -1,4 +1,5 @@
-//! A folder of records, one JSON file a record, and of what is needed to make them: locks and checkpoints.
+//! A folder of records, one JSON file a record, of their metrics, and of what is needed to make them: locks and
+//! checkpoints.
 //!
 //! docs/store.md is the layout for other programs.
 
@@ -77,6 +78,11 @@ impl Store {
     /// Where the record `key` is.
     pub fn path(&self, key: &str) -> PathBuf {
         self.folder().join(key).with_extension("json")
+    }
+
+    /// Where the metrics of the run `key` are.
+    pub fn metrics(&self, key: &str) -> PathBuf {
+        self.folder().join(key).with_extension("metrics.jsonl")
     }
 
     /// The checkpoints of the run `key`, which `claim` has taken.

@@ -1,5 +1,6 @@
 //! Training runs: one, or several in lockstep on the same mini-batches.
 
+use std::path::Path;
 use std::time::Instant;
 
 use klayer_dataset::{FEATURES, Normalizer, Shuffle, Subset};
@@ -13,7 +14,8 @@ use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::evaluate::{Evaluation, Evaluator};
-use crate::observer::Observer;
+use crate::metrics::{Metrics, MetricsFile};
+use crate::observer::{Observer, Step};
 use crate::record::{self, Divergence, Point};
 use crate::runs::Job;
 
@@ -26,6 +28,8 @@ pub struct Run<'a> {
     pub observer: &'a dyn Observer,
     /// Where its checkpoints are: it goes on from the last one, and writes new ones.
     pub checkpoints: Option<&'a Checkpoints<'a>>,
+    /// The file that its [`Metrics`] go to, line by line; it is replaced, but for what a checkpoint goes on from.
+    pub metrics: Option<&'a Path>,
 }
 
 /// What a training run leaves.
@@ -54,6 +58,13 @@ struct Trial<'a, T> {
     /// Update steps made.
     done: u64,
     curve: Vec<Point>,
+    /// The sum of the mini-batches' losses since the last point of the curve.
+    batch_losses: f64,
+    metrics: Option<MetricsFile>,
+    /// Where the file of the metrics will be, before the first step: settings with which there is none touch nothing.
+    metrics_at: Option<&'a Path>,
+    /// Update steps of a pass over the training images.
+    epoch: u64,
     diverged: Option<Divergence>,
     test: Option<Evaluation>,
     checkpoints: Option<&'a Checkpoints<'a>>,
@@ -87,7 +98,7 @@ pub fn train<T: Scalar>(
     par: &Par,
     observer: &dyn Observer,
 ) -> Result<Trained<T>, Error> {
-    train_from(&Run { config, observer, checkpoints: None }, data, par)
+    train_from(&Run { config, observer, checkpoints: None, metrics: None }, data, par)
 }
 
 /// Makes one run, which goes on from its last checkpoint if there is one, to the same result as if it had never
@@ -164,6 +175,7 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
         clock = Instant::now();
         for trial in here {
             trial.seconds += share;
+            trial.tell_point();
             trial.keep_now_and_then(&batches.shuffle, data, clock);
         }
     }
@@ -177,7 +189,7 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
 
 impl<'a, T: Scalar> Trial<'a, T> {
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
-        let &Run { config, observer, checkpoints } = run;
+        let &Run { config, observer, checkpoints, metrics } = run;
         config.check(data)?;
         let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
@@ -189,6 +201,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             sgd: Sgd { l2: L2::new(config.lambda)?, par: par.clone() },
             done: 0,
             curve: Vec::new(),
+            batch_losses: 0.0,
+            metrics: None,
+            metrics_at: metrics,
+            epoch: (data.dataset.training().len() / config.batch) as u64,
             diverged: None,
             test: None,
             checkpoints,
@@ -198,9 +214,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             seconds: 0.0,
         };
         if let Some(Found { network, state }) = found.transpose()?.flatten() {
-            let State { done, shuffle, curve, seconds, optimizer: OptimizerState::Sgd, .. } = state;
-            trial = Self { network, done, shuffle: Some(shuffle), curve, seconds, ..trial };
+            let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+            trial = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..trial };
             observer.progressed(done);
+            trial.open_metrics();
         }
         Ok(trial)
     }
@@ -244,6 +261,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             done: self.done,
             shuffle: shuffle.clone(),
             curve: self.curve.clone(),
+            batch_losses: self.batch_losses,
             seconds: self.seconds,
         };
         checkpoints.write(&self.network, &state)
@@ -256,6 +274,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Err(error) => self.error = Some(error),
             Ok(()) => {
                 self.done += 1;
+                self.open_metrics();
                 self.observer.progressed(self.done);
             }
         }
@@ -263,8 +282,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     fn descend(&mut self, images: Columns<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.config.schedule.rate(self.done);
-        self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
-        Ok(self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?)
+        let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
+        self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?;
+        self.batch_losses += loss;
+        self.observer.stepped(&Step { step: self.done + 1, loss, rate });
+        Ok(())
     }
 
     /// A point of the curve, after the last step, from the evaluations there.
@@ -274,9 +296,48 @@ impl<'a, T: Scalar> Trial<'a, T> {
         if !(loss + penalty).is_finite() {
             return self.diverge(self.done - 1);
         }
-        let point = Point::new(self.done, sample, validation, penalty);
-        self.observer.evaluated(&point);
-        self.curve.push(point);
+        self.curve.push(Point::new(self.done, sample, validation, penalty));
+    }
+
+    /// Begins the file of the metrics, or goes on with it, unless that is done.
+    fn open_metrics(&mut self) {
+        let Some(path) = self.metrics_at.take() else { return };
+        match MetricsFile::open(path, &self.curve) {
+            Ok((file, before)) => {
+                let (has, needs) = (before.len(), self.curve.len());
+                if has < needs {
+                    let file = path.display();
+                    self.observer.warned(&format!("{file}: it has the first {has} of {needs} points until here"));
+                }
+                if !self.curve.is_empty() {
+                    self.observer.resumed(&before);
+                }
+                self.metrics = Some(file);
+            }
+            Err(error) => self.observer.warned(&format!("no metrics can be written: {error}")),
+        }
+    }
+
+    /// Tells and keeps the point of the last update step, if there is one.
+    fn tell_point(&mut self) {
+        let Some(&point) = self.curve.last().filter(|point| self.under_way() && point.step == self.done) else {
+            return;
+        };
+        let before = self.curve.iter().rev().nth(1).map_or(0, |point| point.step);
+        let metrics = Metrics {
+            point,
+            batch_loss: self.batch_losses / (point.step - before) as f64,
+            rate: self.config.schedule.rate(self.done - 1),
+            epoch: self.done as f64 / self.epoch as f64,
+            seconds: self.seconds,
+        };
+        self.batch_losses = 0.0;
+        self.observer.evaluated(&metrics);
+        if let Some(Err(error)) = self.metrics.as_mut().map(|file| file.push(&metrics)) {
+            // A line may be cut now: none may follow it.
+            self.metrics = None;
+            self.observer.warned(&format!("no more metrics can be written: {error}"));
+        }
     }
 
     fn tested(&mut self, test: Evaluation) {

@@ -66,7 +66,7 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     let (_guard, folder) = folder();
     let out = folder.join("report");
     // All gradient checks but one, which take longest: they are found, and the interrupt falls into what is left.
-    let checks: Vec<_> = files(&undisturbed.join("records"))
+    let checks: Vec<_> = json_files(&undisturbed.join("records"))
         .into_iter()
         .filter(|name| json(&undisturbed.join("records").join(name)).get("rows").is_some())
         .collect();
@@ -168,8 +168,16 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     assert!(refused.stderr.contains("lambda is 0.005 there, and 0.1 here"), "{refused:#?}");
     end(&mut train("old.klayer", "--resume")).well();
     let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
+    let metrics = |name: &str| -> Vec<Value> {
+        let text = fs::read_to_string(folder.join(format!("{name}.metrics.jsonl"))).expect("metrics");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
+        lines.map(|mut line: Value| (line["seconds"] = Value::Null, line).1).collect()
+    };
+    assert_eq!(metrics("undisturbed.klayer").len(), 48, "2,400 steps, a validation every 50");
     assert!(bytes("old.klayer") == bytes("undisturbed.klayer"));
-    assert_eq!(files(&folder), [Path::new("old.klayer"), Path::new("undisturbed.klayer")]);
+    assert_eq!(metrics("old.klayer"), metrics("undisturbed.klayer"), "every point once, in order");
+    let names = ["old.klayer", "old.klayer.metrics.jsonl", "undisturbed.klayer", "undisturbed.klayer.metrics.jsonl"];
+    assert_eq!(files(&folder), names.map(Path::new));
 }
 
 #[test]

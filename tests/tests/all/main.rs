@@ -2,11 +2,13 @@
 
 mod architecture;
 mod bad_input;
+mod browser;
 mod config;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(unix)]
 mod interrupts;
+mod live;
 mod report;
 mod search;
 #[cfg(target_os = "linux")]

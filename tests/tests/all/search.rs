@@ -23,7 +23,12 @@ fn records(store: &Path) -> Vec<(String, Value)> {
         record["seconds"] = Value::Null;
         (name.display().to_string(), record)
     };
-    files(store).into_iter().map(timeless).collect()
+    let (records, mut others): (Vec<_>, Vec<_>) =
+        files(store).into_iter().partition(|name| name.extension().is_some_and(|ending| ending == "json"));
+    let metrics: Vec<_> = records.iter().map(|name| name.with_extension("metrics.jsonl")).collect();
+    others.sort();
+    assert_eq!(others, metrics, "each record has its metrics, and nothing else is left");
+    records.into_iter().map(timeless).collect()
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads()
         assert_eq!(figures(line), figures(&lines[0]), "on {threads} threads");
         assert!(fs::read(folder.join(format!("{threads}.klayer"))).expect("a model") == model, "on {threads} threads");
     }
-    assert_eq!(klayer_tests::files(&folder).len(), 3, "the models and nothing else");
+    assert_eq!(klayer_tests::files(&folder).len(), 6, "the models, their metrics and nothing else");
 
     let on_test = line(&folder, "evaluate 1.klayer --json --threads 2");
     assert_eq!(keys(&on_test), ["accuracy", "classes", "confusion", "images", "loss", "synthetic"]);

@@ -63,7 +63,7 @@ fn at(folder: &TempDir) -> Checkpoints<'static> {
 }
 
 fn go(config: &RunConfig, checkpoints: &Checkpoints<'_>, observer: &dyn Observer) -> Result<Trained<f32>, Error> {
-    train_from(&Run { config, observer, checkpoints: Some(checkpoints) }, &DATA, &Par::Seq)
+    train_from(&Run { config, observer, checkpoints: Some(checkpoints), metrics: None }, &DATA, &Par::Seq)
 }
 
 /// Stops a run of `config` after `steps` steps.
@@ -251,7 +251,7 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
     }
     let sizes = klayer_dataset::Sizes { training: 1_030, validation: 380, test: 270 };
     let other = Data::new(klayer_dataset::Dataset::generate(8, sizes, "for tests", &()).expect("nobody cancels"));
-    let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints) };
+    let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
     assert!(error.contains("the images are") && error.contains(other.dataset.sha256()), "{error}");
     assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
@@ -268,7 +268,12 @@ fn runs_that_were_stopped_at_different_steps_go_on_together_to_the_same_bits() {
         stop(&configs[2], &checkpoints[2], last);
         let watches = [(); 3].map(|()| Watch::default());
         let runs: Vec<_> = (0..3)
-            .map(|i| Run { config: &configs[i], observer: &watches[i], checkpoints: Some(&checkpoints[i]) })
+            .map(|i| Run {
+                config: &configs[i],
+                observer: &watches[i],
+                checkpoints: Some(&checkpoints[i]),
+                metrics: None,
+            })
             .collect();
         let together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
         for (config, together) in configs.iter().zip(together) {

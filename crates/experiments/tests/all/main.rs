@@ -3,6 +3,7 @@
 mod checkpoints;
 mod files;
 mod gradients;
+mod metrics;
 mod models;
 mod records;
 mod runs;

@@ -54,10 +54,11 @@ fn kept(job: &RunConfig, store: &Store) -> Option<RunRecord> {
     store.get(&key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key")).expect("a readable record")
 }
 
-/// The files of a store by name, with their bytes.
+/// The files of a store by name, with their bytes, but for metrics.
 fn files(store: &Store) -> Vec<(String, Vec<u8>)> {
     let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
     let paths = fs::read_dir(store.folder()).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let paths = paths.filter(|path| path.extension().is_none_or(|extension| extension != "jsonl"));
     let mut files: Vec<_> = paths.map(|path| (name(&path), fs::read(&path).expect("a file"))).collect();
     files.sort();
     files
@@ -137,7 +138,8 @@ fn runs_that_train_together_are_to_the_bit_what_each_is_alone() {
     configs.push(RunConfig { hidden: vec![0], ..configs[0].clone() });
     for threads in [1, 2] {
         let par = Par::threads(threads).expect("threads");
-        let runs: Vec<_> = configs.iter().map(|config| Run { config, observer: &Silent, checkpoints: None }).collect();
+        let runs: Vec<_> =
+            configs.iter().map(|config| Run { config, observer: &Silent, checkpoints: None, metrics: None }).collect();
         let mut together = train_together::<f32>(&runs, &DATA, &par).expect("images to train on");
         let error = together.pop().expect("six results").expect_err("a layer of no units");
         assert!(matches!(error, Error::Network(_)), "it fails alone: {error}");
@@ -160,8 +162,11 @@ fn a_run_that_is_stopped_leaves_those_that_train_with_it() {
     }
     let configs = companions();
     let observers: [&dyn Observer; 2] = [&Stopped, &Silent];
-    let runs: Vec<_> =
-        configs.iter().zip(observers).map(|(config, observer)| Run { config, observer, checkpoints: None }).collect();
+    let runs: Vec<_> = configs
+        .iter()
+        .zip(observers)
+        .map(|(config, observer)| Run { config, observer, checkpoints: None, metrics: None })
+        .collect();
     let mut together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
     let alone = train::<f32>(&configs[1], &DATA, &Par::Seq, &Silent).expect("a run");
     assert_eq!(bits(&together.pop().expect("two results").expect("nobody stops it")), bits(&alone));

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use klayer_dataset::Subset;
 use klayer_experiments::record::Point;
-use klayer_experiments::{Error, Evaluation, Evaluator, Init, Observer, Par, RunConfig, Silent, Trained, train};
+use klayer_experiments::{
+    Error, Evaluation, Evaluator, Init, Metrics, Observer, Par, RunConfig, Silent, Trained, train,
+};
 use klayer_linalg::Scalar;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, MODEL};
@@ -58,8 +60,8 @@ fn the_curve_has_its_points_where_the_settings_put_them_and_at_the_end() {
         fn progressed(&self, done: u64) {
             assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is told, in order");
         }
-        fn evaluated(&self, point: &Point) {
-            self.points.lock().expect("no panic").push(*point);
+        fn evaluated(&self, metrics: &Metrics) {
+            self.points.lock().expect("no panic").push(metrics.point);
         }
     }
     let watch = Watch::default();

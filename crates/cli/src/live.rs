@@ -1,0 +1,265 @@
+//! The live view: a page on this machine that shows loss, accuracy and rate as they come.
+//!
+//! What has happened is a log of events that only grows. A page reads it from its beginning, however late it comes, or
+//! from where it lost the connection, and is sent what is added. Those who add to the log never wait for a reader.
+
+mod server;
+
+use std::io;
+use std::net::SocketAddr;
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use klayer_experiments::{Metrics, Step};
+use serde_json::{Value, json};
+
+use server::Server;
+
+/// A curve of training losses has about this many points, each the mean of some steps.
+const POINTS: u64 = 400;
+/// The end of a program waits at most this long for pages to take the last events.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Most events that are taken out of the log at a time.
+const BATCH: usize = 256;
+
+/// The log of one program, served until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Live {
+    log: Arc<Log>,
+    server: Server,
+}
+
+/// One run of the log.
+#[derive(Debug)]
+pub(crate) struct LiveRun<'a> {
+    log: &'a Log,
+    name: String,
+    steps: u64,
+    /// Update steps between points of the training loss.
+    every: u64,
+    state: Mutex<RunState>,
+}
+
+#[derive(Debug, Default)]
+struct RunState {
+    /// Its number in the log; none before there is something to draw.
+    number: Option<u64>,
+    done: u64,
+    /// Sum and number of the losses since the last point.
+    sum: f64,
+    count: u64,
+}
+
+/// All events of a program, each as the stream has it.
+#[derive(Debug)]
+struct Log {
+    /// Tells this program from others that had or will have the same address.
+    token: String,
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct LogState {
+    events: Vec<Arc<str>>,
+    runs: u64,
+    ended: bool,
+    /// Connections that are reading.
+    readers: usize,
+}
+
+impl Live {
+    /// Serves the log of a program that `title` names, on 127.0.0.1 at `port`; 0 takes one that is free.
+    pub(crate) fn open(port: u16, title: &str) -> io::Result<Self> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let log = Arc::new(Log {
+            token: format!("{:x}-{:x}", process::id(), since.as_nanos()),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        log.push("hello", &json!({ "title": title }));
+        Ok(Self { server: Server::open(port, Arc::clone(&log))?, log })
+    }
+
+    /// Where the page is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// What follows belongs together: `runs` runs under the heading `title`.
+    pub(crate) fn section(&self, title: &str, runs: usize) {
+        self.log.push("section", &json!({ "title": title, "runs": runs }));
+    }
+
+    /// A run of `steps` update steps. It ends when it is dropped.
+    pub(crate) fn run(&self, name: &str, steps: u64) -> LiveRun<'_> {
+        let every = steps.div_ceil(POINTS).max(1);
+        LiveRun { log: &self.log, name: name.to_owned(), steps, every, state: Mutex::default() }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.log.push("done", &json!({}));
+        let mut state = self.log.state();
+        state.ended = true;
+        self.log.changed.notify_all();
+        let deadline = Instant::now() + FAREWELL;
+        while state.readers > 0 && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            state = self.log.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl LiveRun<'_> {
+    pub(crate) fn resumed(&self, before: &[Metrics]) {
+        let mut state = self.state();
+        for metrics in before {
+            state.done = metrics.point.step;
+            self.push(&mut state, "point", metrics_json(metrics));
+        }
+    }
+
+    pub(crate) fn stepped(&self, step: &Step) {
+        let mut state = self.state();
+        state.done = step.step;
+        state.sum += step.loss;
+        state.count += 1;
+        if step.step.is_multiple_of(self.every) || step.step == self.steps {
+            let loss = state.sum / state.count as f64;
+            (state.sum, state.count) = (0.0, 0);
+            self.push(&mut state, "step", json!({ "step": step.step, "loss": loss, "rate": step.rate }));
+        }
+    }
+
+    pub(crate) fn evaluated(&self, metrics: &Metrics) {
+        self.push(&mut self.state(), "point", metrics_json(metrics));
+    }
+
+    fn state(&self) -> MutexGuard<'_, RunState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event of this run, whose first one is that it is there.
+    fn push(&self, state: &mut RunState, event: &str, mut data: Value) {
+        let number = *state.number.get_or_insert_with(|| {
+            let number = self.log.new_run();
+            self.log.push("run", &json!({ "run": number, "name": self.name, "steps": self.steps }));
+            number
+        });
+        data["run"] = number.into();
+        self.log.push(event, &data);
+    }
+}
+
+impl Drop for LiveRun<'_> {
+    fn drop(&mut self) {
+        let mut state = self.state();
+        if state.number.is_some() {
+            let done = state.done;
+            self.push(&mut state, "end", json!({ "done": done }));
+        }
+    }
+}
+
+fn metrics_json(metrics: &Metrics) -> Value {
+    serde_json::to_value(metrics).expect("metrics are numbers under names")
+}
+
+impl Log {
+    fn state(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_run(&self) -> u64 {
+        let mut state = self.state();
+        state.runs += 1;
+        state.runs - 1
+    }
+
+    /// Adds an event.
+    fn push(&self, event: &str, data: &Value) {
+        let mut state = self.state();
+        let id = state.events.len();
+        // JSON has no line breaks outside of strings, and none within: the data are one line.
+        state.events.push(format!("id: {}.{id}\nevent: {event}\ndata: {data}\n\n", self.token).into());
+        self.changed.notify_all();
+    }
+
+    /// The first event that a page has not seen whose last one was `id`.
+    fn after(&self, id: &str) -> usize {
+        let number = id.rsplit_once('.').filter(|(token, _)| *token == self.token);
+        let number = number.and_then(|(_, number)| number.parse::<usize>().ok());
+        number.map_or(0, |number| number.saturating_add(1).min(self.state().events.len()))
+    }
+
+    /// Events from `next` on, some of them: none if there is no new one within `time`. `None` after the last one.
+    fn wait(&self, next: usize, time: Duration) -> Option<Vec<Arc<str>>> {
+        let quiet = |state: &mut LogState| state.events.len() <= next && !state.ended;
+        let waited = self.changed.wait_timeout_while(self.state(), time, quiet);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let events: Vec<_> = state.events.iter().skip(next).take(BATCH).cloned().collect();
+        (!(events.is_empty() && state.ended)).then_some(events)
+    }
+
+    /// A connection reads from now on, or no longer.
+    fn reads(&self, begins: bool) {
+        let mut state = self.state();
+        state.readers = if begins { state.readers + 1 } else { state.readers.saturating_sub(1) };
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> Log {
+        Log { token: "t".to_owned(), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    #[test]
+    fn a_page_goes_on_after_the_last_event_that_it_has_and_from_the_first_if_that_is_of_another_program() {
+        let log = log();
+        (0..5).for_each(|i| log.push("step", &json!(i)));
+        assert_eq!(log.after("t.2"), 3);
+        assert_eq!(log.after("t.4"), 5);
+        assert_eq!(log.after("t.99999999999999999999"), 0);
+        assert_eq!(log.after("t.77"), 5);
+        for other in ["u.2", "2", "", "t.-1", "t.x"] {
+            assert_eq!(log.after(other), 0, "{other}");
+        }
+        let events = log.wait(3, Duration::ZERO).expect("it goes on");
+        assert_eq!(events.concat(), "id: t.3\nevent: step\ndata: 3\n\nid: t.4\nevent: step\ndata: 4\n\n");
+        assert_eq!(log.wait(5, Duration::ZERO), Some(Vec::new()));
+        log.state().ended = true;
+        assert_eq!(log.wait(5, Duration::ZERO), None);
+        assert_eq!(log.wait(4, Duration::ZERO).map(|events| events.len()), Some(1), "the last ones are sent first");
+    }
+
+    #[test]
+    fn losses_are_thinned_out_to_means_and_every_step_counts_once() {
+        let log = log();
+        let run = LiveRun { log: &log, name: "a".to_owned(), steps: 7, every: 3, state: Mutex::default() };
+        for step in 1..=7 {
+            run.stepped(&Step { step, loss: step as f64, rate: 0.5 });
+        }
+        drop(run);
+        let data = |event: &Arc<str>| -> Value {
+            let line = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
+            serde_json::from_str(line).expect("JSON")
+        };
+        let data: Vec<_> = log.state().events.iter().map(data).collect();
+        let step = |step, loss: f64| json!({ "run": 0, "step": step, "loss": loss, "rate": 0.5 });
+        let expected = [
+            json!({ "run": 0, "name": "a", "steps": 7 }),
+            step(3, 2.0),
+            step(6, 5.0),
+            step(7, 7.0),
+            json!({ "run": 0, "done": 7 }),
+        ];
+        assert_eq!(data, expected);
+    }
+}

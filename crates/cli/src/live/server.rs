@@ -1,0 +1,262 @@
+//! The live view over HTTP: on 127.0.0.1 alone, nothing but GET, a thread a connection.
+//!
+//! Another site in the same browser can make requests to this machine, and by a name of its own that it lets point here
+//! (DNS rebinding) even read the answers. Therefore `Host` must name this machine, and nothing may be framed or
+//! loaded from elsewhere. Requests are small and come soon, or are refused; so are more connections than a few pages
+//! need.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Log;
+
+/// Most bytes of a request's line and header fields.
+const MOST_BYTES: usize = 8 * 1024;
+/// Most header fields.
+const MOST_FIELDS: usize = 64;
+/// Most connections at a time.
+const MOST_CONNECTIONS: usize = 32;
+/// A request must be there within this time.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// A reader that takes nothing for this long is let go.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// Something is sent at least this often, so that a connection that is gone is noticed on both sides.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What the page may do: nothing but to load its own style and script, and to read the events.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The files of the page, with their media types.
+const FILES: [(&str, &str, &str); 3] = [
+    ("/", "text/html; charset=utf-8", include_str!("page.html")),
+    ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
+    ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+];
+
+/// Serves a log until it is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: SocketAddr,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A request that is answered with something.
+#[derive(Debug, PartialEq)]
+enum Request {
+    /// One of the files of the page.
+    File(&'static str, &'static str),
+    /// The events after the one of this name, or all.
+    Events(Option<String>),
+}
+
+/// A status that refuses a request, and why.
+type Refusal = (&'static str, &'static str);
+
+impl Server {
+    pub(super) fn open(port: u16, log: Arc<Log>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.local_addr()?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ending);
+        let thread =
+            thread::Builder::new().name("live view".to_owned()).spawn(move || accept(&listener, &log, &end))?;
+        Ok(Self { address, ending, thread: Some(thread) })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
+        // The thread waits for a connection; it gets one. Without that it ends with the process.
+        if TcpStream::connect(self.address).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, log: &Arc<Log>, ending: &AtomicBool) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    for socket in listener.incoming() {
+        if ending.load(Ordering::Acquire) {
+            break;
+        }
+        let Ok(socket) = socket else {
+            // Out of descriptors, most likely: others may be freed soon.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if connections.fetch_add(1, Ordering::AcqRel) >= MOST_CONNECTIONS {
+            connections.fetch_sub(1, Ordering::AcqRel);
+            let _ = socket.set_nonblocking(true);
+            let _ = respond(&socket, "503 Service Unavailable", "text/plain", "too many connections\n");
+            continue;
+        }
+        let (log, count) = (Arc::clone(log), Arc::clone(&connections));
+        let served = thread::Builder::new().name("live view".to_owned()).spawn(move || {
+            // A connection that breaks concerns nobody but its reader.
+            let _ = serve(&socket, port, &log);
+            count.fetch_sub(1, Ordering::AcqRel);
+        });
+        if served.is_err() {
+            connections.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+fn serve(mut socket: &TcpStream, port: u16, log: &Log) -> io::Result<()> {
+    socket.set_write_timeout(Some(WRITE_TIME))?;
+    socket.set_nodelay(true)?;
+    match read(&mut socket, port)? {
+        Ok(Request::File(media, text)) => respond(socket, "200 OK", media, text)?,
+        Ok(Request::Events(last)) => {
+            log.reads(true);
+            let sent = stream(socket, log, last.as_deref());
+            log.reads(false);
+            sent?;
+        }
+        Err((status, reason)) => respond(socket, status, "text/plain; charset=utf-8", &format!("{reason}\n"))?,
+    }
+    // What the reader has sent beyond the request would make the system throw the answer away: it is read first.
+    socket.shutdown(Shutdown::Write)?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let deadline = Instant::now() + REQUEST_TIME;
+    while Instant::now() < deadline && socket.read(&mut [0; 4096])? > 0 {}
+    Ok(())
+}
+
+/// Reads a request, within its bounds of size and time.
+fn read(socket: &mut &TcpStream, port: u16) -> io::Result<Result<Request, Refusal>> {
+    let deadline = Instant::now() + REQUEST_TIME;
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(request) = parse(&bytes, port) {
+            return Ok(request);
+        }
+        if bytes.len() >= MOST_BYTES {
+            return Ok(Err(("431 Request Header Fields Too Large", "the request is too large")));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let late = Ok(Err(("408 Request Timeout", "the request took too long")));
+        if left.is_zero() {
+            return late;
+        }
+        socket.set_read_timeout(Some(left))?;
+        let mut buffer = [0; 1024];
+        let room = buffer.len().min(MOST_BYTES - bytes.len());
+        match socket.read(&mut buffer[..room]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return late,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What is asked for; none if the request has not come to its end.
+fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Partial) => return None,
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => {
+            return Some(Err(("431 Request Header Fields Too Large", "the request has too many header fields")));
+        }
+        Err(_) => return Some(Err(("400 Bad Request", "this is no HTTP request"))),
+    }
+    let values = |name: &str| -> Vec<&[u8]> {
+        request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value).collect()
+    };
+    let names = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{port}"));
+    match values("Host")[..] {
+        [host] if names.iter().any(|name| host.eq_ignore_ascii_case(name.as_bytes())) => {}
+        [_] => return Some(Err(("421 Misdirected Request", "this is not the host that is asked for"))),
+        _ => return Some(Err(("400 Bad Request", "a request names one host"))),
+    }
+    if request.method != Some("GET") {
+        return Some(Err(("405 Method Not Allowed", "there is nothing to do here but to GET")));
+    }
+    let path = request.path.unwrap_or_default();
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    if path == "/events" {
+        let last = values("Last-Event-ID").last().map(|id| String::from_utf8_lossy(id).into_owned());
+        return Some(Ok(Request::Events(last)));
+    }
+    let file = FILES.iter().find(|(name, ..)| *name == path);
+    Some(file.map(|&(_, media, text)| Request::File(media, text)).ok_or(("404 Not Found", "there is no such page")))
+}
+
+/// The head of an answer, up to the fields that say how long it is.
+fn head(status: &str, media: &str) -> String {
+    let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{allow}Content-Security-Policy: {POLICY}\r\n\
+         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+         Cross-Origin-Resource-Policy: same-origin\r\nCache-Control: no-store\r\nConnection: close\r\n"
+    )
+}
+
+fn respond(mut socket: &TcpStream, status: &str, media: &str, text: &str) -> io::Result<()> {
+    let answer = format!("{}Content-Length: {}\r\n\r\n{text}", head(status, media), text.len());
+    socket.write_all(answer.as_bytes())
+}
+
+/// Sends the events after `last`, and those to come, until the log ends or the reader is gone.
+fn stream(mut socket: &TcpStream, log: &Log, last: Option<&str>) -> io::Result<()> {
+    socket.write_all((head("200 OK", "text/event-stream") + "\r\n").as_bytes())?;
+    let mut next = last.map_or(0, |last| log.after(last));
+    while let Some(events) = log.wait(next, KEEP_ALIVE) {
+        next += events.len();
+        let text = if events.is_empty() { ":\n\n".to_owned() } else { events.concat() };
+        socket.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(request: &str) -> Option<&'static str> {
+        parse(request.as_bytes(), 8080).map(|parsed| parsed.map_or_else(|(status, _)| &status[..3], |_| "200"))
+    }
+
+    #[test]
+    fn only_what_the_page_asks_for_is_answered() {
+        let get = |path: &str, host: &str| status(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080"] {
+            for path in ["/", "/page.css", "/page.js", "/events", "/?a=b"] {
+                assert_eq!(get(path, host), Some("200"), "{host} {path}");
+            }
+        }
+        for path in ["/nothing", "/../page.js", "//", "http://127.0.0.1:8080/", "*", "/page.js/"] {
+            assert_eq!(get(path, "localhost:8080"), Some("404"), "{path}");
+        }
+        for host in ["example.com", "example.com:8080", "localhost", "localhost:80", "127.0.0.1:8080.example.com", ""] {
+            assert_eq!(get("/", host), Some("421"), "{host}");
+        }
+        for method in ["POST", "HEAD", "OPTIONS", "PUT", "get"] {
+            assert_eq!(status(&format!("{method} / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n")), Some("405"));
+        }
+        assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), Some("400"));
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: localhost:8080\r\nHost: localhost:8080\r\n\r\n"), Some("400"));
+        assert_eq!(status("\u{16}\u{3}\u{1}"), Some("400"), "what speaks TLS");
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: localhost:8080\r\n"), None);
+        let many = "A: b\r\n".repeat(MOST_FIELDS + 1);
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{many}\r\n")), Some("431"));
+    }
+}
