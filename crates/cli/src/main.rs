@@ -1,6 +1,8 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
 mod evaluate;
+mod picture;
+mod predict;
 mod run_args;
 mod search;
 mod slurm;
@@ -33,6 +35,8 @@ enum Command {
     Search(search::SearchArgs),
     /// Evaluate a trained network: loss, accuracy and confusion matrix
     Evaluate(evaluate::EvaluateArgs),
+    /// Tell what pictures of any size and format show
+    Predict(predict::PredictArgs),
 }
 
 /// Everything that ends a command before its end.
@@ -67,6 +71,10 @@ enum Error {
     Diverged { step: u64, rate: f64 },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
     OtherDataset { model: String, images: String },
+    #[error("{failed} of {of} could not be read")]
+    Pictures { failed: usize, of: usize },
+    #[error("{}: there is no picture in it", path.display())]
+    NoPictures { path: PathBuf },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -95,6 +103,7 @@ fn main() -> ExitCode {
         Command::Train(args) => args.run(&interrupt),
         Command::Search(args) => args.run(&interrupt),
         Command::Evaluate(args) => args.run(&interrupt),
+        Command::Predict(args) => args.run(&interrupt),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Training runs and studies of them: what is trained, how it is watched, and what is kept.
 //!
 //! - [`train`](train()) makes one run of a [`RunConfig`], [`train_together`] several on the same mini-batches; an
-//!   [`Evaluator`] looks at networks on other images;
+//!   [`Evaluator`] looks at networks on other images, a [`Classifier`] at images that nobody has labelled;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
 //! - [`model`] keeps a trained network with all that it takes to use it.
@@ -32,6 +32,7 @@ mod groups;
 mod lock;
 pub mod model;
 mod observer;
+mod predict;
 pub mod record;
 pub mod runs;
 pub mod search;
@@ -49,5 +50,6 @@ pub use klayer_linalg::Par;
 pub use klayer_nn::Init;
 pub use klayer_optim::Cyclical;
 pub use observer::{Observer, RunsObserver, Silent};
+pub use predict::Classifier;
 pub use store::Store;
 pub use train::{Run, Trained, train, train_from, train_together};
