@@ -1,6 +1,10 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
+mod data;
 mod evaluate;
+mod gradcheck;
+mod inspect;
+mod lr_range;
 mod picture;
 mod predict;
 mod run_args;
@@ -37,6 +41,14 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Tell what pictures of any size and format show
     Predict(predict::PredictArgs),
+    /// Look into a trained network: its layers, its weights, its dead units and its mistakes
+    Inspect(inspect::InspectArgs),
+    /// Find learning rates to train at: the range test of Smith (2017)
+    LrRange(lr_range::LrRangeArgs),
+    /// Check the gradients of a network against centred differences
+    Gradcheck(gradcheck::GradcheckArgs),
+    /// Tell which images there are
+    Data(data::DataInfoArgs),
 }
 
 /// Everything that ends a command before its end.
@@ -75,6 +87,8 @@ enum Error {
     Pictures { failed: usize, of: usize },
     #[error("{}: there is no picture in it", path.display())]
     NoPictures { path: PathBuf },
+    #[error("the gradients differ: the largest relative error is {largest:.1e}, above the tolerance of {tolerance:e}")]
+    GradientsDiffer { largest: f64, tolerance: f64 },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -104,6 +118,10 @@ fn main() -> ExitCode {
         Command::Search(args) => args.run(&interrupt),
         Command::Evaluate(args) => args.run(&interrupt),
         Command::Predict(args) => args.run(&interrupt),
+        Command::Inspect(args) => args.run(&interrupt),
+        Command::LrRange(args) => args.run(&interrupt),
+        Command::Gradcheck(args) => args.run(&interrupt),
+        Command::Data(args) => args.run(&interrupt),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 //!   [`Evaluator`] looks at networks on other images, a [`Classifier`] at images that nobody has labelled;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
+//! - [`lr_range`] finds learning rates to train at;
 //! - [`model`] keeps a trained network with all that it takes to use it.
 //!
 //! On one machine and build the same settings give the same bits, on any number of threads. Progress leaves through
@@ -30,6 +31,7 @@ pub mod files;
 pub mod gradients;
 mod groups;
 mod lock;
+pub mod lr_range;
 pub mod model;
 mod observer;
 mod predict;
@@ -47,8 +49,8 @@ pub use environment::Environment;
 pub use error::Error;
 pub use evaluate::{Evaluation, Evaluator};
 pub use klayer_linalg::Par;
-pub use klayer_nn::Init;
-pub use klayer_optim::Cyclical;
+pub use klayer_nn::{Init, Network};
+pub use klayer_optim::{Cyclical, Growth, Ramp};
 pub use observer::{Observer, RunsObserver, Silent};
 pub use predict::Classifier;
 pub use store::Store;
