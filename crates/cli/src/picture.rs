@@ -11,6 +11,8 @@ use klayer_dataset::FEATURES;
 
 /// Pixels of a side of what a network takes.
 pub(crate) const SIDE: u32 = 32;
+/// Pixels of a side to which large pictures are reduced before they are filtered.
+const REDUCED: u32 = 8 * SIDE;
 /// Pixels of the longest side that is read.
 const LONGEST: u32 = 32_768;
 /// Bytes that a decoded picture may take.
@@ -48,11 +50,7 @@ pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     let square = opaque(&middle(picture));
-    let small = match square.dimensions() {
-        (SIDE, SIDE) => square,
-        _ => imageops::resize(&square, SIDE, SIDE, FilterType::Lanczos3),
-    };
-    Ok(planes(&small))
+    Ok(planes(&small(square)))
 }
 
 /// Whether a file is a picture of a format that can be read, by its name or by how it begins.
@@ -86,6 +84,17 @@ fn opaque(picture: &DynamicImage) -> RgbImage {
         let on_white = |c: u32| ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
         Rgb([r, g, b].map(on_white))
     })
+}
+
+/// A square resized to 32 x 32. A large one is first reduced by the means of areas, which takes a fraction of the time of
+/// the filter and leaves it eight times the pixels that it makes.
+fn small(square: RgbImage) -> RgbImage {
+    let side = square.width();
+    let square = if side > 2 * REDUCED { imageops::thumbnail(&square, REDUCED, REDUCED) } else { square };
+    match side {
+        SIDE => square,
+        _ => imageops::resize(&square, SIDE, SIDE, FilterType::Lanczos3),
+    }
 }
 
 /// The colours of a picture one after the other, each row by row.
@@ -155,6 +164,8 @@ mod tests {
         assert!(pixels.iter().all(|p| (30..=70).contains(p)), "stripes of 0 and 100, without those beside: {pixels:?}");
         let tall = ImageBuffer::from_fn(64, 256, |_, y| Luma([if (96..160).contains(&y) { 9_000_u16 } else { 0 }]));
         assert_eq!(kept(tall, "a.png"), [35; FEATURES]);
+        let fine = ImageBuffer::from_fn(1500, 1500, |x, _| Luma([255 * (x % 2) as u8]));
+        assert!(kept(fine, "a.png").iter().all(|p| (100..=155).contains(p)), "a large picture is reduced first");
         let thin = RgbImage::from_pixel(1, 500, Rgb([1, 2, 3]));
         assert_eq!(kept(thin, "a.bmp")[..1], [1]);
     }
