@@ -63,16 +63,15 @@ fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
     assert_eq!((ended.code, ended.stderr.starts_with("error: missing: ")), (Some(1), true), "{ended:?}");
 }
 
-/// Without batch norm and with large weights, units whose bias outweighs them all are dead.
+/// Without batch norm, a large rate soon drives all units of a narrow layer below 0, and then nothing moves them.
 #[test]
-fn units_that_a_huge_rate_has_killed_are_dead() {
+fn units_that_a_large_rate_has_killed_are_told_to_be_dead() {
     let (_guard, folder) = folder();
-    let train = "train --hidden 20 --no-bn --eta-min 1 --eta-max 1 --n-s 20 --cycles 1 --lambda 0 --out m.klayer";
-    let ended = end(klayer(&folder, train).args(images()));
-    if ended.code != Some(0) {
-        assert!(ended.stderr.contains("diverged"), "{ended:?}");
-        return;
-    }
+    let rates = "--eta-min 0.1 --eta-max 0.1 --n-s 20 --cycles 1";
+    let train = format!("train --hidden 20,4,4,4 --no-bn {rates} --lambda 0 --out m.klayer");
+    end(klayer(&folder, &train).args(images())).well();
     let told = line(&end(klayer(&folder, "inspect m.klayer --json --dead").args(images())).well());
-    assert!(!array(&array(&told["layers"])[0]["dead"]).is_empty(), "{told}");
+    let layers = array(&told["layers"]);
+    assert_eq!(array(&layers[0]["dead"]).len(), 0, "the first layer is wide: {told}");
+    assert_eq!(layers[3]["dead"], serde_json::json!([0, 1, 2, 3]), "{told}");
 }
