@@ -159,7 +159,8 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
 ///   before, and *is ragged* where it scatters about its smoothed value by as much. eta_max is the rate at the first of
 ///   these.
 ///
-/// Where both are the same rate, eta_min is a quarter of eta_max, which is Smith's rule of thumb.
+/// Where eta_max is among the last tenth of the points, the reason says that the accuracy still rises there. Where both
+/// are the same rate, eta_min is a quarter of eta_max, which is Smith's rule of thumb.
 ///
 /// # Errors
 /// A sentence for fewer than eight points, and for an accuracy that does not rise.
@@ -223,8 +224,8 @@ pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String>
         eta_min = eta_max / 4.0;
         reason += " eta_min is a quarter of eta_max, as a rule of thumb.";
     }
-    if end + half + 1 >= n {
-        reason += " This is the largest rate that was measured: a test to a larger one would tell more.";
+    if end + n / 10 + 1 >= n {
+        reason += " That is near the largest rate, up to which it rises: a test to a larger one would tell more.";
     }
     Ok(Suggestion { eta_min, eta_max, reason })
 }
@@ -284,8 +285,8 @@ mod tests {
         let found = suggest(&curve(|_| 0.4, 0.0), 0.1).expect("a suggestion");
         assert_eq!((found.eta_min, found.eta_max), (0.0005, 0.002));
         assert!(found.reason.contains("quarter"), "{found:?}");
-        let found = suggest(&curve(|rate| climb(rate, 10.0), 0.0), 0.1).expect("a suggestion");
-        assert!(found.eta_max > 0.35, "{found:?}");
+        let found = suggest(&curve(|rate| climb(rate, 1.0), 0.0), 0.1).expect("a suggestion");
+        assert!(found.eta_max > 0.37 && found.reason.contains("a larger one"), "{found:?}");
         let cut = curve(|rate| climb(rate, 0.4), 0.0)[..12].to_vec();
         assert!(suggest(&cut, 0.1).expect_err("nothing rises").contains("never rises"));
         let short = curve(|rate| climb(rate, 0.2), 0.0);
