@@ -223,6 +223,7 @@ fn record() -> Done {
             floor: 1e-4,
             lambdas: vec![0.0, 0.005],
             seed: 42,
+            features: None,
         },
         dataset: dataset(),
         environment,

@@ -8,9 +8,7 @@ use std::path::PathBuf;
 use crate::paper::Paper;
 use crate::results::{Results, SCHEMA};
 
-mod axis;
 mod bench;
-mod chart;
 mod csv;
 mod curves;
 mod document;
@@ -87,7 +85,7 @@ pub(crate) fn render(results: &Results, paper: &Paper) -> Result<Vec<File>, Erro
                 return Err(Error::SameName(path));
             }
             let title = format!("{}. {}", figure.label, figure.caption.bare());
-            files.push(file(&path, chart::file(&title, &document.stamps, &figure.legend, &figure.panels)));
+            files.push(file(&path, klayer_chart::file(&title, &document.stamps, &figure.legend, &figure.panels)));
         }
     }
     files.extend(tables.into_iter().map(|(path, contents)| file(&path, contents)));
@@ -165,7 +163,7 @@ fn bn(batch_norm: bool) -> &'static str {
 fn mean_and_range(values: &[Option<f64>], number: fn(f64) -> String) -> String {
     let finite: Vec<f64> = values.iter().flatten().copied().collect();
     let diverged = values.len() - finite.len();
-    let Some((lo, hi)) = axis::range(finite.iter().copied()) else { return "diverged".into() };
+    let Some((lo, hi)) = klayer_chart::range(finite.iter().copied()) else { return "diverged".into() };
     let mean = number(finite.iter().sum::<f64>() / finite.len() as f64);
     let mut text = if finite.len() == 1 { mean } else { format!("{mean} ({}–{})", number(lo), number(hi)) };
     if diverged > 0 {

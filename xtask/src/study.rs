@@ -100,6 +100,7 @@ impl<'a> Study<'a> {
                 floor: GRADIENT_FLOOR,
                 lambdas: vec![0.0, self.paper.loss.assumed_lambda],
                 seed: self.seed,
+                features: None,
             };
             (network, config)
         });

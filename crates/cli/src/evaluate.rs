@@ -5,6 +5,8 @@ use std::thread;
 
 use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_dataset::{Dataset, Subset};
+use klayer_experiments::model::ModelInfo;
 use klayer_experiments::{Evaluation, Evaluator, Par, model};
 use serde_json::json;
 
@@ -30,7 +32,7 @@ pub(crate) struct EvaluateArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Part {
+pub(crate) enum Part {
     Training,
     Validation,
     Test,
@@ -40,17 +42,10 @@ impl EvaluateArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
         let terminal = Terminal::new();
-        let dataset = self.data.load(Path::new("."), info.config.seed, &terminal, interrupt)?;
-        if dataset.name() != info.dataset.name {
-            return Err(Error::OtherDataset { model: info.dataset.name, images: dataset.name().to_owned() });
-        }
+        let dataset = images_of(&info, &self.data, &terminal, interrupt)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
-        let images = match self.part {
-            Part::Training => dataset.training(),
-            Part::Validation => dataset.validation(),
-            Part::Test => dataset.test(),
-        };
+        let images = self.part.of(&dataset);
         let normalizer = info.normalization.normalizer();
         let evaluation = par
             .install(|| Evaluator::new(network.architecture(), &normalizer, par.clone()).evaluate(&network, images))?;
@@ -69,6 +64,30 @@ impl EvaluateArgs {
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
+}
+
+impl Part {
+    pub(crate) fn of(self, dataset: &Dataset) -> Subset<'_> {
+        match self {
+            Self::Training => dataset.training(),
+            Self::Validation => dataset.validation(),
+            Self::Test => dataset.test(),
+        }
+    }
+}
+
+/// The images that a model belongs to.
+pub(crate) fn images_of(
+    info: &ModelInfo,
+    data: &DataArgs,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<Dataset, Error> {
+    let dataset = data.load(Path::new("."), info.config.seed, terminal, interrupt)?;
+    if dataset.name() != info.dataset.name {
+        return Err(Error::OtherDataset { model: info.dataset.name.clone(), images: dataset.name().to_owned() });
+    }
+    Ok(dataset)
 }
 
 fn table(evaluation: &Evaluation, classes: &[String], images: usize, synthetic: bool) -> String {

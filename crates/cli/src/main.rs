@@ -1,7 +1,13 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
 mod config;
+mod data;
 mod evaluate;
+mod gradcheck;
+mod inspect;
+mod lr_range;
+mod picture;
+mod predict;
 mod run_args;
 mod search;
 mod slurm;
@@ -35,6 +41,16 @@ enum Command {
     Search(search::SearchArgs),
     /// Evaluate a trained network: loss, accuracy and confusion matrix
     Evaluate(evaluate::EvaluateArgs),
+    /// Tell what pictures of any size and format show
+    Predict(predict::PredictArgs),
+    /// Look into a trained network: its layers, its weights, its dead units and its mistakes
+    Inspect(inspect::InspectArgs),
+    /// Find learning rates to train at: the range test of Smith (2017)
+    LrRange(lr_range::LrRangeArgs),
+    /// Check the gradients of a network against centred differences
+    Gradcheck(gradcheck::GradcheckArgs),
+    /// Tell which images there are
+    Data(data::DataInfoArgs),
 }
 
 /// Everything that ends a command before its end.
@@ -71,6 +87,12 @@ enum Error {
     Diverged { step: u64, rate: f64 },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
     OtherDataset { model: String, images: String },
+    #[error("{failed} of {of} could not be read")]
+    Pictures { failed: usize, of: usize },
+    #[error("{}: there is no picture in it", path.display())]
+    NoPictures { path: PathBuf },
+    #[error("the gradients differ: the largest relative error is {largest:.1e}, above the tolerance of {tolerance:e}")]
+    GradientsDiffer { largest: f64, tolerance: f64 },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -104,6 +126,11 @@ fn main() -> ExitCode {
         Command::Train(args) => args.run(&interrupt),
         Command::Search(args) => args.run(&interrupt),
         Command::Evaluate(args) => args.run(&interrupt),
+        Command::Predict(args) => args.run(&interrupt),
+        Command::Inspect(args) => args.run(&interrupt),
+        Command::LrRange(args) => args.run(&interrupt),
+        Command::Gradcheck(args) => args.run(&interrupt),
+        Command::Data(args) => args.run(&interrupt),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,9 +42,9 @@ pub(crate) struct RunArgs {
 
 /// Widths of hidden layers.
 #[derive(Debug, Clone)]
-struct Widths(Vec<usize>);
+pub(crate) struct Widths(pub(crate) Vec<usize>);
 
-fn parse_widths(text: &str) -> Result<Widths, String> {
+pub(crate) fn parse_widths(text: &str) -> Result<Widths, String> {
     if text == "none" {
         return Ok(Widths(Vec::new()));
     }

@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cifar::{self, Kind, Part};
 use crate::names::SYNTHETIC_CLASSES;
@@ -17,6 +17,7 @@ pub struct Dataset {
     validation: usize,
     sha256: String,
     synthetic: Option<String>,
+    folder: Option<PathBuf>,
 }
 
 /// How many images a generated set has.
@@ -54,7 +55,7 @@ impl Dataset {
     /// [`Error::Size`], [`Error::Checksum`], [`Error::Label`], or [`Error::Cancelled`].
     pub fn open(kind: Kind, folder: &Path, progress: &dyn Progress) -> Result<Self, Error> {
         let cifar::Folder { training, test, sha256 } = cifar::read_folder(kind, folder, progress)?;
-        Ok(Self { kind, training, test, validation: VALIDATION, sha256, synthetic: None })
+        Ok(Self { kind, training, test, validation: VALIDATION, sha256, synthetic: None, folder: Some(folder.into()) })
     }
 
     /// Generates the synthetic stand-in from `seed`; `reason` says why it is used.
@@ -67,12 +68,17 @@ impl Dataset {
     pub fn generate(seed: u64, sizes: Sizes, reason: &str, progress: &dyn Progress) -> Result<Self, Error> {
         let cifar::Folder { training, test, sha256 } = synthetic::generate(seed, sizes, progress)?;
         let synthetic = Some(reason.to_owned());
-        Ok(Self { kind: Kind::Cifar10, training, test, validation: sizes.validation, sha256, synthetic })
+        Ok(Self { kind: Kind::Cifar10, training, test, validation: sizes.validation, sha256, synthetic, folder: None })
     }
 
     /// `"CIFAR-10"`, `"CIFAR-100"` or `"synthetic stand-in"`.
     pub fn name(&self) -> &'static str {
         if self.synthetic() { "synthetic stand-in" } else { self.kind.name() }
+    }
+
+    /// The folder that the images were read from; none if they were generated.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Which family of images this is; the stand-in counts as CIFAR-10, whose layout it has.

@@ -35,6 +35,9 @@ pub enum Error {
         /// The layer, from 1.
         layer: usize,
     },
+    /// A network that puts out no numbers.
+    #[error("the outputs of the network are not finite numbers: its parameters are of no use")]
+    Outputs,
     /// The run was asked to stop before its end.
     #[error("stopped before its end")]
     Cancelled,

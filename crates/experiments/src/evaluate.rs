@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 /// Images evaluated at a time.
-const CHUNK: usize = 250;
+pub(crate) const CHUNK: usize = 250;
 
 /// Runs networks over images in evaluation mode; its buffers are allocated once.
 pub struct Evaluator<'a, T> {

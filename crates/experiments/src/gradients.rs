@@ -1,5 +1,6 @@
 //! Gradient tables: analytic against numerical, for every parameter of a network on real images.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -35,6 +36,9 @@ pub struct GradientConfig {
     pub lambdas: Vec<f64>,
     /// Root seed of the weights.
     pub seed: u64,
+    /// Features of an image that the network sees, the first ones; all of them if this is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<usize>,
 }
 
 /// The record of a gradient check.
@@ -101,7 +105,15 @@ impl Job for GradientConfig {
 impl GradientConfig {
     fn architecture(&self, data: &Data) -> Result<klayer_nn::Architecture, Error> {
         let classes = data.dataset.class_names().len();
-        Ok(klayer_nn::Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?)
+        let features = self.features.unwrap_or(FEATURES);
+        if features > FEATURES {
+            return Err(Error::Setting {
+                name: "the number of features",
+                value: features.to_string(),
+                needed: format!("an image has {FEATURES}"),
+            });
+        }
+        Ok(klayer_nn::Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
     }
 }
 
@@ -118,6 +130,12 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
     let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
     data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images, &Par::Seq);
+    if architecture.inputs() < FEATURES {
+        let whole = mem::replace(&mut images, ColMajor::zeros(architecture.inputs(), sample.len()));
+        for j in 0..sample.len() {
+            images.col_mut(j).copy_from_slice(&whole.col(j)[..architecture.inputs()]);
+        }
+    }
 
     let mut network = Network::new(&architecture, Init::He, &mut stream(config.seed, "init"))?;
     let progress = |done| {

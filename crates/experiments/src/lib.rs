@@ -1,9 +1,10 @@
 //! Training runs and studies of them: what is trained, how it is watched, and what is kept.
 //!
 //! - [`train`](train()) makes one run of a [`RunConfig`], [`train_together`] several on the same mini-batches; an
-//!   [`Evaluator`] looks at networks on other images;
+//!   [`Evaluator`] looks at networks on other images, a [`Classifier`] at images that nobody has labelled;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
+//! - [`lr_range`] finds learning rates to train at;
 //! - [`model`] keeps a trained network with all that it takes to use it.
 //!
 //! On one machine and build the same settings give the same bits, on any number of threads. Progress leaves through
@@ -30,9 +31,11 @@ pub mod files;
 pub mod gradients;
 mod groups;
 mod lock;
+pub mod lr_range;
 mod metrics;
 pub mod model;
 mod observer;
+mod predict;
 pub mod record;
 pub mod runs;
 pub mod search;
@@ -47,9 +50,10 @@ pub use environment::Environment;
 pub use error::Error;
 pub use evaluate::{Evaluation, Evaluator};
 pub use klayer_linalg::Par;
-pub use klayer_nn::Init;
-pub use klayer_optim::Cyclical;
+pub use klayer_nn::{Init, Network};
+pub use klayer_optim::{Cyclical, Growth, Ramp};
 pub use metrics::Metrics;
 pub use observer::{Observer, RunsObserver, Silent, Step};
+pub use predict::Classifier;
 pub use store::Store;
 pub use train::{Run, Trained, train, train_from, train_together};

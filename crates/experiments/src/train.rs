@@ -78,12 +78,12 @@ struct Trial<'a, T> {
 }
 
 /// The mini-batches of the training part, normalized one after the other into the same memory.
-struct Batches<'a, T> {
+pub(crate) struct Batches<'a, T> {
     training: Subset<'a>,
     normalizer: &'a Normalizer<T>,
     shuffle: Shuffle,
-    images: ColMajor<T>,
-    labels: Vec<u8>,
+    pub(crate) images: ColMajor<T>,
+    pub(crate) labels: Vec<u8>,
     par: Par,
 }
 
@@ -143,7 +143,7 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
     // Those that go on from a checkpoint wait for the one that is furthest behind.
     let behind = trials.iter_mut().min_by_key(|trial| trial.done).expect("there is a first");
     let (first, shuffle) = (behind.done, behind.shuffle.take());
-    let mut batches = Batches::new(trials[0].config, shuffle, data, &normalizer, par)?;
+    let mut batches = Batches::new((trials[0].config.seed, trials[0].config.batch), shuffle, data, &normalizer, par)?;
     let mut evaluator =
         Evaluator::of_several(trials.iter().map(|trial| trial.network.architecture()), &normalizer, par);
     let validation = data.dataset.validation();
@@ -360,28 +360,28 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 impl<'a, T: Scalar> Batches<'a, T> {
-    /// Those of the runs that go with `config`: from the first on, or from where `shuffle` is.
-    fn new(
-        config: &RunConfig,
+    /// Those of `batch` images that belong to `seed`: from the first on, or from where `shuffle` is.
+    pub(crate) fn new(
+        (seed, batch): (u64, usize),
         shuffle: Option<Shuffle>,
         data: &'a Data,
         normalizer: &'a Normalizer<T>,
         par: &Par,
     ) -> Result<Self, Error> {
         let training = data.dataset.training();
-        let fresh = || Shuffle::new(stream(config.seed, "shuffle"), training.len(), config.batch);
+        let fresh = || Shuffle::new(stream(seed, "shuffle"), training.len(), batch);
         Ok(Self {
             training,
             normalizer,
             shuffle: shuffle.map_or_else(fresh, Ok)?,
-            images: ColMajor::zeros(FEATURES, config.batch),
-            labels: vec![0; config.batch],
+            images: ColMajor::zeros(FEATURES, batch),
+            labels: vec![0; batch],
             par: par.clone(),
         })
     }
 
     /// Makes `images` and `labels` the next mini-batch.
-    fn gather_next(&mut self) {
+    pub(crate) fn gather_next(&mut self) {
         let batch = self.shuffle.next_batch();
         self.normalizer.gather(self.training, batch, &mut self.images, &self.par);
         for (label, &image) in self.labels.iter_mut().zip(batch) {

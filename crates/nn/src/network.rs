@@ -263,7 +263,7 @@ impl<T: Scalar> Layer<T> {
 impl<T: Scalar> Logits<'_, T> {
     /// The logits, classes x n.
     pub fn as_matrix(&self) -> &RowMajor<T> {
-        &self.workspace.layers[self.workspace.layers.len() - 1].s
+        self.workspace.outputs()
     }
 
     /// The class with the largest logit for each image (the first of equals), written to `classes`.

@@ -82,6 +82,27 @@ impl<T: Scalar> Workspace<T> {
         &self.losses.losses
     }
 
+    /// The outputs h of hidden layer `layer`, from 0, after its ReLU, as the last forward pass left them.
+    ///
+    /// # Shapes
+    /// m x n.
+    ///
+    /// # Panics
+    /// If there is no such hidden layer.
+    pub fn hidden(&self, layer: usize) -> &RowMajor<T> {
+        assert!(layer + 1 < self.layers.len(), "hidden layer {layer} of {}", self.layers.len() - 1);
+        &self.layers[layer].h
+    }
+
+    /// The outputs of the last layer: the logits of the last forward pass, and once `cross_entropy` has run, the
+    /// gradient that it has made of them.
+    ///
+    /// # Shapes
+    /// classes x n.
+    pub fn outputs(&self) -> &RowMajor<T> {
+        &self.layers[self.layers.len() - 1].s
+    }
+
     /// Whether each unit of hidden layer `first` and those above it was on the positive side of its ReLU, for each
     /// image of the last pass.
     pub(crate) fn active_from(&self, first: usize) -> impl Iterator<Item = bool> {

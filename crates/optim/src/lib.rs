@@ -1,4 +1,4 @@
-//! Mini-batch gradient descent: how far to step ([`Schedule`], [`Cyclical`]), and the step ([`Sgd`], [`L2`]).
+//! Mini-batch gradient descent: how far to step ([`Schedule`], [`Cyclical`], [`Ramp`]), and the step ([`Sgd`], [`L2`]).
 //!
 //! A training step reads like the algorithm:
 //!
@@ -36,5 +36,5 @@ mod sgd;
 
 pub use error::Error;
 pub use l2::L2;
-pub use schedule::{Cyclical, Schedule};
+pub use schedule::{Cyclical, Growth, Ramp, Schedule};
 pub use sgd::Sgd;

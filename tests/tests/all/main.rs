@@ -4,11 +4,16 @@ mod architecture;
 mod bad_input;
 mod browser;
 mod config;
+mod data;
 #[cfg(target_os = "linux")]
 mod faults;
+mod gradcheck;
+mod inspect;
 #[cfg(unix)]
 mod interrupts;
 mod live;
+mod lr_range;
+mod predict;
 mod report;
 mod search;
 #[cfg(target_os = "linux")]
@@ -20,6 +25,21 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+
+/// The one line of JSON that a command has printed.
+fn line(ended: &klayer_tests::Ended) -> Value {
+    assert_eq!(ended.stdout.matches('\n').count(), 1, "{}", ended.stdout);
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout))
+}
+
+/// Holds that no number on the way out is none.
+#[track_caller]
+fn assert_no_nan(text: &str) {
+    for bad in ["NaN", "nan", "null", "inf"] {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        assert!(!words.any(|word| word == bad), "{bad} in {text}");
+    }
+}
 
 /// The JSON of a file.
 fn json(path: &Path) -> Value {

@@ -3,8 +3,7 @@
 use crate::bench::{Bench, Row, VARIED};
 
 use super::File;
-use super::axis::Scale;
-use super::chart::{Mark, Panel, file};
+use klayer_chart::{Mark, Panel, Scale, file};
 
 /// A figure for everything that is varied.
 pub(crate) fn bench_figures(bench: &Bench) -> Vec<File> {

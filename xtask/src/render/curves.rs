@@ -1,12 +1,11 @@
 //! Sections 3.2 and 3.6: training curves with batch norm on the left and without on the right.
 
-use super::axis::{Scale, range};
-use super::chart::{Drawing, Mark, Panel, Swatch};
 use super::document::{Block, Figure, Kind, Row, Supplement, Table, Text};
 use super::format::{accuracy, capital, count, exact, fixed, loss, setting, slug};
 use super::{bn, mean_and_range, norm};
 use crate::paper::Paper;
 use crate::results::{LossRun, Point, Results, Sensitivity};
+use klayer_chart::{Drawing, Mark, Panel, Scale, Swatch, range};
 
 /// A quantity of a point.
 type Value = fn(&Point) -> f64;

@@ -1,6 +1,6 @@
 //! What a report consists of, before it becomes HTML or Markdown.
 
-use super::chart::{Drawing, Swatch};
+use klayer_chart::{Drawing, Swatch};
 
 /// Running text with a little markup.
 #[derive(Debug, Clone, Default)]

@@ -1,12 +1,11 @@
 //! Section 3.5: test accuracies of the lambda that was found and of the paper's.
 
-use super::axis::Scale;
-use super::chart::{Mark, Panel, Swatch};
 use super::document::{Block, Figure, Kind, Row, Supplement, Table, Text};
 use super::format::{accuracy, count, exact, plural, points_apart, setting};
 use super::heatmap;
 use crate::paper::Paper;
 use crate::results::{Confusion, Final, Results};
+use klayer_chart::{Mark, Panel, Scale, Swatch};
 
 /// Mean and deviation of the runs of one lambda.
 pub(super) fn mean(row: &Final) -> String {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::chart::{Drawing, area, text};
 use super::format::xml;
 use crate::results::Confusion;
+use klayer_chart::{Drawing, area, text};
 
 const LEFT: f64 = 92.0;
 const TOP: f64 = 118.0;

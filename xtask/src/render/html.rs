@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::chart;
+use klayer_chart::STYLE;
+
 use super::document::{Block, Document, Figure, Kind, Row, Span, Table, Text, verdict};
 use super::format::{slug, xml};
 
@@ -18,7 +19,7 @@ pub(super) fn page(document: &Document) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{title}</title>\n\
          <style>\n{}{PAGE_STYLE}</style>\n</head>\n<body>\n",
-        chart::STYLE
+        STYLE
     );
     for stamp in &document.stamps {
         let _ = writeln!(html, "<p class=\"banner\" role=\"note\">{}</p>", xml(stamp));

@@ -1,11 +1,10 @@
 //! Sections 3.3 and 3.4: the searches for lambda.
 
-use super::axis::Scale;
-use super::chart::{Mark, Panel, Swatch};
 use super::document::{Block, Figure, Kind, Row, Supplement, Table, Text};
 use super::format::{accuracy, capital, exact, plural, points_apart, setting};
 use crate::paper::{Paper, PaperSearch, PaperTrial};
 use crate::results::{Noise, Results, Search, Trial};
+use klayer_chart::{Mark, Panel, Scale, Swatch};
 
 /// Section 3.3.
 pub(super) fn coarse(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {

@@ -16,6 +16,7 @@ pub(crate) fn small_check() -> GradientConfig {
         floor: 1e-4,
         lambdas: vec![0.0, 0.1],
         seed: 42,
+        features: None,
     }
 }
 

@@ -4,28 +4,28 @@
 
 use std::fmt::Write as _;
 
-use super::axis::Scale;
-use super::format::xml;
+use crate::axis::Scale;
+use crate::format::xml;
 
 /// Styles that a chart needs: the colours, and how its parts use them.
-pub(super) const STYLE: &str = concat!(include_str!("palette.css"), include_str!("chart.css"));
+pub const STYLE: &str = concat!(include_str!("palette.css"), include_str!("chart.css"));
 
 /// A drawing of its own size, to stand in a page or a file.
 #[derive(Debug, Clone)]
-pub(super) struct Drawing {
+pub struct Drawing {
     /// Width in user units; text is 13 of them high.
-    pub(super) width: f64,
+    pub width: f64,
     /// Height in user units.
-    pub(super) height: f64,
+    pub height: f64,
     /// What it shows, for those who cannot see it.
-    pub(super) alt: String,
+    pub alt: String,
     /// The elements within.
-    pub(super) body: String,
+    pub body: String,
 }
 
 /// How a mark of a chart looks: the class that styles it, within its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Swatch {
+pub enum Swatch {
     /// A line.
     Line(&'static str),
     /// A dot.
@@ -38,7 +38,7 @@ pub(super) enum Swatch {
 
 /// What a panel shows.
 #[derive(Debug, Clone)]
-pub(super) enum Mark {
+pub enum Mark {
     /// Points joined by a line, which breaks where a point has no place on the axes.
     Line(Vec<(f64, f64)>, &'static str),
     /// Dots.
@@ -47,6 +47,8 @@ pub(super) enum Mark {
     Missing(Vec<f64>),
     /// A level across the panel.
     Rule(f64, &'static str),
+    /// A value of the horizontal axis, from top to bottom of the panel.
+    Upright(f64, &'static str),
     /// Levels from the first to the second across the panel.
     Band(f64, f64, &'static str),
     /// A short level around one value of the horizontal axis.
@@ -55,17 +57,17 @@ pub(super) enum Mark {
 
 /// A chart with one pair of axes.
 #[derive(Debug)]
-pub(super) struct Panel {
+pub struct Panel {
     /// Its heading.
-    pub(super) title: String,
+    pub title: String,
     /// What it shows, for those who cannot see it.
-    pub(super) alt: String,
+    pub alt: String,
     /// The horizontal axis and its name.
-    pub(super) x: (Scale, &'static str),
+    pub x: (Scale, &'static str),
     /// The vertical axis and its name.
-    pub(super) y: (Scale, &'static str),
+    pub y: (Scale, &'static str),
     /// What it shows, from back to front.
-    pub(super) marks: Vec<Mark>,
+    pub marks: Vec<Mark>,
 }
 
 const WIDTH: f64 = 480.0;
@@ -77,7 +79,7 @@ const BOTTOM: f64 = HEIGHT - 48.0;
 
 impl Panel {
     /// Draws the panel.
-    pub(super) fn draw(&self) -> Drawing {
+    pub fn draw(&self) -> Drawing {
         let mut svg = String::new();
         text(&mut svg, (2.0, 16.0), "title", &self.title);
         let note = if matches!(self.y.0, Scale::Log(..)) { " (logarithmic axis)" } else { "" };
@@ -140,6 +142,11 @@ impl Panel {
                     line(svg, (LEFT, y), (RIGHT, y), class);
                 }
             }
+            Mark::Upright(value, class) => {
+                if let Some(x) = self.x(*value) {
+                    line(svg, (x, TOP), (x, BOTTOM), class);
+                }
+            }
             Mark::Band(low, high, class) => {
                 let (top, bottom) = (self.y(*high).unwrap_or(TOP), self.y(*low).unwrap_or(BOTTOM));
                 area(svg, (LEFT, top), (RIGHT - LEFT, (bottom - top).max(1.0)), class);
@@ -171,12 +178,12 @@ impl Panel {
 }
 
 /// Writes text at a place.
-pub(super) fn text(svg: &mut String, (x, y): (f64, f64), class: &str, content: &str) {
+pub fn text(svg: &mut String, (x, y): (f64, f64), class: &str, content: &str) {
     let _ = write!(svg, r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{}</text>"#, xml(content));
 }
 
 /// Draws a rectangle of a size from its upper left corner.
-pub(super) fn area(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), class: &str) {
+pub fn area(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), class: &str) {
     let _ = write!(svg, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#);
 }
 
@@ -209,7 +216,7 @@ impl Swatch {
     }
 
     /// The sample as an element of a page.
-    pub(super) fn inline(self) -> String {
+    pub fn inline(self) -> String {
         let mut body = String::new();
         self.draw(&mut body, (0.0, 0.0));
         format!(
@@ -220,7 +227,7 @@ impl Swatch {
 
 impl Drawing {
     /// The drawing as an element of a page.
-    pub(super) fn inline(&self) -> String {
+    pub fn inline(&self) -> String {
         let Self { width, height, alt, body } = self;
         let alt = xml(alt);
         format!(r#"<svg class="chart" role="img" viewBox="0 0 {width} {height}"><title>{alt}</title>{body}</svg>"#)
@@ -228,7 +235,7 @@ impl Drawing {
 }
 
 /// A file of its own: stamps and legend over drawings that stand side by side.
-pub(super) fn file(title: &str, stamps: &[String], legend: &[(Swatch, String)], drawings: &[Drawing]) -> String {
+pub fn file(title: &str, stamps: &[String], legend: &[(Swatch, String)], drawings: &[Drawing]) -> String {
     const GAP: f64 = 28.0;
     const MARGIN: f64 = 16.0;
     let inner: f64 = drawings.iter().map(|d| d.width + GAP).sum::<f64>() - GAP;

@@ -1,10 +1,10 @@
 //! Axes of a chart: scales, their ranges and ticks.
 
-use super::format::{count, fixed, superscript};
+use crate::format::{count, fixed, superscript};
 
 /// How values become places along an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scale {
+pub enum Scale {
     /// Even steps from the first value to the second.
     Linear(f64, f64),
     /// Even ratios from the first value to the second, both above zero.
@@ -15,15 +15,15 @@ pub(super) enum Scale {
 
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tick {
+pub struct Tick {
     /// Where it stands.
-    pub(super) at: f64,
+    pub at: f64,
     /// What it says; nothing if it is a minor one.
-    pub(super) label: Option<String>,
+    pub label: Option<String>,
 }
 
 /// The smallest and the largest of the finite values, if there are any.
-pub(super) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+pub fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values.into_iter().filter(|v| v.is_finite()).fold(None, |range, v| match range {
         None => Some((v, v)),
         Some((lo, hi)) => Some((v.min(lo), v.max(hi))),
@@ -41,7 +41,7 @@ fn round_step(span: f64, parts: f64) -> f64 {
 impl Scale {
     /// An axis that holds all values and begins and ends at round ones. It is logarithmic if linear steps would
     /// flatten the small values: if the largest is more than ten times the smallest.
-    pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn around(values: impl IntoIterator<Item = f64>) -> Self {
         let (lo, hi) = range(values).unwrap_or((0.0, 1.0));
         if lo > 0.0 && hi > 10.0 * lo {
             return Self::Log(lo / 1.1, hi * 1.1);
@@ -53,19 +53,19 @@ impl Scale {
     }
 
     /// An axis from zero to the largest value.
-    pub(super) fn from_zero(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn from_zero(values: impl IntoIterator<Item = f64>) -> Self {
         Self::Linear(0.0, range(values).map_or(1.0, |(_, hi)| hi.max(1.0)))
     }
 
     /// A logarithmic axis that holds all values above zero, with a little room at its ends.
-    pub(super) fn log_around(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn log_around(values: impl IntoIterator<Item = f64>) -> Self {
         let (lo, hi) = range(values.into_iter().filter(|&v| v > 0.0)).unwrap_or((0.1, 1.0));
         let room = (hi / lo).powf(0.03).max(1.05);
         Self::Log(lo / room, hi * room)
     }
 
     /// Where a value stands between 0 and 1; none if the axis has no place for it.
-    pub(super) fn place(&self, value: f64) -> Option<f64> {
+    pub fn place(&self, value: f64) -> Option<f64> {
         let at = match self {
             Self::Linear(lo, hi) => (value - lo) / (hi - lo),
             Self::Log(lo, hi) => (value.ln() - lo.ln()) / (hi.ln() - lo.ln()),
@@ -75,7 +75,7 @@ impl Scale {
     }
 
     /// The marks of the axis, in order.
-    pub(super) fn ticks(&self) -> Vec<Tick> {
+    pub fn ticks(&self) -> Vec<Tick> {
         match self {
             Self::Linear(lo, hi) => linear_ticks(*lo, *hi),
             Self::Log(lo, hi) => log_ticks(*lo, *hi),

@@ -1,0 +1,149 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_dataset::{Dataset, FEATURES, Normalization, Subset};
+use klayer_experiments::files;
+use serde_json::json;
+
+use crate::inspect::write;
+use crate::{Error, picture};
+
+/// Images of a class on a sheet.
+const COLUMNS: usize = 10;
+/// Seed of generated images.
+const SEED: u64 = 42;
+
+/// The switches of `klayer data`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer data                     what is there; CIFAR-10 is downloaded if it is nowhere\n  \
+    klayer data --offline --json\n  \
+    klayer data --sheet images.png  the first ten training images of each class")]
+pub(crate) struct DataInfoArgs {
+    /// File for a picture (PNG) of the first ten training images of each class, a row for each
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+    /// Print one line of JSON in place of tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// What is told of a colour: mean and standard deviation over all its pixels, in 0..=255.
+struct Colour {
+    name: &'static str,
+    mean: f64,
+    deviation: f64,
+}
+
+impl DataInfoArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        if let Some(sheet) = &self.sheet {
+            files::probe(sheet)?;
+        }
+        let terminal = Terminal::new();
+        let dataset = self.data.load(Path::new("."), SEED, &terminal, interrupt)?;
+        let parts = [("training", dataset.training()), ("validation", dataset.validation()), ("test", dataset.test())];
+        let classes = dataset.class_names();
+        let counts = parts.map(|(_, part)| counts(part, classes.len()));
+        let colours = colours(&Normalization::fit(dataset.training()));
+        if let Some(path) = &self.sheet {
+            write(path, sheet(dataset.training(), classes.len()))?;
+        }
+        let report = if self.json {
+            let parts = parts.iter().zip(&counts);
+            let parts = parts
+                .map(|((name, part), counts)| ((*name).to_owned(), json!({ "images": part.len(), "classes": counts })));
+            let colours =
+                colours.iter().map(|c| (c.name.to_owned(), json!({ "mean": c.mean, "deviation": c.deviation })));
+            let line = json!({
+                "name": dataset.name(),
+                "synthetic": dataset.synthetic(),
+                "reason": dataset.synthetic_reason(),
+                "folder": dataset.folder().map(|folder| folder.to_string_lossy()),
+                "sha256": dataset.sha256(),
+                "classes": classes,
+                "parts": parts.collect::<serde_json::Map<_, _>>(),
+                "pixels": colours.collect::<serde_json::Map<_, _>>(),
+            });
+            format!("{line}\n")
+        } else {
+            table(&dataset, &parts.map(|part| part.0), &counts, &colours, self.sheet.as_deref())
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+}
+
+/// Images of each class.
+fn counts(part: Subset<'_>, classes: usize) -> Vec<u64> {
+    let mut counts = vec![0; classes];
+    for &label in part.labels() {
+        counts[usize::from(label)] += 1;
+    }
+    counts
+}
+
+/// From mean and deviation of each feature, those over all features of a colour.
+fn colours(normalization: &Normalization) -> [Colour; 3] {
+    let plane = FEATURES / 3;
+    let colour = |i: usize, name| {
+        let features = i * plane..(i + 1) * plane;
+        let (means, deviations) = (&normalization.mean()[features.clone()], &normalization.deviation()[features]);
+        let mean = means.iter().sum::<f64>() / plane as f64;
+        // The mean of the squares, less the square of the mean.
+        let squares: f64 = means.iter().zip(deviations).map(|(m, d)| m * m + d * d).sum();
+        let variance = (squares / plane as f64 - mean * mean).max(0.0);
+        Colour { name, mean: 255.0 * mean, deviation: 255.0 * variance.sqrt() }
+    };
+    [colour(0, "red"), colour(1, "green"), colour(2, "blue")]
+}
+
+/// A row for each class; a tile is grey where there is no image.
+fn sheet(images: Subset<'_>, classes: usize) -> image::ImageResult<Vec<u8>> {
+    let none = [128; FEATURES];
+    let mut tiles: Vec<&[u8]> = Vec::new();
+    for class in 0..classes {
+        let of_class = (0..images.len()).filter(|&i| usize::from(images.label(i)) == class);
+        tiles.extend(of_class.map(|i| images.image(i)).chain([&none[..]; COLUMNS]).take(COLUMNS));
+    }
+    picture::sheet(tiles.into_iter(), COLUMNS)
+}
+
+fn table(
+    dataset: &Dataset,
+    parts: &[&str; 3],
+    counts: &[Vec<u64>; 3],
+    colours: &[Colour; 3],
+    sheet: Option<&Path>,
+) -> String {
+    let from = match (dataset.folder(), dataset.synthetic_reason()) {
+        (Some(folder), _) => folder.display().to_string(),
+        (None, reason) => format!("generated ({})", reason.unwrap_or("asked for")),
+    };
+    let checked = if dataset.synthetic() { "" } else { ", every file verified" };
+    let mut text = format!("{}\nfrom      {from}\nSHA-256   {}{checked}\n\n", dataset.name(), dataset.sha256());
+    let classes = dataset.class_names();
+    let width = classes.iter().map(|class| class.len()).max().unwrap_or(0).max(10);
+    let mut row = |name: &str, values: [String; 3]| {
+        let [training, validation, test] = values;
+        let _ = writeln!(text, "{name:width$}  {training:>10}  {validation:>10}  {test:>10}");
+    };
+    row("class", parts.map(str::to_owned));
+    for (i, class) in classes.iter().enumerate() {
+        row(class, [0, 1, 2].map(|part: usize| counts[part][i].to_string()));
+    }
+    row("all", [0, 1, 2].map(|part: usize| counts[part].iter().sum::<u64>().to_string()));
+    text += "\npixels of the training part, from 0 to 255\n";
+    for colour in colours {
+        let _ =
+            writeln!(text, "{:width$}  mean {:>6.2}  deviation {:>6.2}", colour.name, colour.mean, colour.deviation);
+    }
+    if let Some(sheet) = sheet {
+        let _ = writeln!(text, "\nthe first {COLUMNS} training images of each class written to {}", sheet.display());
+    }
+    text
+}

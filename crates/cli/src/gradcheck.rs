@@ -1,0 +1,149 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::gradients::{GradientConfig, GradientRecord};
+use klayer_experiments::runs::Job;
+use klayer_experiments::{Data, Observer};
+use serde_json::json;
+
+use crate::Error;
+use crate::run_args::{Widths, parse_widths};
+
+/// The switches of `klayer gradcheck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer gradcheck                                      every parameter of the 3-layer network, at lambda 0 and 0.005\n  \
+    klayer gradcheck --hidden 20,10 --no-bn --lambda 0.1\n  \
+    klayer gradcheck --hidden 1000 --features 64          a large network, on a part of each image\n\
+    The analytic gradient ga is compared with the centred difference gn, in f64, by |ga - gn| / max(eps, |ga| + |gn|). \
+    Parameters within whose step a ReLU changes sides are left out and counted. The status is 1 if the largest error is \
+    above the tolerance.")]
+pub(crate) struct GradcheckArgs {
+    /// Widths of the hidden layers, or "none"
+    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
+    hidden: Widths,
+    /// Leave batch norm out
+    #[arg(long)]
+    no_bn: bool,
+    /// Weights of the L2 penalty
+    #[arg(long, allow_negative_numbers = true, value_delimiter = ',', default_value = "0,0.005")]
+    lambda: Vec<f64>,
+    /// Images in the mini-batch: the first ones of the training part
+    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
+    batch: usize,
+    /// Step of the centred differences
+    #[arg(long, value_name = "STEP", allow_negative_numbers = true, default_value_t = 1e-5)]
+    h: f64,
+    /// Below this, errors are not relative to the gradients but to it
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1e-4)]
+    eps: f64,
+    /// The largest relative error that passes
+    #[arg(long, allow_negative_numbers = true, value_name = "ERROR", default_value_t = 1e-6)]
+    tolerance: f64,
+    /// Features of an image that the network sees, the first ones [default: all]
+    #[arg(long)]
+    features: Option<usize>,
+    /// Seed of the weights
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Print one line of JSON in place of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// One bar: parameters checked.
+struct Watch<'a> {
+    interrupt: &'a Interrupt,
+    bar: ProgressBar,
+}
+
+impl Observer for Watch<'_> {
+    fn progressed(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupt.requested()
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl GradcheckArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
+            if !(value.is_finite() && value > 0.0) {
+                let needed = "a number above 0 is needed".to_owned();
+                let value = value.to_string();
+                return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
+            }
+        }
+        let terminal = Terminal::new();
+        let data = Data::new(self.data.load(Path::new("."), self.seed, &terminal, interrupt)?);
+        let config = GradientConfig {
+            hidden: self.hidden.0.clone(),
+            batch_norm: !self.no_bn,
+            images: self.batch,
+            step: self.h,
+            floor: self.eps,
+            lambdas: self.lambda.clone(),
+            seed: self.seed,
+            features: self.features,
+        };
+        let template = "{bar:40} {pos}/{len} parameters  {eta} left";
+        let watch = Watch { interrupt, bar: terminal.bar(config.work(&data)?, template) };
+        let record = config.run(&data, &watch)?;
+        drop(watch);
+        let largest = record.rows.iter().map(|row| row.max_relative_error).fold(0.0, f64::max);
+        let passed = largest <= self.tolerance;
+        let report = if self.json {
+            let line = json!({
+                "passed": passed,
+                "max_relative_error": largest,
+                "tolerance": self.tolerance,
+                "config": record.config,
+                "dataset": record.dataset,
+                "rows": record.rows,
+            });
+            format!("{line}\n")
+        } else {
+            table(&record, largest)
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)?;
+        if passed { Ok(()) } else { Err(Error::GradientsDiffer { largest, tolerance: self.tolerance }) }
+    }
+}
+
+fn table(record: &GradientRecord, largest: f64) -> String {
+    let mut text = format!(
+        "{:>8}  layer  {:9}  {:>8}  {:>5}  {:>10}  {:>10}  {:>10}\n",
+        "lambda", "parameter", "checked", "kinks", "mean error", "max error", "max |diff|"
+    );
+    for row in &record.rows {
+        let _ = writeln!(
+            text,
+            "{:>8}  {:>5}  {:9}  {:>8}  {:>5}  {:>10.1e}  {:>10.1e}  {:>10.1e}",
+            row.lambda,
+            row.layer,
+            row.parameter,
+            row.checked,
+            row.kinks,
+            row.sum_relative_error / row.checked.max(1) as f64,
+            row.max_relative_error,
+            row.max_absolute_error
+        );
+    }
+    let on = if record.dataset.synthetic { " on generated images, not CIFAR-10" } else { "" };
+    let _ = writeln!(text, "largest relative error {largest:.1e}, in {:.1} s{on}", record.seconds);
+    text
+}

@@ -1,0 +1,342 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_dataset::Subset;
+use klayer_experiments::model::{self, ModelInfo};
+use klayer_experiments::{Classifier, Init, Network, Par, files};
+use klayer_linalg::text::printable;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::evaluate::{Part, images_of};
+use crate::{Error, picture};
+
+/// Images in a row of the sheet of mistakes.
+const COLUMNS: usize = 10;
+
+/// The switches of `klayer inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer inspect model.klayer                            what the file tells; no images are needed\n  \
+    klayer inspect model.klayer --dead                     with the units that play no part\n  \
+    klayer inspect model.klayer --weights weights.png      a tile for each unit of the first layer\n  \
+    klayer inspect model.klayer --mistakes mistakes.png    the surest of its mistakes on the test images\n\
+    A unit is dead if the output of its ReLU is 0 for every image of the validation part. A tile of --weights shows \
+    the 3,072 weights of a unit as an image of 32 x 32: 0 is grey, and the largest absolute weight of the tile is black \
+    or full colour.")]
+pub(crate) struct InspectArgs {
+    /// A network that `klayer train --out` has written
+    model: PathBuf,
+    /// Find the dead units, on the validation images
+    #[arg(long)]
+    dead: bool,
+    /// File for a picture (PNG) of the weights of the first layer, a tile for each unit
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// File for a picture (PNG) of the misclassified images of the highest confidence, ten in a row; they are listed too
+    #[arg(long, value_name = "FILE")]
+    mistakes: Option<PathBuf>,
+    /// The most mistakes to show
+    #[arg(long, value_name = "IMAGES", requires = "mistakes", default_value_t = 50)]
+    most: usize,
+    /// The images whose mistakes are shown
+    #[arg(long, value_enum, requires = "mistakes", default_value_t = Part::Test)]
+    part: Part,
+    /// Threads; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one line of JSON in place of tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// What is told of some parameters: their norm sqrt(sum p^2) and their range.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Summary {
+    norm: f64,
+    min: f64,
+    max: f64,
+}
+
+/// What is told of a layer.
+#[derive(Debug, Serialize)]
+struct Layer {
+    layer: usize,
+    inputs: usize,
+    outputs: usize,
+    parameters: usize,
+    weight: Summary,
+    bias: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_norm: Option<Norm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead: Option<Vec<usize>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Norm {
+    gamma: Summary,
+    beta: Summary,
+    /// None before the first mini-batch.
+    running_mean: Option<Summary>,
+    running_variance: Option<Summary>,
+}
+
+/// A misclassified image.
+#[derive(Debug, Serialize)]
+struct Mistake {
+    index: usize,
+    #[serde(rename = "true")]
+    label: String,
+    predicted: String,
+    confidence: f64,
+}
+
+impl InspectArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let (network, info) = model::load(&self.model)?;
+        for path in self.weights.iter().chain(&self.mistakes) {
+            files::probe(path)?;
+        }
+        let mut layers = layers(&network);
+        let mut mistakes = None;
+        if self.dead || self.mistakes.is_some() {
+            let terminal = Terminal::new();
+            let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+            let dataset = images_of(&info, &self.data, &terminal, interrupt)?;
+            let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
+            if self.dead {
+                let dead = par.install(|| classifier.dead_units(dataset.validation().images()))?;
+                for (layer, dead) in layers.iter_mut().zip(dead) {
+                    layer.dead = Some(dead);
+                }
+            }
+            if let Some(path) = &self.mistakes {
+                let images = self.part.of(&dataset);
+                let probabilities = par.install(|| classifier.probabilities(images.images()))?;
+                let found = worst(images, &probabilities, &info.classes, self.most);
+                if !found.is_empty() {
+                    write(path, picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS))?;
+                }
+                mistakes = Some(found);
+            }
+        }
+        if let Some(path) = &self.weights {
+            let tiles = tiles(&network);
+            let columns = (1..).find(|columns| columns * columns >= tiles.len()).expect("there is a square");
+            write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns))?;
+        }
+        let report = if self.json {
+            format!("{}\n", line(&network, &info, &layers, mistakes.as_deref()))
+        } else {
+            let mut text = heading(&network, &info) + "\n" + &table(&layers);
+            if let Some(mistakes) = &mistakes {
+                text += &listing(mistakes, self.mistakes.as_deref());
+            }
+            if let Some(path) = &self.weights {
+                let _ = writeln!(text, "\nweights of the first layer written to {}", path.display());
+            }
+            text
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+}
+
+/// Writes a sheet.
+pub(crate) fn write(path: &Path, sheet: image::ImageResult<Vec<u8>>) -> Result<(), Error> {
+    let png = sheet.map_err(|error| Error::Path { path: path.into(), error: io::Error::other(error) })?;
+    Ok(files::write(path, &png)?)
+}
+
+impl Summary {
+    fn of<'a>(values: impl IntoIterator<Item = &'a f32>) -> Self {
+        let (mut squares, mut min, mut max) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for &value in values {
+            let value = f64::from(value);
+            squares += value * value;
+            (min, max) = (value.min(min), value.max(max));
+        }
+        Self { norm: squares.sqrt(), min, max }
+    }
+
+    fn range(self) -> String {
+        format!("{:>9} to {:<9}", short(self.min), short(self.max))
+    }
+}
+
+/// A number of three significant digits.
+fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        a if (1e-3..1e4).contains(&a) => format!("{x:.*}", (2 - a.log10().floor() as i32).max(0) as usize),
+        _ => format!("{x:.2e}"),
+    }
+}
+
+fn layers(network: &Network<f32>) -> Vec<Layer> {
+    let shapes = network.architecture().layers();
+    let layers = network.layers().iter().zip(shapes).enumerate().map(|(l, (layer, (inputs, outputs)))| Layer {
+        layer: l + 1,
+        inputs,
+        outputs,
+        parameters: (inputs + 1) * outputs + layer.batch_norm.as_ref().map_or(0, |_| 2 * outputs),
+        weight: Summary::of(layer.affine.weight.rows().flatten()),
+        bias: Summary::of(&layer.affine.bias),
+        batch_norm: layer.batch_norm.as_ref().map(|norm| Norm {
+            gamma: Summary::of(&norm.gamma),
+            beta: Summary::of(&norm.beta),
+            running_mean: norm.running.as_ref().map(|running| Summary::of(&running.mean)),
+            running_variance: norm.running.as_ref().map(|running| Summary::of(&running.variance)),
+        }),
+        dead: None,
+    });
+    layers.collect()
+}
+
+/// The weights of each unit of the first layer as pixels: 0 is grey.
+fn tiles(network: &Network<f32>) -> Vec<Vec<u8>> {
+    let tile = |weights: &[f32]| {
+        let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+        let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        weights.iter().map(|w| (128.0 + w * scale).round() as u8).collect()
+    };
+    network.layers()[0].affine.weight.rows().map(tile).collect()
+}
+
+/// The `most` misclassified images of the highest confidence; of equally sure ones the first come first.
+fn worst(images: Subset<'_>, probabilities: &[Vec<f64>], classes: &[String], most: usize) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (index, (p, &label)) in probabilities.iter().zip(images.labels()).enumerate() {
+        let mut best = 0;
+        for class in 1..p.len() {
+            if p[class] > p[best] {
+                best = class;
+            }
+        }
+        if best != usize::from(label) {
+            mistakes.push((index, usize::from(label), best, p[best]));
+        }
+    }
+    mistakes.sort_by(|a, b| b.3.total_cmp(&a.3));
+    let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
+    let mistakes = mistakes.into_iter().take(most).map(|(index, label, predicted, confidence)| Mistake {
+        index,
+        label: name(label),
+        predicted: name(predicted),
+        confidence,
+    });
+    mistakes.collect()
+}
+
+fn line(network: &Network<f32>, info: &ModelInfo, layers: &[Layer], mistakes: Option<&[Mistake]>) -> Value {
+    let architecture = network.architecture();
+    let mut line = json!({
+        "widths": architecture.widths(),
+        "batch_norm_eps": architecture.batch_norm_eps(),
+        "parameters": architecture.parameters(),
+        "config": info.config,
+        "dataset": info.dataset,
+        "classes": info.classes,
+        "validation_accuracy": info.validation_accuracy,
+        "test_accuracy": info.test_accuracy,
+        "layers": layers,
+    });
+    if let Some(mistakes) = mistakes {
+        line["mistakes"] = json!(mistakes);
+    }
+    line
+}
+
+fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
+    let architecture = network.architecture();
+    let (config, schedule) = (&info.config, &info.config.schedule);
+    let init = match config.init {
+        Init::He => "He".to_owned(),
+        Init::Normal { sigma } => format!("sigma {sigma}"),
+    };
+    let classes: Vec<_> = info.classes.iter().map(printable).collect();
+    let test = info.test_accuracy.map_or(String::new(), |test| format!(", test {:.2}%", 100.0 * test));
+    format!(
+        "network      {architecture}, {} parameters\n\
+         trained on   {} (SHA-256 {})\n\
+         training     {} cycles of {} steps, rates from {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
+         accuracy     validation {:.2}%{test}\n\
+         classes      {}\n",
+        architecture.parameters(),
+        printable(&info.dataset.name),
+        printable(&info.dataset.sha256),
+        config.cycles,
+        schedule.cycle(),
+        schedule.eta_min(),
+        schedule.eta_max(),
+        config.lambda,
+        config.batch,
+        config.seed,
+        100.0 * info.validation_accuracy,
+        classes.join(", "),
+    )
+}
+
+fn table(layers: &[Layer]) -> String {
+    let mut text = format!("layer  {:12} {:>10}  {:10} {:>9}  range\n", "shape", "parameters", "", "norm");
+    for layer in layers {
+        let shape = format!("{} x {}", layer.outputs, layer.inputs);
+        let _ = write!(text, "{:<6} {shape:12} {:>10}  ", layer.layer, layer.parameters);
+        let mut rows = vec![("W", Some(layer.weight)), ("b", Some(layer.bias))];
+        if let Some(norm) = &layer.batch_norm {
+            rows.extend([("gamma", Some(norm.gamma)), ("beta", Some(norm.beta))]);
+            rows.extend([("mean", norm.running_mean), ("variance", norm.running_variance)]);
+        }
+        for (i, (name, summary)) in rows.into_iter().enumerate() {
+            let indent = if i == 0 { 0 } else { 32 };
+            let _ = match summary {
+                Some(summary) => {
+                    writeln!(text, "{:indent$}{name:10} {:>9}  {}", "", short(summary.norm), summary.range().trim_end())
+                }
+                None => writeln!(text, "{:indent$}{name:10} not known yet", ""),
+            };
+        }
+        if let Some(dead) = &layer.dead {
+            let units: Vec<_> = dead.iter().take(20).map(usize::to_string).collect();
+            let more = if dead.len() > 20 { ", ..." } else { "" };
+            let which = if dead.is_empty() { String::new() } else { format!(": {}{more}", units.join(", ")) };
+            let _ = writeln!(text, "{:32}{} of {} units are dead{which}", "", dead.len(), layer.outputs);
+        }
+    }
+    if layers.iter().any(|layer| layer.batch_norm.is_some()) {
+        text += "mean and variance are the running statistics of batch norm\n";
+    }
+    text
+}
+
+fn listing(mistakes: &[Mistake], path: Option<&Path>) -> String {
+    if mistakes.is_empty() {
+        return "\nno image is misclassified: there is no sheet to write\n".to_owned();
+    }
+    let widest = |name: fn(&Mistake) -> &str| {
+        mistakes.iter().map(|mistake| printable(name(mistake)).chars().count()).max().unwrap_or(0).max(9)
+    };
+    let (label, predicted) = (widest(|mistake| &mistake.label), widest(|mistake| &mistake.predicted));
+    let mut text = format!("\nimage  {:label$}  {:predicted$}  confidence\n", "true", "predicted");
+    for mistake in mistakes {
+        let _ = writeln!(
+            text,
+            "{:>5}  {:label$}  {:predicted$}  {:>9.1}%",
+            mistake.index,
+            printable(&mistake.label),
+            printable(&mistake.predicted),
+            100.0 * mistake.confidence
+        );
+    }
+    if let Some(path) = path {
+        let _ = writeln!(text, "shown in this order, {COLUMNS} in a row, in {}", path.display());
+    }
+    text
+}

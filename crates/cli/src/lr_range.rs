@@ -1,0 +1,240 @@
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use klayer_chart::{Mark, Panel, Scale, Swatch, file};
+use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
+use klayer_experiments::{Data, Growth, Init, Metrics, Observer, Par, Ramp, files};
+use serde_json::json;
+
+use crate::Error;
+use crate::run_args::{Widths, parse_widths};
+
+/// Rows of the table, about.
+const ROWS: usize = 20;
+
+/// The switches of `klayer lr-range`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer lr-range                                  the 3-layer network, up to a rate of 0.5 in 5 epochs\n  \
+    klayer lr-range --hidden 100 --to 1 --figure range.svg --csv range.csv\n  \
+    klayer lr-range --log --from 1e-5 --to 1         the rate grows by a factor, which shows where learning begins\n\
+    The learning-rate range test of Smith (2017): eta_min is where the accuracy starts to rise (a tenth of its climb from \
+    guessing to its best), eta_max where it slows (95% of the climb), becomes ragged or starts to fall. docs/lr-range.md \
+    says it in full. A test that diverges ends there.")]
+pub(crate) struct LrRangeArgs {
+    /// Widths of the hidden layers, or "none"
+    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
+    hidden: Widths,
+    /// Leave batch norm out
+    #[arg(long)]
+    no_bn: bool,
+    /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
+    #[arg(long, allow_negative_numbers = true)]
+    sigma: Option<f64>,
+    /// Weight of the L2 penalty
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
+    lambda: f64,
+    /// Images in a mini-batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
+    batch: usize,
+    /// Seed of the initial weights and of the order of the images
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// The rate of the first update step
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
+    from: f64,
+    /// The rate of the last update step
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 0.5)]
+    to: f64,
+    /// Update steps
+    #[arg(long, default_value_t = 2250)]
+    steps: u64,
+    /// Let the rate grow by a factor every step, in place of an amount
+    #[arg(long)]
+    log: bool,
+    /// Points to measure
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    points: u64,
+    /// File for a figure (SVG) of loss and accuracy against the rate
+    #[arg(long, value_name = "FILE")]
+    figure: Option<PathBuf>,
+    /// File for all points (CSV)
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Threads; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one line of JSON, with all points, in place of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// One bar, and the latest accuracy.
+struct Watch<'a> {
+    terminal: &'a Terminal,
+    interrupt: &'a Interrupt,
+    bar: ProgressBar,
+}
+
+impl Observer for Watch<'_> {
+    fn progressed(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    fn evaluated(&self, Metrics { point, .. }: &Metrics) {
+        let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
+        self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
+        self.bar.set_message(accuracy);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupt.requested()
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl LrRangeArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let growth = if self.log { Growth::Exponential } else { Growth::Linear };
+        let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
+        for path in self.figure.iter().chain(&self.csv) {
+            files::probe(path)?;
+        }
+        let terminal = Terminal::new();
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let data = Data::new(self.data.load(Path::new("."), self.seed, &terminal, interrupt)?);
+        let config = RangeConfig {
+            hidden: self.hidden.0.clone(),
+            batch_norm: !self.no_bn,
+            init: self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma }),
+            lambda: self.lambda,
+            batch: self.batch,
+            seed: self.seed,
+            ramp,
+            every: (self.steps / self.points).max(1),
+        };
+        let bar = terminal.bar(self.steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
+        let watch = Watch { terminal: &terminal, interrupt, bar };
+        let test = range_test(&config, &data, &par, &watch)?;
+        drop(watch);
+        let accuracies: Vec<_> = test.points.iter().map(|point| (point.rate, point.validation_accuracy)).collect();
+        let suggestion = suggest(&accuracies, 1.0 / data.dataset.class_names().len() as f64);
+
+        if let Some(path) = &self.csv {
+            files::write(path, csv(&test.points).as_bytes())?;
+        }
+        if let Some(path) = &self.figure {
+            files::write(path, self.figure(&test, suggestion.as_ref().ok(), data.dataset.synthetic()).as_bytes())?;
+        }
+        let report = if self.json {
+            let line = json!({
+                "points": test.points,
+                "diverged": test.diverged,
+                "suggestion": suggestion.as_ref().ok(),
+                "no_suggestion": suggestion.as_ref().err(),
+                "synthetic": data.dataset.synthetic(),
+            });
+            format!("{line}\n")
+        } else {
+            table(&test, &suggestion, data.dataset.synthetic())
+        };
+        io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
+    }
+
+    fn figure(&self, test: &RangeTest, suggestion: Option<&Suggestion>, synthetic: bool) -> String {
+        let points = |value: fn(&RangePoint) -> f64| -> Vec<(f64, f64)> {
+            test.points.iter().map(|point| (point.rate, value(point))).collect()
+        };
+        let name = if self.log { "learning rate (logarithmic axis)" } else { "learning rate" };
+        let rates = if self.log { Scale::log_around([self.from, self.to]) } else { Scale::Linear(0.0, self.to) };
+        let bounds = || {
+            let bounds = suggestion.into_iter().flat_map(|found| [found.eta_min, found.eta_max]);
+            let diverged = test.diverged.iter().map(|diverged| Mark::Upright(diverged.rate, "missing"));
+            bounds.map(|rate| Mark::Upright(rate, "rule")).chain(diverged)
+        };
+        let panel = |title: &str, y, lines: Vec<Mark>| {
+            let alt = format!("{title} against the learning rate.");
+            Panel { title: title.into(), alt, x: (rates.clone(), name), y, marks: bounds().chain(lines).collect() }
+                .draw()
+        };
+        let (training, validation) = (points(|point| point.training_loss), points(|point| point.validation_loss));
+        // What is far above the loss at the start would flatten all else.
+        let ceiling = 2.0 * training.first().map_or(1.0, |first| first.1);
+        let losses = training.iter().chain(&validation).map(|point| point.1).filter(|&loss| loss <= ceiling);
+        let accuracy = points(|point| 100.0 * point.validation_accuracy);
+        let highest = accuracy.iter().map(|point| point.1).fold(10.0, f64::max);
+        let panels = [
+            panel(
+                "Accuracy",
+                (Scale::Linear(0.0, (highest / 10.0).ceil() * 10.0), "% of the validation images"),
+                vec![Mark::Line(accuracy, "validation")],
+            ),
+            panel(
+                "Loss",
+                (Scale::around(losses), "cross-entropy"),
+                vec![Mark::Line(training, "training"), Mark::Line(validation, "validation")],
+            ),
+        ];
+        let mut legend = vec![
+            (Swatch::Line("training"), "training, mini-batches".to_owned()),
+            (Swatch::Line("validation"), "validation".to_owned()),
+        ];
+        if suggestion.is_some() {
+            legend.push((Swatch::Line("rule"), "suggested eta_min and eta_max".to_owned()));
+        }
+        if test.diverged.is_some() {
+            legend.push((Swatch::Line("missing"), "diverged".to_owned()));
+        }
+        let stamps: &[String] = if synthetic { &["synthetic stand-in, not CIFAR-10".to_owned()] } else { &[] };
+        file("Learning-rate range test", stamps, &legend, &panels)
+    }
+}
+
+fn csv(points: &[RangePoint]) -> String {
+    let mut text = "step,rate,training_loss,validation_loss,validation_accuracy\n".to_owned();
+    for RangePoint { step, rate, training_loss, validation_loss, validation_accuracy } in points {
+        let _ = writeln!(text, "{step},{rate:?},{training_loss:?},{validation_loss:?},{validation_accuracy:?}");
+    }
+    text
+}
+
+fn table(test: &RangeTest, suggestion: &Result<Suggestion, String>, synthetic: bool) -> String {
+    let mut text = format!("{:>10}  {:>13}  {:>15}  {:>8}\n", "rate", "training loss", "validation loss", "accuracy");
+    let every = test.points.len().div_ceil(ROWS).max(1);
+    for point in test.points.iter().rev().step_by(every).collect::<Vec<_>>().into_iter().rev() {
+        let _ = writeln!(
+            text,
+            "{:>10.2e}  {:>13.4}  {:>15.4}  {:>7.2}%",
+            point.rate,
+            point.training_loss,
+            point.validation_loss,
+            100.0 * point.validation_accuracy
+        );
+    }
+    if let Some(diverged) = &test.diverged {
+        let _ = writeln!(text, "diverged at step {}, at the rate {:.2e}", diverged.step, diverged.rate);
+    }
+    let _ = match suggestion {
+        Ok(Suggestion { eta_min, eta_max, reason }) => {
+            writeln!(text, "\nsuggestion: --eta-min {eta_min:.2e} --eta-max {eta_max:.2e}\n{reason}")
+        }
+        Err(reason) => writeln!(text, "\nno suggestion: {reason}"),
+    };
+    if synthetic {
+        text.push_str("on generated images, not CIFAR-10\n");
+    }
+    text
+}

@@ -1,0 +1,198 @@
+//! Pictures of any size and format as the 3,072 pixels that a network takes, and such pixels as sheets of tiles.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, Rgb, RgbImage};
+use klayer_dataset::FEATURES;
+
+/// Pixels of a side of what a network takes.
+pub(crate) const SIDE: u32 = 32;
+/// Pixels of a side to which large pictures are reduced before they are filtered.
+const REDUCED: u32 = 8 * SIDE;
+/// Pixels of the longest side that is read.
+const LONGEST: u32 = 32_768;
+/// Bytes that a decoded picture may take.
+const MEMORY: u64 = 512 << 20;
+/// Bytes by which a format is known.
+const HEAD: u64 = 64;
+
+/// Pixels between the tiles of a sheet, before it is enlarged.
+const GAP: u32 = 1;
+/// The ground of a sheet.
+const GREY: Rgb<u8> = Rgb([128; 3]);
+/// How many times a sheet is enlarged, as long as it does not grow beyond what can be looked at.
+const SCALE: u32 = 3;
+/// Pixels of a side up to which a sheet is enlarged.
+const LARGE: u32 = 8_192;
+
+/// The pixels of the picture in the file `path`: upright, on white where it is transparent, cut to the square in its
+/// middle, and resized to 32 x 32 by Lanczos's filter of three lobes, unless it has that size. 1,024 red ones, row by
+/// row, then the green and the blue.
+///
+/// # Errors
+/// For a file that cannot be read, is no picture, is damaged, or would take more than 512 MiB or 32,768 pixels a side.
+pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
+    let mut reader = ImageReader::open(path)?.with_guessed_format()?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
+    limits.max_alloc = Some(MEMORY);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    // Not every decoder keeps to limits of its own accord.
+    limits.check_dimensions(decoder.dimensions().0, decoder.dimensions().1)?;
+    limits.reserve(decoder.total_bytes())?;
+    // What tells of no orientation that there is leaves the picture as it lies.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    let square = opaque(&middle(picture));
+    Ok(planes(&small(square)))
+}
+
+/// Whether a file is a picture of a format that can be read, by its name or by how it begins.
+pub(crate) fn is_one(path: &Path) -> bool {
+    let read = |format: &ImageFormat| format.reading_enabled();
+    let named = || ImageFormat::from_path(path).ok().filter(read);
+    let begun = || {
+        let mut head = Vec::new();
+        File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+        image::guess_format(&head).ok().filter(read)
+    };
+    named().or_else(begun).is_some()
+}
+
+/// The largest square in the middle of a picture.
+fn middle(picture: DynamicImage) -> DynamicImage {
+    let (width, height) = (picture.width(), picture.height());
+    let side = width.min(height);
+    if width == height { picture } else { picture.crop_imm((width - side) / 2, (height - side) / 2, side, side) }
+}
+
+/// Red, green and blue of 8 bits, on white where the picture is transparent.
+fn opaque(picture: &DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.to_rgb8();
+    }
+    let picture = picture.to_rgba8();
+    let (width, height) = picture.dimensions();
+    RgbImage::from_fn(width, height, |x, y| {
+        let [r, g, b, alpha] = picture.get_pixel(x, y).0.map(u32::from);
+        let on_white = |c: u32| ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        Rgb([r, g, b].map(on_white))
+    })
+}
+
+/// A square resized to 32 x 32. A large one is first reduced by the means of areas, which takes a fraction of the time of
+/// the filter and leaves it eight times the pixels that it makes.
+fn small(square: RgbImage) -> RgbImage {
+    let side = square.width();
+    let square = if side > 2 * REDUCED { imageops::thumbnail(&square, REDUCED, REDUCED) } else { square };
+    match side {
+        SIDE => square,
+        _ => imageops::resize(&square, SIDE, SIDE, FilterType::Lanczos3),
+    }
+}
+
+/// The colours of a picture one after the other, each row by row.
+fn planes(picture: &RgbImage) -> Vec<u8> {
+    (0..3).flat_map(|colour| picture.pixels().map(move |pixel| pixel.0[colour])).collect()
+}
+
+/// A PNG with `tiles` of 3,072 pixels, `columns` in a row, each with a thin frame of grey.
+///
+/// Tiles are three times as large as they are, on a sheet that is not too large for it already.
+///
+/// # Errors
+/// For a sheet that is too large for its format.
+///
+/// # Panics
+/// If there are no tiles or no columns, or a tile has another number of pixels.
+pub(crate) fn sheet<'a>(tiles: impl ExactSizeIterator<Item = &'a [u8]>, columns: usize) -> ImageResult<Vec<u8>> {
+    let columns = columns.min(tiles.len());
+    let along = |count: usize| count as u32 * (SIDE + GAP) + GAP;
+    let (width, height) = (along(columns), along(tiles.len().div_ceil(columns)));
+    let mut sheet = RgbImage::from_pixel(width, height, GREY);
+    for (i, tile) in tiles.enumerate() {
+        assert_eq!(tile.len(), FEATURES, "a tile has {FEATURES} pixels");
+        let (left, top) = (along(i % columns), along(i / columns));
+        let plane = FEATURES / 3;
+        for at in 0..plane {
+            let colour = Rgb([tile[at], tile[plane + at], tile[2 * plane + at]]);
+            sheet.put_pixel(left + at as u32 % SIDE, top + at as u32 / SIDE, colour);
+        }
+    }
+    if SCALE * width.max(height) <= LARGE {
+        sheet = imageops::resize(&sheet, SCALE * width, SCALE * height, FilterType::Nearest);
+    }
+    let mut png = Cursor::new(Vec::new());
+    sheet.write_to(&mut png, ImageFormat::Png)?;
+    Ok(png.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, Luma, LumaA, Rgba};
+
+    use super::*;
+
+    fn kept(picture: impl Into<DynamicImage>, name: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(name);
+        picture.into().save(&path).expect("written");
+        read(&path).expect("a picture")
+    }
+
+    #[test]
+    fn a_picture_of_32_by_32_keeps_every_pixel_in_its_place() {
+        let colour = |x: u32, y: u32, c: u32| ((7 * x + 31 * y + 85 * c) % 256) as u8;
+        let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([0, 1, 2].map(|c| colour(x, y, c))));
+        let pixels = kept(picture, "a.png");
+        for (i, &pixel) in pixels.iter().enumerate() {
+            let (c, y, x) = (i as u32 / 1024, i as u32 % 1024 / 32, i as u32 % 32);
+            assert_eq!(pixel, colour(x, y, c), "colour {c} at {x}, {y}");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_kept_the_sides_are_cut_and_fine_stripes_become_grey() {
+        let wide = |x: u32| if !(100..200).contains(&x) { 200 } else { 100 * (x % 2) as u8 };
+        let pixels = kept(ImageBuffer::from_fn(300, 100, |x, _| Luma([wide(x)])), "a.png");
+        assert!(pixels.iter().all(|p| (30..=70).contains(p)), "stripes of 0 and 100, without those beside: {pixels:?}");
+        let tall = ImageBuffer::from_fn(64, 256, |_, y| Luma([if (96..160).contains(&y) { 9_000_u16 } else { 0 }]));
+        assert_eq!(kept(tall, "a.png"), [35; FEATURES]);
+        let fine = ImageBuffer::from_fn(1500, 1500, |x, _| Luma([255 * (x % 2) as u8]));
+        assert!(kept(fine, "a.png").iter().all(|p| (100..=155).contains(p)), "a large picture is reduced first");
+        let thin = RgbImage::from_pixel(1, 500, Rgb([1, 2, 3]));
+        assert_eq!(kept(thin, "a.bmp")[..1], [1]);
+    }
+
+    #[test]
+    fn what_is_transparent_lies_on_white() {
+        let halves =
+            ImageBuffer::from_fn(64, 64, |x, _| if x < 32 { Rgba([10_u8, 20, 30, 0]) } else { Rgba([0, 0, 0, 255]) });
+        let pixels = kept(halves, "a.png");
+        for row in pixels.chunks_exact(32) {
+            assert_eq!((row[0], row[31]), (255, 0));
+        }
+        assert_eq!(kept(ImageBuffer::from_pixel(32, 32, LumaA([100_u8, 51])), "a.png"), [224; FEATURES]);
+    }
+
+    #[test]
+    fn a_sheet_shows_each_tile_three_times_as_large_in_its_place() {
+        let tiles: Vec<Vec<u8>> = (0..5).map(|i| (0..FEATURES).map(|at| (at % 251) as u8 ^ i).collect()).collect();
+        let png = sheet(tiles.iter().map(Vec::as_slice), 3).expect("a sheet");
+        let picture = image::load_from_memory(&png).expect("a picture").to_rgb8();
+        assert_eq!(picture.dimensions(), (3 * (3 * 33 + 1), 3 * (2 * 33 + 1)));
+        for (i, tile) in tiles.iter().enumerate() {
+            let (left, top) = (3 * (33 * (i as u32 % 3) + 1), 3 * (33 * (i as u32 / 3) + 1));
+            let pixel = picture.get_pixel(left + 3 * 5 + 2, top + 3 * 4);
+            assert_eq!(pixel.0, [0, 1024, 2048].map(|plane| tile[plane + 4 * 32 + 5]), "tile {i}");
+        }
+        assert_eq!(picture.get_pixel(0, 0), &GREY);
+        assert_eq!(picture.get_pixel(3 * 33 * 2 + 30, 3 * 33 + 30), &GREY, "there is no sixth tile");
+    }
+}

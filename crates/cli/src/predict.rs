@@ -1,0 +1,170 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use klayer_cli::{Interrupt, Terminal};
+use klayer_experiments::{Classifier, Par, model};
+use klayer_linalg::text::printable;
+use serde_json::json;
+use walkdir::WalkDir;
+
+use crate::{Error, picture};
+
+/// Pictures that are read before the network is asked.
+const TOGETHER: usize = 32;
+
+/// The switches of `klayer predict`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer predict model.klayer cat.jpg dog.png    a row for each picture\n  \
+    klayer predict model.klayer photos             all pictures in a folder and in those within\n  \
+    klayer predict model.klayer photos --json      a line of JSON for each\n\
+    A picture is turned upright as its EXIF data say, laid on white where it is transparent, cut to the square in its \
+    middle and resized to 32 x 32 (Lanczos). One that cannot be read is told; the others are done, and the status is 1. \
+    In folders, hidden files are left out.")]
+pub(crate) struct PredictArgs {
+    /// A network that `klayer train --out` has written
+    model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI or ICO, known by their content) and folders of them
+    #[arg(required = true, value_name = "PICTURE|FOLDER")]
+    pictures: Vec<PathBuf>,
+    /// The most probable classes to tell of each picture
+    #[arg(long, value_name = "CLASSES", default_value_t = 3)]
+    top: usize,
+    /// Threads; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one line of JSON for each picture in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// A class with its label and its probability.
+type Guess<'a> = (&'a str, usize, f64);
+
+impl PredictArgs {
+    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+        let (network, info) = model::load(&self.model)?;
+        let terminal = Terminal::new();
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
+
+        let (paths, mut failed) = self.paths(&terminal)?;
+        let table = Table::new(&paths, &info.classes);
+        let of = paths.len() + failed;
+        for paths in paths.chunks(TOGETHER) {
+            let mut read = Vec::new();
+            for path in paths {
+                if interrupt.requested() {
+                    return Err(klayer_experiments::Error::Cancelled.into());
+                }
+                match picture::read(path) {
+                    Ok(pixels) => read.push((path, pixels)),
+                    Err(error) => {
+                        failed += 1;
+                        terminal.warn(&format!("{}: {}", shown(path), printable(error)));
+                    }
+                }
+            }
+            let images = || read.iter().map(|(_, pixels)| pixels.as_slice());
+            let probabilities = par.install(|| classifier.probabilities(images()))?;
+            let rows = read.iter().zip(&probabilities).map(|((path, _), probabilities)| {
+                let guesses = most_probable(probabilities, &info.classes, self.top);
+                if self.json { line(path, &guesses) } else { table.row(path, &guesses) }
+            });
+            io::stdout().write_all(rows.collect::<String>().as_bytes()).map_err(Error::Output)?;
+        }
+        if failed > 0 { Err(Error::Pictures { failed, of }) } else { Ok(()) }
+    }
+
+    /// All pictures that are named or lie in folders that are, in order, and how many folders hold none or cannot be
+    /// read; these have been told.
+    fn paths(&self, terminal: &Terminal) -> Result<(Vec<PathBuf>, usize), Error> {
+        let (mut paths, mut failed) = (Vec::new(), 0);
+        for path in &self.pictures {
+            if !path.is_dir() {
+                paths.push(path.clone());
+                continue;
+            }
+            let (before, mut others) = (paths.len(), 0);
+            let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+            let entries = WalkDir::new(path).sort_by_file_name().into_iter();
+            for entry in entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())) {
+                match entry {
+                    Ok(entry) if entry.path().is_dir() => {}
+                    Ok(entry) if entry.path().is_file() && picture::is_one(entry.path()) => {
+                        paths.push(entry.into_path());
+                    }
+                    Ok(_) => others += 1,
+                    Err(error) => {
+                        failed += 1;
+                        terminal.warn(&printable(error));
+                    }
+                }
+            }
+            if others > 0 {
+                let files = if others == 1 { "a file that is no picture is" } else { "files that are no pictures are" };
+                let count = if others == 1 { String::new() } else { format!("{others} ") };
+                terminal.line(&format!("{}: {count}{files} left out", shown(path)));
+            }
+            if paths.len() == before {
+                if self.pictures.len() == 1 && failed == 0 {
+                    return Err(Error::NoPictures { path: path.clone() });
+                }
+                failed += 1;
+                terminal.warn(&format!("{}: there is no picture in it", shown(path)));
+            }
+        }
+        Ok((paths, failed))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.display())
+}
+
+/// The `most` most probable classes; of equally probable ones the first come first.
+fn most_probable<'a>(probabilities: &[f64], classes: &'a [String], most: usize) -> Vec<Guess<'a>> {
+    let mut guesses: Vec<_> = classes.iter().zip(probabilities).enumerate().map(|(i, (c, &p))| (&**c, i, p)).collect();
+    guesses.sort_by(|a, b| b.2.total_cmp(&a.2));
+    guesses.truncate(most.max(1));
+    guesses
+}
+
+fn line(path: &Path, guesses: &[Guess<'_>]) -> String {
+    let guesses: Vec<_> = guesses
+        .iter()
+        .map(|(class, label, probability)| json!({ "class": class, "label": label, "probability": probability }))
+        .collect();
+    format!("{}\n", json!({ "image": path.to_string_lossy(), "predictions": guesses }))
+}
+
+/// Rows with a picture and its classes.
+struct Table {
+    path: usize,
+    class: usize,
+}
+
+impl Table {
+    fn new(paths: &[PathBuf], classes: &[String]) -> Self {
+        let widest =
+            |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        Self {
+            path: widest(&mut paths.iter().map(|path| shown(path))),
+            class: widest(&mut classes.iter().map(printable)),
+        }
+    }
+
+    fn row(&self, path: &Path, guesses: &[Guess<'_>]) -> String {
+        let guesses: Vec<_> = guesses
+            .iter()
+            .map(|(class, _, probability)| {
+                let width = self.class;
+                format!("{:width$} {:>5.1}%", printable(class), 100.0 * probability)
+            })
+            .collect();
+        format!("{:width$}  {}\n", shown(path), guesses.join("   "), width = self.path)
+    }
+}

@@ -1,0 +1,307 @@
+//! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3).
+//!
+//! A network is trained while the rate rises from step to step; its accuracy against the rate tells between which
+//! rates a cyclical schedule should move. Smith's rule: eta_min is the rate at which the accuracy starts to rise, and
+//! eta_max the one at which it slows, becomes ragged or starts to fall. [`suggest`] says what these words mean here.
+
+use std::time::Instant;
+
+use klayer_dataset::FEATURES;
+use klayer_linalg::Par;
+use klayer_linalg::random::stream;
+use klayer_nn::{Architecture, Init, Network, Workspace};
+use klayer_optim::{L2, Ramp, Schedule, Sgd};
+use serde::Serialize;
+
+use crate::Error;
+use crate::data::Data;
+use crate::evaluate::Evaluator;
+use crate::metrics::Metrics;
+use crate::observer::Observer;
+use crate::record::{Divergence, Point};
+use crate::train::Batches;
+
+/// The fewest points that [`suggest`] judges.
+const FEWEST: usize = 8;
+/// The part of its climb at which the accuracy has started to rise.
+const STARTED: f64 = 0.1;
+/// The part of its climb at which it slows: little is left to gain.
+const SLOWED: f64 = 0.95;
+/// The part of its climb by which it falls, or scatters where it is ragged.
+const UNSTEADY: f64 = 0.1;
+/// The smallest climb that is one.
+const LEAST_CLIMB: f64 = 0.02;
+
+/// The settings of a range test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Whether hidden layers have batch norm.
+    pub batch_norm: bool,
+    /// How the weights are drawn.
+    pub init: Init,
+    /// The weight of the L2 penalty.
+    pub lambda: f64,
+    /// Images in a mini-batch, n.
+    pub batch: usize,
+    /// Root seed of the initial weights and of the order of the images.
+    pub seed: u64,
+    /// The rates.
+    pub ramp: Ramp,
+    /// Update steps from one point to the next.
+    pub every: u64,
+}
+
+/// A point of a range test.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RangePoint {
+    /// Update steps made.
+    pub step: u64,
+    /// The rate of the last of them.
+    pub rate: f64,
+    /// Mean cross-entropy of the mini-batches since the point before, each before its update step.
+    pub training_loss: f64,
+    /// Cross-entropy on the validation images.
+    pub validation_loss: f64,
+    /// Part of the validation images that are classified correctly.
+    pub validation_accuracy: f64,
+}
+
+/// What a range test has measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeTest {
+    /// By rising rate.
+    pub points: Vec<RangePoint>,
+    /// Where it ended early because the loss was no longer finite.
+    pub diverged: Option<Divergence>,
+}
+
+/// Rates for a cyclical schedule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Suggestion {
+    /// The smallest rate.
+    pub eta_min: f64,
+    /// The largest rate.
+    pub eta_max: f64,
+    /// Why these, in a sentence or two.
+    pub reason: String,
+}
+
+/// Trains a network while the rate rises. The result does not depend on `par`.
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for settings that make no run, [`Error::Cancelled`] if
+/// the observer says so. A loss that is no longer finite ends the test early and is a result.
+pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
+    par.install(|| test(config, data, par, observer))
+}
+
+fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
+    let images = data.dataset.training().len();
+    let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
+    if config.batch == 0 || config.batch > images {
+        let nearest = config.batch.clamp(1, images);
+        let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
+        return setting("the batch size", config.batch.to_string(), needed);
+    }
+    if config.every == 0 {
+        return setting("the distance of points", "0".into(), "it is at least one update step".into());
+    }
+    let classes = data.dataset.class_names().len();
+    let architecture = Architecture::new(FEATURES, &config.hidden, classes, config.batch_norm)?;
+    let mut network = Network::<f32>::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
+    let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
+    let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
+    let normalizer = data.normalization.normalizer();
+    let mut batches = Batches::new((config.seed, config.batch), None, data, &normalizer, par)?;
+    let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
+
+    let (start, mut points, mut losses) = (Instant::now(), Vec::new(), Vec::new());
+    let diverged = |network: &Network<f32>, step| Some(Divergence::of(network, step, config.ramp.rate(step)));
+    for step in 0..config.ramp.steps() {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        batches.gather_next();
+        let x = batches.images.as_ref();
+        match network.forward_train(x, &mut workspace)?.cross_entropy(&batches.labels) {
+            Err(klayer_nn::Error::NonFiniteLoss { .. }) => {
+                return Ok(RangeTest { points, diverged: diverged(&network, step) });
+            }
+            loss => losses.push(loss?),
+        }
+        sgd.descend(&mut network, x, &mut workspace, config.ramp.rate(step))?;
+        let done = step + 1;
+        observer.progressed(done);
+        if done.is_multiple_of(config.every) || done == config.ramp.steps() {
+            let validation = evaluator.evaluate(&network, data.dataset.validation())?;
+            if !validation.loss.is_finite() {
+                return Ok(RangeTest { points, diverged: diverged(&network, step) });
+            }
+            let (rate, batch_loss) = (config.ramp.rate(step), losses.iter().sum::<f64>() / losses.len() as f64);
+            observer.evaluated(&Metrics {
+                point: Point::new(done, None, &validation, sgd.l2.penalty(&network)),
+                batch_loss,
+                rate,
+                epoch: done as f64 / (images / config.batch) as f64,
+                seconds: start.elapsed().as_secs_f64(),
+            });
+            points.push(RangePoint {
+                step: done,
+                rate,
+                training_loss: batch_loss,
+                validation_loss: validation.loss,
+                validation_accuracy: validation.accuracy,
+            });
+            losses.clear();
+        }
+    }
+    Ok(RangeTest { points, diverged: None })
+}
+
+/// Judges the accuracy against the rate, where guessing has the accuracy `chance`; an error says why nothing can be
+/// suggested.
+///
+/// The accuracy is smoothed by a centred mean over a twentieth of the points. Its climb is from `chance` to its highest
+/// smoothed value.
+/// - It *starts to rise* where it has made a tenth of its climb; eta_min is the rate of the point before.
+/// - It *slows* where it has made 95% of its climb. It *falls* where it is a tenth of its climb below where it was
+///   before, and *is ragged* where it scatters about its smoothed value by as much. eta_max is the rate at the first of
+///   these.
+///
+/// Where eta_max is among the last tenth of the points, the reason says that the accuracy still rises there. Where both
+/// are the same rate, eta_min is a quarter of eta_max, which is Smith's rule of thumb.
+///
+/// # Errors
+/// A sentence for fewer than eight points, and for an accuracy that does not rise.
+///
+/// ```
+/// use klayer_experiments::lr_range::suggest;
+///
+/// // Nothing is learnt below 0.02; the accuracy rises up to 0.06 and stays there.
+/// let accuracy = |rate: f64| 0.1 + (rate - 0.02).clamp(0.0, 0.04) * 10.0;
+/// let points: Vec<_> = (1..=100).map(|i| 0.001 * f64::from(i)).map(|rate| (rate, accuracy(rate))).collect();
+/// let found = suggest(&points, 0.1).expect("it rises");
+/// assert!((found.eta_min - 0.02).abs() < 0.005 && (found.eta_max - 0.06).abs() < 0.005);
+/// ```
+pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String> {
+    let n = points.len();
+    if n < FEWEST {
+        return Err(format!("{n} points are too few to judge: at least {FEWEST} are needed"));
+    }
+    let half = (n / 40).max(1);
+    let accuracy = |i: usize| points[i].1;
+    let smooth: Vec<f64> = (0..n).map(|i| mean(around(i, half, n).map(accuracy))).collect();
+    let scatter: Vec<f64> =
+        (0..n).map(|i| mean(around(i, 2 * half, n).map(|j| (accuracy(j) - smooth[j]).powi(2))).sqrt()).collect();
+    let top = smooth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let climb = top - chance;
+    if climb.is_nan() || climb < LEAST_CLIMB {
+        let percent = |x: f64| format!("{:.1}%", 100.0 * x);
+        return Err(format!(
+            "the accuracy never rises: at its best it is {} where guessing has {}",
+            percent(top),
+            percent(chance)
+        ));
+    }
+    let reaches = |part: f64| smooth.iter().position(|&s| s >= chance + part * climb).expect("the top is there");
+    let (started, slowed) = (reaches(STARTED), reaches(SLOWED));
+    let mut highest = started;
+    let mut end = (slowed, "has made 95% of its climb and slows");
+    for i in started..slowed {
+        if smooth[i] >= smooth[highest] {
+            highest = i;
+        }
+        if smooth[highest] - smooth[i] > UNSTEADY * climb {
+            end = (highest, "starts to fall");
+            break;
+        }
+        if scatter[i] > UNSTEADY * climb {
+            end = (i, "becomes ragged");
+            break;
+        }
+    }
+    let (end, word) = end;
+    let rate = |i: usize| points[i].0;
+    let eta_max = rate(end);
+    let mut reason = match started {
+        0 => "The accuracy has started to rise at the first point already".to_owned(),
+        _ => format!("The accuracy starts to rise above a rate of {}", rounded(rate(started - 1))),
+    };
+    let mut eta_min = rate(started.saturating_sub(1));
+    reason += &format!("; at {} it {word}.", rounded(eta_max));
+    if eta_min >= eta_max {
+        eta_min = eta_max / 4.0;
+        reason += " eta_min is a quarter of eta_max, as a rule of thumb.";
+    }
+    if end + n / 10 + 1 >= n {
+        reason += " That is near the largest rate, up to which it rises: a test to a larger one would tell more.";
+    }
+    Ok(Suggestion { eta_min, eta_max, reason })
+}
+
+/// The indices at most `half` from `i`, as many on either side: a mean over them follows a slope up to the ends.
+fn around(i: usize, half: usize, n: usize) -> std::ops::RangeInclusive<usize> {
+    let half = half.min(i).min(n - 1 - i);
+    i - half..=i + half
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count)
+}
+
+/// A rate to three significant digits.
+fn rounded(rate: f64) -> f64 {
+    format!("{rate:.2e}").parse().unwrap_or(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 200 points of an accuracy up to the rate 0.4, with some noise that depends on the point alone.
+    fn curve(accuracy: impl Fn(f64) -> f64, noise: f64) -> Vec<(f64, f64)> {
+        let rate = |i: u32| 0.002 * f64::from(i);
+        (1..=200).map(|i| (rate(i), accuracy(rate(i)) + noise * f64::from(i).powi(3).sin())).collect()
+    }
+
+    /// Flat up to 0.05, rising to 0.5 at `peak`.
+    fn climb(rate: f64, peak: f64) -> f64 {
+        0.1 + 0.4 * ((rate - 0.05) / (peak - 0.05)).clamp(0.0, 1.0)
+    }
+
+    #[track_caller]
+    fn assert_suggests(points: &[(f64, f64)], eta_min: f64, eta_max: f64, words: &str) {
+        let found = suggest(points, 0.1).expect("a suggestion");
+        assert!((found.eta_min - eta_min).abs() < 0.02, "{found:?}");
+        assert!((found.eta_max - eta_max).abs() < 0.02, "{found:?}");
+        assert!(found.reason.contains(words), "{found:?}");
+    }
+
+    #[test]
+    fn the_rates_of_curves_with_a_known_answer_are_found() {
+        assert_suggests(&curve(|rate| climb(rate, 0.2), 0.005), 0.06, 0.19, "slows");
+        assert_suggests(&curve(|rate| climb(rate, 0.4), 0.005), 0.08, 0.385, "slows");
+        assert_suggests(&curve(|rate| climb(rate, 0.2) - 0.5 * (rate - 0.2).max(0.0), 0.005), 0.06, 0.19, "slows");
+        let dip = |rate| climb(rate, 0.3) - if (0.2..0.25).contains(&rate) { 0.15 } else { 0.0 };
+        assert_suggests(&curve(dip, 0.005), 0.07, 0.2, "starts to fall");
+        let ragged = |rate: f64| climb(rate, 0.3) + if rate > 0.15 { 0.1 * (9e3 * rate).sin() } else { 0.0 };
+        assert_suggests(&curve(ragged, 0.0), 0.07, 0.15, "ragged");
+    }
+
+    #[test]
+    fn a_climb_from_the_first_point_on_has_the_rule_of_thumb_and_one_without_end_is_told() {
+        let found = suggest(&curve(|_| 0.4, 0.0), 0.1).expect("a suggestion");
+        assert_eq!((found.eta_min, found.eta_max), (0.0005, 0.002));
+        assert!(found.reason.contains("quarter"), "{found:?}");
+        let found = suggest(&curve(|rate| climb(rate, 1.0), 0.0), 0.1).expect("a suggestion");
+        assert!(found.eta_max > 0.37 && found.reason.contains("a larger one"), "{found:?}");
+        let cut = curve(|rate| climb(rate, 0.4), 0.0)[..12].to_vec();
+        assert!(suggest(&cut, 0.1).expect_err("nothing rises").contains("never rises"));
+        let short = curve(|rate| climb(rate, 0.2), 0.0);
+        assert!(suggest(&short[..7], 0.1).expect_err("7 points").contains("too few"));
+        assert!(suggest(&[(0.1, f64::NAN); 20], 0.1).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! A trained network on images of which nobody says what they show.
+
+use klayer_dataset::{FEATURES, Normalization, Normalizer};
+use klayer_linalg::softmax::softmax;
+use klayer_linalg::{ColMajor, Par, RowMajor};
+use klayer_nn::{Network, Workspace};
+
+use crate::Error;
+use crate::evaluate::CHUNK;
+
+/// Runs one network over images in evaluation mode; its buffers are allocated once.
+///
+/// An image comes out the same to the bit, alone or among others, and as an [`Evaluator`](crate::Evaluator) sees it.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use klayer_experiments::{Classifier, Par, model};
+///
+/// let (network, info) = model::load(Path::new("model.klayer"))?;
+/// let mut classifier = Classifier::new(&network, &info.normalization, Par::Seq);
+/// // Red, green and blue, each row by row.
+/// let black = [0; 3072];
+/// let probabilities = classifier.probabilities([&black[..]])?;
+/// for (class, probability) in info.classes.iter().zip(&probabilities[0]) {
+///     println!("{class}: {probability:.3}");
+/// }
+/// # Ok::<(), klayer_experiments::Error>(())
+/// ```
+pub struct Classifier<'a> {
+    network: &'a Network<f32>,
+    normalizer: Normalizer<f32>,
+    workspace: Workspace<f32>,
+    images: ColMajor<f32>,
+}
+
+impl<'a> Classifier<'a> {
+    /// For `network`, whose images are normalized by `normalization`.
+    pub fn new(network: &'a Network<f32>, normalization: &Normalization, par: Par) -> Self {
+        Self {
+            network,
+            normalizer: normalization.normalizer(),
+            // Always of this size, though the last columns may be of no use: how a wide layer sums may depend on it.
+            workspace: Workspace::new(network.architecture(), CHUNK, par),
+            images: ColMajor::zeros(FEATURES, CHUNK),
+        }
+    }
+
+    /// The probability of each class, for each of `images`.
+    ///
+    /// # Shapes
+    /// An image has 3,072 pixels.
+    ///
+    /// # Errors
+    /// [`Error::Network`] for a network whose inputs are no such images, [`Error::Outputs`] if its outputs are not
+    /// finite.
+    ///
+    /// # Panics
+    /// If an image has another number of pixels.
+    pub fn probabilities<'i>(&mut self, images: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<Vec<f64>>, Error> {
+        let mut probabilities = Vec::new();
+        self.chunks(images, |logits, _, n| {
+            let classes = logits.nrows();
+            let mut p = RowMajor::<f64>::zeros(classes, n);
+            for (class, row) in logits.rows().enumerate() {
+                for (p, &logit) in p.row_mut(class).iter_mut().zip(row) {
+                    *p = f64::from(logit);
+                }
+            }
+            if p.rows().flatten().any(|logit| !logit.is_finite()) {
+                return Err(Error::Outputs);
+            }
+            softmax(&mut p, &mut vec![0.0; n]);
+            probabilities.extend((0..n).map(|j| p.rows().map(|row| row[j]).collect::<Vec<_>>()));
+            Ok(())
+        })?;
+        Ok(probabilities)
+    }
+
+    /// The units, from 0, of each hidden layer whose output is 0 for every one of `images`: its ReLU lets nothing
+    /// through, so that they play no part. All units if there are no images.
+    ///
+    /// # Errors
+    /// [`Error::Network`] for a network whose inputs are no such images.
+    ///
+    /// # Panics
+    /// If an image does not have 3,072 pixels.
+    pub fn dead_units<'i>(&mut self, images: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<Vec<usize>>, Error> {
+        let mut dead: Vec<Vec<usize>> =
+            self.network.architecture().hidden().iter().map(|&units| (0..units).collect()).collect();
+        self.chunks(images, |_, workspace, n| {
+            for (layer, dead) in dead.iter_mut().enumerate() {
+                let outputs = workspace.hidden(layer);
+                dead.retain(|&unit| outputs.row(unit)[..n].iter().all(|&h| h == 0.0));
+            }
+            Ok(())
+        })?;
+        Ok(dead)
+    }
+
+    /// Infers `images`, some at a time, and hands the logits, the workspace and the number of images to `look`.
+    fn chunks<'i>(
+        &mut self,
+        images: impl IntoIterator<Item = &'i [u8]>,
+        mut look: impl FnMut(&RowMajor<f32>, &Workspace<f32>, usize) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut images = images.into_iter();
+        loop {
+            let mut n = 0;
+            for image in images.by_ref().take(CHUNK) {
+                self.normalizer.normalize(image, self.images.col_mut(n));
+                n += 1;
+            }
+            if n == 0 {
+                return Ok(());
+            }
+            self.network.infer(self.images.as_ref(), &mut self.workspace)?;
+            look(self.workspace.outputs(), &self.workspace, n)?;
+        }
+    }
+}
