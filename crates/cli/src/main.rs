@@ -1,6 +1,8 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
 
 mod evaluate;
+mod export;
+mod import;
 mod run_args;
 mod search;
 mod slurm;
@@ -33,6 +35,10 @@ enum Command {
     Search(search::SearchArgs),
     /// Evaluate a trained network: loss, accuracy and confusion matrix
     Evaluate(evaluate::EvaluateArgs),
+    /// Write a trained network in a format of others: safetensors or ONNX
+    Export(export::ExportArgs),
+    /// Make a model file of a safetensors file that was exported
+    Import(import::ImportArgs),
 }
 
 /// Everything that ends a command before its end.
@@ -67,6 +73,14 @@ enum Error {
     Diverged { step: u64, rate: f64 },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
     OtherDataset { model: String, images: String },
+    #[error("{}: {error}", path.display())]
+    Export { path: PathBuf, error: klayer_export::Error },
+    #[error("{}: its name tells no format: it ends in {} (or name one with --format)", path.display(), export::ENDINGS)]
+    NoFormat { path: PathBuf },
+    #[error("{switch} is for ONNX alone: a safetensors file holds the network as it was trained")]
+    OnnxAlone { switch: &'static str },
+    #[error("{}: its network, {network}, is not the one that its settings train", path.display())]
+    OtherSettings { path: PathBuf, network: String },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -95,6 +109,8 @@ fn main() -> ExitCode {
         Command::Train(args) => args.run(&interrupt),
         Command::Search(args) => args.run(&interrupt),
         Command::Evaluate(args) => args.run(&interrupt),
+        Command::Export(args) => args.run(),
+        Command::Import(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
