@@ -39,12 +39,13 @@ fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
     }
 }
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "crates/linalg/src",
     "crates/dataset/src",
     "crates/nn/src",
     "crates/optim/src",
     "crates/experiments/src",
+    "crates/export/src",
     "crates/cli/src",
     "xtask/src",
 ];
@@ -61,8 +62,15 @@ fn only_one_module_names_bincode() {
 }
 
 #[test]
-fn the_numeric_crates_touch_no_file_no_clock_and_no_thread_of_their_own() {
-    let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src"];
+fn only_export_knows_the_formats_of_others() {
+    for word in ["prost", "::safetensors", "SafeTensors"] {
+        assert_absent(word, &ALL, &["crates/export/"]);
+    }
+}
+
+#[test]
+fn the_numeric_crates_and_export_touch_no_file_no_clock_and_no_thread_of_their_own() {
+    let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src", "crates/export/src"];
     for word in ["std::fs", "std::io", "std::net", "Instant", "SystemTime", "std::thread", "thread_rng", "rand::rng("] {
         assert_absent(word, &numeric, &[]);
     }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod export;
 mod faults;
 #[cfg(unix)]
 mod interrupts;

@@ -106,7 +106,7 @@ fn metadata_that_do_not_describe_the_tensors_are_refused() {
         (Some("no JSON".to_owned()), "metadata"),
         (Some(metadata.replace("\"version\":1", "\"version\":9")), "version 9, and only 1"),
         (Some(metadata.replace("[3072,4,3,10]", "[3072,4,4,10]")), "fc2.weight is 3 x 4, but 4 x 4 is needed"),
-        (Some(metadata.replace("[3072,4,3,10]", "[3072,4,3,10,10]")), "fc3.weight is 10 x 3, but 10 x 3"),
+        (Some(metadata.replace("[3072,4,3,10]", "[3072,4,3,10,10]")), "the tensor bn3.weight (10) is missing"),
         (Some(metadata.replace("[3072,4,3,10]", "[3072,40000,3,10]")), "fc1.weight is 4 x 3072"),
         (Some(metadata.replace("[3072,4,3,10]", "[3072,4,0,10]")), "every layer needs at least one unit"),
         (Some(metadata.replace("[3072,4,3,10]", "[3072,9999999999,3,10]")), "too large"),
