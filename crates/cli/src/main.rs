@@ -75,7 +75,7 @@ enum Error {
     OtherDataset { model: String, images: String },
     #[error("{}: {error}", path.display())]
     Export { path: PathBuf, error: klayer_export::Error },
-    #[error("{}: its name tells no format: it ends in {} (or name one with --format)", path.display(), export::ENDINGS)]
+    #[error("{}: its name tells no format: it must end in {}, or --format name one", path.display(), export::ENDINGS)]
     NoFormat { path: PathBuf },
     #[error("{switch} is for ONNX alone: a safetensors file holds the network as it was trained")]
     OnnxAlone { switch: &'static str },
