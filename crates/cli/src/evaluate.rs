@@ -7,14 +7,16 @@ use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::{Dataset, Subset};
 use klayer_experiments::model::ModelInfo;
-use klayer_experiments::{Evaluation, Evaluator, Par, model};
+use klayer_experiments::{Evaluation, Evaluator, Par, files, model};
+use klayer_export::safetensors;
 use serde_json::json;
 
 use crate::Error;
 
 /// The switches of `klayer evaluate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  klayer evaluate model.klayer --part validation")]
+#[command(after_help = "Examples:\n  klayer evaluate model.klayer --part validation\n  \
+                        klayer evaluate model.klayer --logits logits.safetensors")]
 pub(crate) struct EvaluateArgs {
     /// A network that `klayer train --out` has written
     model: PathBuf,
@@ -24,6 +26,9 @@ pub(crate) struct EvaluateArgs {
     /// Threads; the result is the same on any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
+    /// File to write the logits to, as safetensors: the tensor logits (images x classes) beside the tensor labels
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,
@@ -41,14 +46,23 @@ pub(crate) enum Part {
 impl EvaluateArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
+        if let Some(path) = &self.logits {
+            files::probe(path)?;
+        }
         let terminal = Terminal::new();
         let dataset = images_of(&info, &self.data, &terminal, interrupt)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
         let images = self.part.of(&dataset);
         let normalizer = info.normalization.normalizer();
-        let evaluation = par
-            .install(|| Evaluator::new(network.architecture(), &normalizer, par.clone()).evaluate(&network, images))?;
+        let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());
+        let evaluation = par.install(|| evaluator.evaluate(&network, images))?;
+        if let Some(path) = &self.logits {
+            let logits = par.install(|| evaluator.logits(&network, images))?;
+            let bytes = safetensors::encode_logits(&logits, images.labels())
+                .map_err(|error| Error::Export { path: path.clone(), error })?;
+            files::write(path, &bytes)?;
+        }
         let report = if self.json {
             let line = json!({
                 "images": images.len(),

@@ -3,7 +3,9 @@
 mod config;
 mod data;
 mod evaluate;
+mod export;
 mod gradcheck;
+mod import;
 mod inspect;
 mod lr_range;
 mod picture;
@@ -51,6 +53,10 @@ enum Command {
     Gradcheck(gradcheck::GradcheckArgs),
     /// Tell which images there are
     Data(data::DataInfoArgs),
+    /// Write a trained network in a format of others: safetensors or ONNX
+    Export(export::ExportArgs),
+    /// Make a model file of a safetensors file that was exported
+    Import(import::ImportArgs),
 }
 
 /// Everything that ends a command before its end.
@@ -93,6 +99,14 @@ enum Error {
     NoPictures { path: PathBuf },
     #[error("the gradients differ: the largest relative error is {largest:.1e}, above the tolerance of {tolerance:e}")]
     GradientsDiffer { largest: f64, tolerance: f64 },
+    #[error("{}: {error}", path.display())]
+    Export { path: PathBuf, error: klayer_export::Error },
+    #[error("{}: its name tells no format: it must end in {}, or --format name one", path.display(), export::ENDINGS)]
+    NoFormat { path: PathBuf },
+    #[error("{switch} is for ONNX alone: a safetensors file holds the network as it was trained")]
+    OnnxAlone { switch: &'static str },
+    #[error("{}: its network, {network}, is not the one that its settings train", path.display())]
+    OtherSettings { path: PathBuf, network: String },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -131,6 +145,8 @@ fn main() -> ExitCode {
         Command::LrRange(args) => args.run(&interrupt),
         Command::Gradcheck(args) => args.run(&interrupt),
         Command::Data(args) => args.run(&interrupt),
+        Command::Export(args) => args.run(),
+        Command::Import(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

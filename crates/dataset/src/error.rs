@@ -112,6 +112,9 @@ pub enum Error {
         /// Images to draw from.
         len: usize,
     },
+    /// A mean and a deviation of features that cannot normalize images.
+    #[error("{0}")]
+    Normalization(String),
 }
 
 impl Error {

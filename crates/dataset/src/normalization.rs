@@ -10,7 +10,7 @@ use klayer_linalg::product::BLOCK;
 use klayer_linalg::{ColMajor, Par, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
-use crate::{FEATURES, Subset};
+use crate::{Error, FEATURES, Subset};
 
 /// Mean and standard deviation (1/n) of each of the 3,072 features of some images, in units of pixel / 255.
 ///
@@ -60,6 +60,21 @@ impl Normalization {
         }
     }
 
+    /// One that was kept elsewhere: mean and standard deviation of each feature, in units of pixel / 255.
+    ///
+    /// # Errors
+    /// [`Error::Normalization`] unless there are 3,072 finite numbers of both, and no deviation is below 0.
+    pub fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Result<Self, Error> {
+        if mean.len() != FEATURES || deviation.len() != FEATURES {
+            let lengths = format!("{} means and {} deviations", mean.len(), deviation.len());
+            return Err(Error::Normalization(format!("{lengths} where there are {FEATURES} features")));
+        }
+        if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|d| d.is_finite() && *d >= 0.0) {
+            return Err(Error::Normalization("a mean or a deviation that no images have".to_owned()));
+        }
+        Ok(Self { mean, deviation })
+    }
+
     /// The mean of each feature, in 0..=1.
     pub fn mean(&self) -> &[f64] {
         &self.mean
@@ -84,21 +99,24 @@ impl Normalization {
 }
 
 impl TryFrom<Unchecked> for Normalization {
-    type Error = String;
+    type Error = Error;
 
-    fn try_from(Unchecked { mean, deviation }: Unchecked) -> Result<Self, String> {
-        if mean.len() != FEATURES || deviation.len() != FEATURES {
-            let lengths = format!("{} means and {} deviations", mean.len(), deviation.len());
-            return Err(format!("{lengths} where there are {FEATURES} features"));
-        }
-        if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|d| d.is_finite() && *d >= 0.0) {
-            return Err("a mean or a deviation that no images have".to_owned());
-        }
-        Ok(Self { mean, deviation })
+    fn try_from(Unchecked { mean, deviation }: Unchecked) -> Result<Self, Error> {
+        Self::new(mean, deviation)
     }
 }
 
 impl<T: Scalar> Normalizer<T> {
+    /// What is subtracted from each pixel, in units of pixels.
+    pub fn mean(&self) -> &[T] {
+        &self.mean
+    }
+
+    /// What the difference is multiplied by.
+    pub fn scale(&self) -> &[T] {
+        &self.scale
+    }
+
     /// Writes the images `indices` of `subset` to the first columns of `out`, in this order.
     ///
     /// # Shapes

@@ -1,8 +1,8 @@
 //! A network on images that it does not learn from.
 
 use klayer_dataset::{FEATURES, Normalizer, Subset};
-use klayer_linalg::{ColMajor, Par, Scalar};
-use klayer_nn::{Architecture, Network, Workspace};
+use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
+use klayer_nn::{Architecture, Logits, Network, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -99,9 +99,51 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         Ok(evaluations)
     }
 
+    /// The logits of `network` for all of `subset`.
+    ///
+    /// # Shapes
+    /// Images x classes.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the images are not the inputs of the network.
+    pub fn logits(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<RowMajor<T>, Error> {
+        let classes = network.architecture().classes();
+        let mut all = RowMajor::zeros(subset.len(), classes);
+        for start in (0..subset.len()).step_by(CHUNK) {
+            let chunk = subset.slice(start..subset.len().min(start + CHUNK));
+            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images, &self.par);
+            self.infer(network, chunk.len(), |logits, _| {
+                for (class, row) in logits.as_matrix().rows().enumerate() {
+                    for (j, &logit) in row.iter().enumerate() {
+                        all.row_mut(start + j)[class] = logit;
+                    }
+                }
+            })?;
+        }
+        Ok(all)
+    }
+
     /// Mean loss of the at most [`CHUNK`] images that are gathered; leaves their predictions.
     fn chunk(&mut self, network: &Network<T>, images: Subset<'_>) -> Result<f64, Error> {
-        let (n, architecture) = (images.len(), network.architecture());
+        let loss = self.infer(network, images.len(), |logits, predictions| {
+            logits.predict(predictions);
+            logits.cross_entropy(images.labels())
+        })?;
+        match loss {
+            Ok(loss) => Ok(loss),
+            Err(klayer_nn::Error::NonFiniteLoss { loss }) => Ok(loss),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What `look` makes of the logits of the first `n` images that are gathered; it is lent the room for predictions.
+    fn infer<R>(
+        &mut self,
+        network: &Network<T>,
+        n: usize,
+        look: impl FnOnce(Logits<'_, T>, &mut [u8]) -> R,
+    ) -> Result<R, Error> {
+        let architecture = network.architecture();
         let known = self.workspaces.iter_mut().find(|(known, _)| n == CHUNK && known == architecture);
         let mut rest;
         let workspace = match known {
@@ -112,11 +154,6 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
             }
         };
         let logits = network.infer(self.images.as_ref().first(n), workspace)?;
-        logits.predict(&mut self.predictions[..n]);
-        match logits.cross_entropy(images.labels()) {
-            Ok(loss) => Ok(loss),
-            Err(klayer_nn::Error::NonFiniteLoss { loss }) => Ok(loss),
-            Err(error) => Err(error.into()),
-        }
+        Ok(look(logits, &mut self.predictions[..n]))
     }
 }

@@ -52,7 +52,7 @@ impl<T: Scalar> Network<T> {
     }
 
     /// A network whose weights are all 0, to be filled.
-    pub(crate) fn zeros(architecture: &Architecture) -> Self {
+    pub fn zeros(architecture: &Architecture) -> Self {
         let last = architecture.depth() - 1;
         let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| Layer {
             affine: Affine::zeros(inputs, outputs),

@@ -39,13 +39,14 @@ fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
     }
 }
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "crates/linalg/src",
     "crates/dataset/src",
     "crates/nn/src",
     "crates/optim/src",
     "crates/experiments/src",
     "crates/chart/src",
+    "crates/export/src",
     "crates/cli/src",
     "xtask/src",
 ];
@@ -62,8 +63,14 @@ fn only_one_module_names_bincode() {
 }
 
 #[test]
-fn the_numeric_crates_touch_no_file_no_clock_and_no_thread_of_their_own() {
-    let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src"];
+fn only_export_and_the_event_files_know_the_formats_of_others() {
+    assert_absent("SafeTensors", &ALL, &["crates/export/"]);
+    assert_absent("prost", &ALL, &["crates/export/", "crates/cli/src/tensorboard.rs"]);
+}
+
+#[test]
+fn the_numeric_crates_and_export_touch_no_file_no_clock_and_no_thread_of_their_own() {
+    let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src", "crates/export/src"];
     for word in ["std::fs", "std::io", "std::net", "Instant", "SystemTime", "std::thread", "thread_rng", "rand::rng("] {
         assert_absent(word, &numeric, &[]);
     }

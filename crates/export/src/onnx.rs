@@ -1,0 +1,213 @@
+//! Models as [ONNX](https://onnx.ai/onnx/intro/concepts.html) graphs.
+//!
+//! | | name | shape | numbers |
+//! | --- | --- | --- | --- |
+//! | input | `input` | batch x inputs | normalized floats |
+//! | or | `pixels` | batch x inputs | bytes, 1024 of red, then of green, then of blue |
+//! | output | `logits` | batch x classes | floats, before softmax |
+//!
+//! The batch is of any size. A layer is [`Gemm`](https://onnx.ai/onnx/operators/onnx__Gemm.html), in hidden layers
+//! followed by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the network has
+//! it, and `Relu`. The tensors are called as in a [safetensors](crate::safetensors) file. Pixels are normalized by
+//! `Cast`, `Sub` and `Mul`, with the very numbers of [`Normalizer`](klayer_dataset::Normalizer).
+//!
+//! The metadata has the names of the classes (`classes`), [`Model::training`] (`training`) and, for a graph that wants
+//! normalized floats, `normalization.mean` and `normalization.std` in units of pixel / 255, all in JSON.
+
+mod proto;
+
+use klayer_dataset::Normalization;
+use klayer_nn::Layer;
+use prost::Message;
+use serde::Serialize;
+
+use crate::model::{Part, Tensor, check_values};
+use crate::{Error, Model};
+use proto::{ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, Dimension, Entry, Extent, FLOAT, Node, UINT8, ValueInfo};
+
+/// What a graph is to be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether batch norm becomes part of the affine maps before it, in place of nodes of its own.
+    pub fold_batch_norm: bool,
+    /// What goes in.
+    pub input: Input,
+}
+
+/// What goes into a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Floats that are normalized already.
+    Normalized,
+    /// Bytes; the graph normalizes them.
+    Pixels,
+}
+
+/// A graph that grows node by node.
+#[derive(Default)]
+struct Builder {
+    nodes: Vec<Node>,
+    tensors: Vec<proto::Tensor>,
+}
+
+/// `model` as the bytes of an ONNX file; the same model and options always give the same bytes.
+///
+/// # Errors
+/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for a model that could not be used;
+/// [`Error::Value`] also for a folded weight that `f32` cannot hold; [`Error::Metadata`].
+pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8>, Error> {
+    let mut tensors = model.tensors()?;
+    if options.fold_batch_norm {
+        for (l, layer) in model.network.layers().iter().enumerate() {
+            fold(l, layer, &mut tensors)?;
+        }
+        tensors.retain(|tensor| tensor.name.starts_with("fc"));
+    }
+    let architecture = model.network.architecture();
+    let mut builder = Builder::default();
+    let (name, numbers, about) = match options.input {
+        Input::Normalized => ("input", FLOAT, "(pixel / 255 - mean) / std, or 0 where std is 0"),
+        Input::Pixels => ("pixels", UINT8, "1024 pixels of red, 1024 of green, 1024 of blue, row by row"),
+    };
+    let mut x = name.to_owned();
+    if options.input == Input::Pixels {
+        x = builder.normalize(&x, &model.normalization)?;
+    }
+    for tensor in tensors {
+        builder.tensor(tensor);
+    }
+    for (l, layer) in model.network.layers().iter().enumerate() {
+        let last = l == architecture.depth() - 1;
+        let norm = layer.batch_norm.as_ref().filter(|_| !options.fold_batch_norm);
+        x = builder.affine(l, &x, last);
+        if let Some(norm) = norm {
+            x = builder.batch_norm(l, &x, norm.eps());
+        }
+        if !last {
+            x = builder.node("Relu", &format!("relu{}", l + 1), &[&x], vec![]);
+        }
+    }
+
+    let graph = proto::Graph {
+        node: builder.nodes,
+        name: "klayer".to_owned(),
+        initializer: builder.tensors,
+        input: vec![value(name, numbers, architecture.inputs(), about)],
+        output: vec![value("logits", FLOAT, architecture.classes(), "one a class, before softmax")],
+    };
+    let file = proto::Model {
+        ir_version: proto::IR_VERSION,
+        producer_name: "klayer".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph),
+        opset_import: vec![proto::OperatorSet { domain: String::new(), version: proto::OPSET }],
+        metadata_props: metadata(model, options.input)?,
+    };
+    Ok(file.encode_to_vec())
+}
+
+/// Makes the batch norm of layer `l`, if it has any, part of its affine map: with k = gamma / sqrt(variance + eps),
+/// gamma ((W x + b) - mean) / sqrt(variance + eps) + beta is (k W) x + (k (b - mean) + beta). It is computed in `f64`
+/// and rounded once.
+fn fold(l: usize, layer: &Layer<f32>, tensors: &mut [Tensor]) -> Result<(), Error> {
+    let Some((norm, running)) = layer.batch_norm.as_ref().and_then(|norm| Some((norm, norm.running.as_ref()?))) else {
+        return Ok(());
+    };
+    let scale = |i: usize| {
+        let deviation = (f64::from(running.variance[i]) + f64::from(norm.eps())).sqrt();
+        f64::from(norm.gamma[i]) / deviation
+    };
+    let (weight, bias) = (Part::Weight.name(l), Part::Bias.name(l));
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.name == weight || tensor.name == bias) {
+        let row = tensor.values.len() / norm.gamma.len();
+        for (i, values) in tensor.values.chunks_mut(row).enumerate() {
+            let (scale, mean, beta) = if tensor.name == weight {
+                (scale(i), 0.0, 0.0)
+            } else {
+                (scale(i), f64::from(running.mean[i]), f64::from(norm.beta[i]))
+            };
+            for value in values {
+                *value = (scale * (f64::from(*value) - mean) + beta) as f32;
+            }
+        }
+        check_values(&tensor.name, &tensor.shape, &tensor.values, true)?;
+    }
+    Ok(())
+}
+
+impl Builder {
+    /// Adds a node of one output, which has the node's name.
+    fn node(&mut self, operator: &str, name: &str, inputs: &[&str], attribute: Vec<Attribute>) -> String {
+        self.nodes.push(Node {
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: operator.to_owned(),
+            attribute,
+        });
+        name.to_owned()
+    }
+
+    fn tensor(&mut self, Tensor { name, shape, values }: Tensor) {
+        self.tensors.push(proto::Tensor {
+            dims: shape.iter().map(|&extent| extent as i64).collect(),
+            data_type: FLOAT,
+            name,
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        });
+    }
+
+    fn normalize(&mut self, x: &str, normalization: &Normalization) -> Result<String, Error> {
+        let normalizer = normalization.normalizer::<f32>();
+        let parameters = [("normalization.pixel_mean", normalizer.mean()), ("normalization.scale", normalizer.scale())];
+        for (name, values) in parameters {
+            let shape = vec![values.len()];
+            check_values(name, &shape, values, true)?;
+            self.tensor(Tensor { name: name.to_owned(), shape, values: values.to_vec() });
+        }
+        let x = self.node("Cast", "float", &[x], vec![integer("to", i64::from(FLOAT))]);
+        let x = self.node("Sub", "centred", &[&x, parameters[0].0], vec![]);
+        Ok(self.node("Mul", "normalized", &[&x, parameters[1].0], vec![]))
+    }
+
+    fn affine(&mut self, l: usize, x: &str, last: bool) -> String {
+        let name = if last { "logits".to_owned() } else { format!("fc{}", l + 1) };
+        let inputs = [x, &Part::Weight.name(l), &Part::Bias.name(l)];
+        self.node("Gemm", &name, &inputs, vec![integer("transB", 1)])
+    }
+
+    fn batch_norm(&mut self, l: usize, x: &str, eps: f32) -> String {
+        let parameters = [Part::Gamma, Part::Beta, Part::RunningMean, Part::RunningVariance].map(|part| part.name(l));
+        let inputs: Vec<&str> = [x].into_iter().chain(parameters.iter().map(String::as_str)).collect();
+        let epsilon = Attribute { name: "epsilon".to_owned(), f: Some(eps), i: None, kind: ATTRIBUTE_FLOAT };
+        self.node("BatchNormalization", &format!("bn{}", l + 1), &inputs, vec![epsilon])
+    }
+}
+
+fn integer(name: &str, value: i64) -> Attribute {
+    Attribute { name: name.to_owned(), f: None, i: Some(value), kind: ATTRIBUTE_INT }
+}
+
+/// An input or output, batch x `width`.
+fn value(name: &str, numbers: i32, width: usize, about: &str) -> ValueInfo {
+    let extents = [Extent::Parameter("batch".to_owned()), Extent::Value(width as i64)];
+    let shape = proto::Shape { dim: extents.map(|extent| Dimension { extent: Some(extent) }).into() };
+    let tensor_type = Some(proto::TensorType { elem_type: numbers, shape: Some(shape) });
+    ValueInfo { name: name.to_owned(), kind: Some(proto::Type { tensor_type }), doc_string: about.to_owned() }
+}
+
+fn metadata<M: Serialize>(model: &Model<M>, input: Input) -> Result<Vec<Entry>, Error> {
+    let json = |key: &str, value: serde_json::Result<String>| match value {
+        Ok(value) => Ok(Entry { key: key.to_owned(), value }),
+        Err(error) => Err(Error::Metadata { reason: error.to_string() }),
+    };
+    let mut entries = vec![
+        json("classes", serde_json::to_string(&model.classes))?,
+        json("training", serde_json::to_string(&model.training))?,
+    ];
+    if input == Input::Normalized {
+        entries.push(json("normalization.mean", serde_json::to_string(model.normalization.mean()))?);
+        entries.push(json("normalization.std", serde_json::to_string(model.normalization.deviation()))?);
+    }
+    Ok(entries)
+}

@@ -1,0 +1,231 @@
+//! Models as [safetensors](https://huggingface.co/docs/safetensors) files: a header in JSON, and tensors as they lie in
+//! memory. The crate `safetensors`, the format's own, reads and writes them.
+//!
+//! | tensor | shape | numbers |
+//! | --- | --- | --- |
+//! | `fc1.weight`, `fc2.weight`, ... | outputs x inputs | F32 |
+//! | `fc1.bias`, ... | outputs | F32 |
+//! | `bn1.weight` (gamma), `bn1.bias` (beta), ... | outputs | F32 |
+//! | `bn1.running_mean`, `bn1.running_var`, ... | outputs | F32 |
+//! | `normalization.mean`, `normalization.std` | inputs | F64, of pixel / 255 |
+//!
+//! The names are those of `torch.nn.Linear` and `torch.nn.BatchNorm1d` in a `torch.nn.Sequential` whose modules are
+//! called so. The metadata has one entry, `klayer`: an object in JSON with the version of the layout, the widths and
+//! the eps of batch norm, the names of the classes, and [`Model::training`].
+
+use std::collections::{HashMap, HashSet};
+
+use ::safetensors::tensor::{Dtype, TensorView};
+use ::safetensors::{SafeTensorError, SafeTensors};
+use klayer_dataset::Normalization;
+use klayer_linalg::RowMajor;
+use klayer_nn::batch_norm::Statistics;
+use klayer_nn::{Architecture, Layer, Network};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Part, check_classes, check_values, parts};
+use crate::{Error, Model};
+
+/// The entry of the metadata.
+const ENTRY: &str = "klayer";
+/// Version of the layout; it grows with every change of the names or of the metadata.
+const VERSION: u64 = 1;
+
+const MEAN: &str = "normalization.mean";
+const DEVIATION: &str = "normalization.std";
+/// What PyTorch adds to the tensors of batch norm: a count that nothing is computed from.
+const COUNT: &str = "num_batches_tracked";
+
+#[derive(Serialize, Deserialize)]
+struct Metadata<M> {
+    version: u64,
+    architecture: Architecture,
+    classes: Vec<String>,
+    training: M,
+}
+
+/// The part of the metadata that tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+/// A tensor of any kind of number, as bytes.
+struct Stored {
+    name: String,
+    shape: Vec<usize>,
+    numbers: Dtype,
+    bytes: Vec<u8>,
+}
+
+/// `model` as the bytes of a safetensors file; the same model always gives the same bytes.
+///
+/// # Errors
+/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for a model that could not be used,
+/// [`Error::Metadata`] if JSON cannot carry [`Model::training`], as it cannot a number that is not finite.
+pub fn encode<M: Serialize + DeserializeOwned + PartialEq>(model: &Model<M>) -> Result<Vec<u8>, Error> {
+    let single = |tensor: crate::model::Tensor| Stored {
+        name: tensor.name,
+        shape: tensor.shape,
+        numbers: Dtype::F32,
+        bytes: tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    let double = |name: &str, values: &[f64]| Stored {
+        name: name.to_owned(),
+        shape: vec![values.len()],
+        numbers: Dtype::F64,
+        bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    let mut tensors: Vec<Stored> = model.tensors()?.into_iter().map(single).collect();
+    tensors.push(double(MEAN, model.normalization.mean()));
+    tensors.push(double(DEVIATION, model.normalization.deviation()));
+    let metadata = Metadata {
+        version: VERSION,
+        architecture: model.network.architecture().clone(),
+        classes: model.classes.clone(),
+        training: &model.training,
+    };
+    let text = serde_json::to_string(&metadata).map_err(refuse_metadata)?;
+    let read: Metadata<M> = serde_json::from_str(&text).map_err(refuse_metadata)?;
+    if read.training != model.training {
+        return Err(Error::Metadata { reason: "a number that is not finite".to_owned() });
+    }
+    // One entry alone: several would be written in any order.
+    file(&tensors, Some(HashMap::from([(ENTRY.to_owned(), text)])))
+}
+
+/// The model that [`encode`] turned into `bytes`, to the bit.
+///
+/// Tensors that PyTorch adds to those of batch norm, `num_batches_tracked`, are passed over.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::Foreign`], [`Error::Version`] and [`Error::Metadata`] for bytes that are another file;
+/// [`Error::Missing`], [`Error::Unexpected`], [`Error::Shape`], [`Error::Type`] and [`Error::Value`] name the tensor
+/// that does not belong to a network as the metadata describe it; [`Error::Classes`].
+pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse_file)?;
+    let entries = header.metadata().as_ref();
+    let text = entries.and_then(|entries| entries.get(ENTRY)).ok_or(Error::Foreign)?;
+    let Version { version } = serde_json::from_str(text).map_err(refuse_metadata)?;
+    if version != VERSION {
+        return Err(Error::Version { found: version, known: VERSION });
+    }
+    let metadata: Metadata<M> = serde_json::from_str(text).map_err(refuse_metadata)?;
+    let architecture = &metadata.architecture;
+    check_classes(&metadata.classes, architecture)?;
+
+    let file = SafeTensors::deserialize(bytes).map_err(refuse_file)?;
+    let inputs = [architecture.inputs()];
+    let mean = doubles(&file, MEAN, &inputs, true)?;
+    let deviation = doubles(&file, DEVIATION, &inputs, false)?;
+    let mut known = HashSet::from([MEAN.to_owned(), DEVIATION.to_owned()]);
+    // All tensors are found to be there before memory is claimed for a network that the metadata describe.
+    for (l, part, shape) in parts(architecture) {
+        let name = part.name(l);
+        view(&file, &name, &shape, Dtype::F32)?;
+        if part == Part::Gamma {
+            known.insert(format!("bn{}.{COUNT}", l + 1));
+        }
+        known.insert(name);
+    }
+    if let Some(name) = file.names().into_iter().filter(|&name| !known.contains(name)).min() {
+        return Err(Error::Unexpected { name: name.to_owned() });
+    }
+
+    let mut network = Network::zeros(architecture);
+    for (l, part, shape) in parts(architecture) {
+        let values = singles(&file, &part.name(l), &shape, part != Part::RunningVariance)?;
+        put(&mut network, l, part, &shape, values);
+    }
+    let normalization =
+        Normalization::new(mean, deviation).map_err(|error| Error::Metadata { reason: error.to_string() })?;
+    Ok(Model { network, normalization, classes: metadata.classes, training: metadata.training })
+}
+
+/// The logits of a network for some images, and the labels of these, as the bytes of a safetensors file: `logits`,
+/// images x classes, F32, and `labels`, images, U8.
+///
+/// # Shapes
+/// `logits` images x classes, `labels` as long as there are images.
+///
+/// # Errors
+/// [`Error::Shape`] if there are not as many labels as images.
+pub fn encode_logits(logits: &RowMajor<f32>, labels: &[u8]) -> Result<Vec<u8>, Error> {
+    let images = logits.nrows();
+    if labels.len() != images {
+        return Err(Error::Shape { name: "labels".to_owned(), found: vec![labels.len()], expected: vec![images] });
+    }
+    let logits = Stored {
+        name: "logits".to_owned(),
+        shape: vec![images, logits.ncols()],
+        numbers: Dtype::F32,
+        bytes: logits.rows().flatten().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    let labels = Stored { name: "labels".to_owned(), shape: vec![images], numbers: Dtype::U8, bytes: labels.to_vec() };
+    file(&[logits, labels], None)
+}
+
+fn file(tensors: &[Stored], metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>, Error> {
+    let views = tensors.iter().map(|tensor| {
+        let view = TensorView::new(tensor.numbers, tensor.shape.clone(), &tensor.bytes).map_err(refuse_file)?;
+        Ok((tensor.name.as_str(), view))
+    });
+    ::safetensors::serialize(views.collect::<Result<Vec<_>, Error>>()?, metadata).map_err(refuse_file)
+}
+
+/// The tensor `name` of `file`, if it has this shape and holds these numbers.
+fn view<'a>(file: &SafeTensors<'a>, name: &str, shape: &[usize], numbers: Dtype) -> Result<TensorView<'a>, Error> {
+    let missing = |_| Error::Missing { name: name.to_owned(), expected: shape.to_vec() };
+    let view = file.tensor(name).map_err(missing)?;
+    if view.shape() != shape {
+        return Err(Error::Shape { name: name.to_owned(), found: view.shape().to_vec(), expected: shape.to_vec() });
+    }
+    if view.dtype() != numbers {
+        let expected = if numbers == Dtype::F64 { "F64" } else { "F32" };
+        let (shape, found) = (shape.to_vec(), view.dtype().to_string());
+        return Err(Error::Type { name: name.to_owned(), shape, found, expected });
+    }
+    Ok(view)
+}
+
+fn singles(file: &SafeTensors<'_>, name: &str, shape: &[usize], signed: bool) -> Result<Vec<f32>, Error> {
+    let view = view(file, name, shape, Dtype::F32)?;
+    let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    check_values(name, shape, &values, signed)?;
+    Ok(values)
+}
+
+fn doubles(file: &SafeTensors<'_>, name: &str, shape: &[usize], signed: bool) -> Result<Vec<f64>, Error> {
+    let view = view(file, name, shape, Dtype::F64)?;
+    let values: Vec<f64> = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
+    check_values(name, shape, &values, signed)?;
+    Ok(values)
+}
+
+/// Puts the values of a tensor where they belong. Its shape is that of the network's architecture.
+fn put(network: &mut Network<f32>, l: usize, part: Part, shape: &[usize], values: Vec<f32>) {
+    let Layer { affine, batch_norm } = &mut network.layers_mut()[l];
+    let running = |norm: &mut Option<Statistics<f32>>| norm.take().unwrap_or_else(|| Statistics::zeros(0));
+    match (part, batch_norm) {
+        (Part::Weight, _) => affine.weight = RowMajor::from_rows(shape[0], shape[1], &values),
+        (Part::Bias, _) => affine.bias = values,
+        (Part::Gamma, Some(norm)) => norm.gamma = values,
+        (Part::Beta, Some(norm)) => norm.beta = values,
+        (Part::RunningMean, Some(norm)) => {
+            norm.running = Some(Statistics { mean: values, ..running(&mut norm.running) });
+        }
+        (Part::RunningVariance, Some(norm)) => {
+            norm.running = Some(Statistics { variance: values, ..running(&mut norm.running) });
+        }
+        (_, None) => unreachable!("parts of batch norm are those of layers that have it"),
+    }
+}
+
+fn refuse_file(error: SafeTensorError) -> Error {
+    Error::Format { reason: error.to_string() }
+}
+
+fn refuse_metadata(error: serde_json::Error) -> Error {
+    Error::Metadata { reason: error.to_string() }
+}

@@ -1,0 +1,94 @@
+//! Exported files: what a runtime of others makes of them, and what comes back.
+
+#![allow(clippy::print_stderr)]
+
+mod damage;
+mod round_trip;
+mod runtime;
+
+use std::env;
+
+use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Sizes, Source, Subset};
+use klayer_export::Model;
+use klayer_linalg::random::{fill_normal, stream};
+use klayer_linalg::{ColMajor, Par, RowMajor};
+use klayer_nn::{Architecture, Init, Network, Workspace};
+use serde::{Deserialize, Serialize};
+
+/// What stands for the settings and results of a training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Training {
+    lambda: f64,
+    accuracy: Option<f64>,
+    dataset: String,
+}
+
+/// The real images, if they are there.
+fn real() -> Option<Dataset> {
+    let source = Source {
+        offline: true,
+        ..Source::from_environment(Kind::Cifar10, concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    };
+    match klayer_dataset::load(&source, &()) {
+        Ok(dataset) => Some(dataset),
+        Err(klayer_dataset::Error::Offline { path }) if env::var_os("KLAYER_REQUIRE_DATA").is_none() => {
+            eprintln!("skipped: no CIFAR-10 in $CIFAR10_DIR or {}", path.display());
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Generated images, for what does not depend on them.
+fn generated() -> Dataset {
+    let sizes = Sizes { training: 300, validation: 10, test: 10 };
+    Dataset::generate(42, sizes, "generated", &()).expect("images")
+}
+
+/// A network whose batch norm has seen images of `dataset`, and whose every parameter differs from what it starts at.
+fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Training> {
+    let classes = dataset.class_names();
+    let architecture = Architecture::new(FEATURES, hidden, classes.len(), eps.is_some()).expect("an architecture");
+    let architecture =
+        eps.map_or(Ok(architecture.clone()), |eps| architecture.with_batch_norm_eps(eps)).expect("an eps");
+    let mut rng = stream(7, "test");
+    let mut network = Network::<f32>::new(&architecture, Init::He, &mut rng).expect("a network");
+    let mut around = |values: &mut [f32], middle: f32| {
+        let mut noise = RowMajor::<f32>::zeros(1, values.len());
+        fill_normal(&mut noise, 0.5, &mut rng);
+        for (value, noise) in values.iter_mut().zip(noise.row(0)) {
+            *value = middle + noise;
+        }
+    };
+    for layer in network.layers_mut() {
+        around(&mut layer.affine.bias, 0.1);
+        if let Some(norm) = &mut layer.batch_norm {
+            around(&mut norm.gamma, 1.0);
+            around(&mut norm.beta, 0.1);
+        }
+    }
+    let training = dataset.training();
+    let normalization = Normalization::fit(training);
+    let normalizer = normalization.normalizer::<f32>();
+    let (mut x, mut workspace) = (ColMajor::zeros(FEATURES, 100), Workspace::new(&architecture, 100, Par::Seq));
+    for start in [0, 100, 200] {
+        normalizer.gather_range(training, start..start + 100, &mut x, &Par::Seq);
+        network.forward_train(x.as_ref(), &mut workspace).expect("a forward pass");
+    }
+    let training = Training { lambda: 0.1 + 0.2, accuracy: Some(1.0 / 3.0), dataset: dataset.sha256().to_owned() };
+    let classes = classes.iter().map(|&name| name.to_owned()).collect();
+    Model { network, normalization, classes, training }
+}
+
+/// The logits of `network` for all of `images`, images x classes, and its predictions.
+fn logits(model: &Model<Training>, images: Subset<'_>) -> (Vec<f32>, Vec<u8>) {
+    let n = images.len();
+    let mut x = ColMajor::zeros(FEATURES, n);
+    model.normalization.normalizer().gather_range(images, 0..n, &mut x, &Par::Seq);
+    let mut workspace = Workspace::new(model.network.architecture(), n, Par::Seq);
+    let logits = model.network.infer(x.as_ref(), &mut workspace).expect("logits");
+    let mut classes = vec![0; n];
+    logits.predict(&mut classes);
+    let matrix = logits.as_matrix();
+    ((0..n).flat_map(|j| matrix.rows().map(move |row| row[j])).collect(), classes)
+}

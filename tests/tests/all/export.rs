@@ -1,0 +1,60 @@
+//! `klayer export` and `klayer import`.
+
+use std::fs;
+
+use klayer_tests::{end, files, folder, images, klayer};
+
+#[test]
+fn a_model_that_is_exported_and_imported_is_the_same_file() {
+    let (_guard, folder) = folder();
+    end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 6,5 --out model.klayer").args(images())).well();
+    let json = end(&mut klayer(&folder, "export model.klayer --out model.safetensors --json")).well().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("a line of JSON");
+    assert_eq!(json["widths"], serde_json::json!([3072, 6, 5, 10]));
+    assert_eq!(json["bytes"], fs::metadata(folder.join("model.safetensors")).expect("a file").len());
+    end(&mut klayer(&folder, "import model.safetensors --out back.klayer")).well();
+    let read = |name: &str| fs::read(folder.join(name)).expect("a file");
+    assert!(read("back.klayer") == read("model.klayer"));
+
+    // Each switch changes the graph, and the format is that of the name or of the switch.
+    let graphs = ["", " --fold-bn", " --input pixels", " --fold-bn --input pixels"].map(|switches| {
+        end(&mut klayer(&folder, &format!("export model.klayer --out model.onnx{switches}"))).well();
+        read("model.onnx")
+    });
+    for (i, graph) in graphs.iter().enumerate() {
+        assert!(graphs[..i].iter().all(|other| other != graph));
+    }
+    end(&mut klayer(&folder, "export model.klayer --out graph --format onnx")).well();
+    assert!(read("graph") == graphs[0]);
+}
+
+#[test]
+fn what_cannot_be_exported_or_imported_is_told_and_changes_nothing() {
+    let (_guard, folder) = folder();
+    end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 4 --out model.klayer").args(images())).well();
+    end(&mut klayer(&folder, "export model.klayer --out model.safetensors")).well();
+    let mut damaged = fs::read(folder.join("model.safetensors")).expect("a file");
+    let last = damaged.len() - 4;
+    damaged[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(folder.join("damaged.safetensors"), damaged).expect("written");
+    let before = files(&folder);
+    for (arguments, expected) in [
+        ("export model.klayer --out model.pt", ".safetensors or .onnx"),
+        ("export model.klayer --out model", ".safetensors or .onnx"),
+        ("export model.klayer --out model.onnx --format tflite", "[possible values: safetensors, onnx]"),
+        ("export model.klayer --out new.safetensors --fold-bn", "--fold-bn is for ONNX alone"),
+        ("export model.klayer --out new.safetensors --input pixels", "--input is for ONNX alone"),
+        ("export model.safetensors --out new.onnx", "model.safetensors: not a klayer model"),
+        ("export missing.klayer --out new.onnx", "missing.klayer"),
+        ("export model.klayer --out missing/new.onnx", "missing"),
+        ("import model.klayer --out new.klayer", "model.klayer: not a safetensors file"),
+        ("import damaged.safetensors --out new.klayer", "NaN at position"),
+        ("import missing.safetensors --out new.klayer", "missing.safetensors"),
+    ] {
+        let ended = end(&mut klayer(&folder, arguments));
+        assert!(matches!(ended.code, Some(1 | 2)) && ended.stdout.is_empty(), "{arguments}: {ended:#?}");
+        assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(expected), "{arguments}: {ended:#?}");
+        assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
+        assert_eq!(files(&folder), before, "{arguments}");
+    }
+}
