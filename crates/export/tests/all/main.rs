@@ -1,5 +1,7 @@
 //! Exported files: what a runtime of others makes of them, and what comes back.
 
+#![allow(clippy::print_stderr)]
+
 mod damage;
 mod round_trip;
 mod runtime;
