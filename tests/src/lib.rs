@@ -33,7 +33,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// The command `name`, built in the profile of the running test.
+/// The command `name`, or `examples/` and the name of an example, built in the profile of the running test.
 ///
 /// Cargo builds the commands of a package for that package's own tests alone, so they are built here, once a process.
 ///
@@ -58,7 +58,8 @@ fn build() -> PathBuf {
     };
     let name = if profile == "debug" { "dev" } else { &profile };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "klayer-cli", "--package", "xtask", "--profile", name]);
+    cargo.args(["build", "--quiet", "--package", "klayer-cli", "--package", "xtask", "--package", "klayer-examples"]);
+    cargo.args(["--bins", "--examples", "--profile", name]);
     cargo.arg("--target-dir").arg(&target).current_dir(workspace());
     let built = end(&mut cargo);
     assert_eq!(built.code, Some(0), "{cargo:?}: {}", built.stderr);

@@ -98,7 +98,7 @@ impl RunsObserver for Watch<'_> {
 
 impl BenchArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
-        let terminal = Terminal::new();
+        let terminal = Terminal::default();
         let out = self.out.clone().unwrap_or_else(|| root().join("bench"));
         let data = Data::new(self.data.load(&root(), 42, &terminal, interrupt)?);
         let cores = thread::available_parallelism().map_or(1, usize::from);

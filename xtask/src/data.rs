@@ -23,7 +23,7 @@ pub(crate) struct FetchArgs {
 impl FetchArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
         let data = DataArgs { data: self.data, offline: self.offline, synthetic: false };
-        let folder = match data.fetch(&root(), &Terminal::new(), interrupt) {
+        let folder = match data.fetch(&root(), &Terminal::default(), interrupt) {
             Err(klayer_dataset::Error::Cancelled) => return Err(Error::Stopped),
             folder => folder?,
         };

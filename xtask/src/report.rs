@@ -89,7 +89,7 @@ impl ReportArgs {
             }
             return check(&paper, &Store::open(records)?, &out);
         }
-        let terminal = Terminal::new();
+        let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;
         let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
         let store = Store::open(records)?;

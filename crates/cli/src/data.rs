@@ -41,12 +41,11 @@ struct Colour {
 }
 
 impl DataInfoArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         if let Some(sheet) = &self.sheet {
             files::probe(sheet)?;
         }
-        let terminal = Terminal::new();
-        let dataset = self.data.load(Path::new("."), SEED, &terminal, interrupt)?;
+        let dataset = self.data.load(Path::new("."), SEED, terminal, interrupt)?;
         let parts = [("training", dataset.training()), ("validation", dataset.validation()), ("test", dataset.test())];
         let classes = dataset.class_names();
         let counts = parts.map(|(_, part)| counts(part, classes.len()));

@@ -45,6 +45,11 @@ impl DataArgs {
                 "these are generated images, not CIFAR-10 ({reason}): no figure says anything about CIFAR-10"
             ));
         }
+        terminal.detail(|| {
+            let parts = [dataset.training(), dataset.validation(), dataset.test()].map(|part| part.len().to_string());
+            let folder = dataset.folder().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
+            format!("{}{folder}: {} images, SHA-256 {}", dataset.name(), parts.join(" + "), dataset.sha256())
+        });
         Ok(dataset)
     }
 

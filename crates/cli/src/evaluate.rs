@@ -44,13 +44,12 @@ pub(crate) enum Part {
 }
 
 impl EvaluateArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
         if let Some(path) = &self.logits {
             files::probe(path)?;
         }
-        let terminal = Terminal::new();
-        let dataset = images_of(&info, &self.data, &terminal, interrupt)?;
+        let dataset = images_of(&info, &self.data, terminal, interrupt)?;
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
         let images = self.part.of(&dataset);

@@ -80,7 +80,7 @@ impl Drop for Watch<'_> {
 }
 
 impl GradcheckArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.0) {
                 let needed = "a number above 0 is needed".to_owned();
@@ -88,8 +88,7 @@ impl GradcheckArgs {
                 return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
             }
         }
-        let terminal = Terminal::new();
-        let data = Data::new(self.data.load(Path::new("."), self.seed, &terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.seed, terminal, interrupt)?);
         let config = GradientConfig {
             hidden: self.hidden.0.clone(),
             batch_norm: !self.no_bn,

@@ -99,7 +99,7 @@ struct Mistake {
 }
 
 impl InspectArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
         for path in self.weights.iter().chain(&self.mistakes) {
             files::probe(path)?;
@@ -107,10 +107,9 @@ impl InspectArgs {
         let mut layers = layers(&network);
         let mut mistakes = None;
         if self.dead || self.mistakes.is_some() {
-            let terminal = Terminal::new();
             let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
             let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
-            let dataset = images_of(&info, &self.data, &terminal, interrupt)?;
+            let dataset = images_of(&info, &self.data, terminal, interrupt)?;
             let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
             if self.dead {
                 let dead = par.install(|| classifier.dead_units(dataset.validation().images()))?;

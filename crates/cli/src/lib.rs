@@ -21,5 +21,5 @@ mod watch;
 pub use data_args::DataArgs;
 pub use interrupt::Interrupt;
 pub use progress::{Progress, Section};
-pub use terminal::{Terminal, fail};
+pub use terminal::{Terminal, Verbosity, fail};
 pub use watch::{WatchArgs, WatchError, Watcher, Watchers};

@@ -106,16 +106,15 @@ impl Drop for Watch<'_> {
 }
 
 impl LrRangeArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
         for path in self.figure.iter().chain(&self.csv) {
             files::probe(path)?;
         }
-        let terminal = Terminal::new();
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
-        let data = Data::new(self.data.load(Path::new("."), self.seed, &terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.seed, terminal, interrupt)?);
         let config = RangeConfig {
             hidden: self.hidden.0.clone(),
             batch_norm: !self.no_bn,
@@ -127,7 +126,7 @@ impl LrRangeArgs {
             every: (self.steps / self.points).max(1),
         };
         let bar = terminal.bar(self.steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
-        let watch = Watch { terminal: &terminal, interrupt, bar };
+        let watch = Watch { terminal, interrupt, bar };
         let test = range_test(&config, &data, &par, &watch)?;
         drop(watch);
         let accuracies: Vec<_> = test.points.iter().map(|point| (point.rate, point.validation_accuracy)).collect();

@@ -44,14 +44,13 @@ pub(crate) struct PredictArgs {
 type Guess<'a> = (&'a str, usize, f64);
 
 impl PredictArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
-        let terminal = Terminal::new();
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
-        let (paths, mut failed) = self.paths(&terminal)?;
+        let (paths, mut failed) = self.paths(terminal)?;
         let table = Table::new(&paths, &info.classes);
         let of = paths.len() + failed;
         for paths in paths.chunks(TOGETHER) {

@@ -48,9 +48,7 @@ impl<'a> Progress<'a> {
     pub fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
         self.whole.set_message(title.to_owned());
         self.watchers.section(title, names.len());
-        if !self.terminal.interactive() {
-            self.terminal.line(&format!("{title}: {} runs", names.len()));
-        }
+        self.terminal.note(|| format!("{title}: {} runs", names.len()));
         Section { progress: self, title: title.to_owned(), names, weight, made: AtomicBool::new(false) }
     }
 }

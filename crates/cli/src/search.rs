@@ -128,7 +128,7 @@ impl TrialArgs {
 }
 
 impl SearchArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         self.trials.check()?;
         if self.collect && !self.store.is_dir() {
             return Err(Error::NoStore { path: self.store });
@@ -136,24 +136,23 @@ impl SearchArgs {
         if self.slurm.requested() {
             slurm::check()?;
         }
-        let terminal = Terminal::new();
-        let data = Data::new(self.data.load(Path::new("."), self.trials.run.seed, &terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.trials.run.seed, terminal, interrupt)?);
         let configs = self.trials.configs(&data)?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {
-            let search = self.arguments(&data, &store, &terminal, interrupt)?;
+            let search = self.arguments(&data, &store, terminal, interrupt)?;
             let array = self.slurm.submit(store.folder(), &search, &self.own_arguments())?;
             if !self.slurm.wait() {
                 return io::stdout().write_all(array.submitted(self.json).as_bytes()).map_err(Error::Output);
             }
             let finished = || Ok(configs.len() - missing(&configs, &data, &store)?);
-            array.wait(configs.len(), finished, &terminal, interrupt)?;
+            array.wait(configs.len(), finished, terminal, interrupt)?;
             collect(&configs, &data, &store)?
         } else if self.collect || self.slurm.requested() {
             collect(&configs, &data, &store)?
         } else {
-            self.make(&configs, &data, &store, &terminal, interrupt)?
+            self.make(&configs, &data, &store, terminal, interrupt)?
         };
         let report = match (self.shard, self.json) {
             (Some(Shard { index, of }), false) => format!(

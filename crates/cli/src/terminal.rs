@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use anstyle::AnsiColor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use klayer_dataset::Progress;
 
@@ -13,29 +14,44 @@ use crate::Interrupt;
 /// Seconds between lines of progress where standard error is no terminal.
 const SECONDS_BETWEEN_LINES: u64 = 30;
 
+/// How much is told on standard error, beside warnings and errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Nothing.
+    Quiet,
+    /// How far things are.
+    #[default]
+    Normal,
+    /// Each step of it, and what is decided on the way.
+    Verbose,
+}
+
 /// Standard error: bars where it is a terminal, a few plain lines where it is not.
 #[derive(Debug)]
 pub struct Terminal {
     bars: MultiProgress,
+    verbosity: Verbosity,
     interactive: bool,
     last_line: Mutex<Option<Instant>>,
 }
 
 /// Ends a program with one sentence on standard error and a status that says that it failed.
 pub fn fail(error: &dyn StdError) -> ExitCode {
-    complain(&format!("error: {error}"));
+    complain(AnsiColor::Red, "error", &error.to_string());
     ExitCode::FAILURE
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where the commands write to standard error themselves")]
-fn complain(line: &str) {
-    eprintln!("{line}");
+/// Writes a line that begins with `word` in bold colour, where standard error is a terminal that wants colours.
+fn complain(color: AnsiColor, word: &str, line: &str) {
+    let style = color.on_default().bold();
+    anstream::eprintln!("{style}{word}:{style:#} {line}");
 }
 
 impl Terminal {
     /// Standard error as it is.
-    pub fn new() -> Self {
-        Self { bars: MultiProgress::new(), interactive: stderr().is_terminal(), last_line: Mutex::new(None) }
+    pub fn new(verbosity: Verbosity) -> Self {
+        let interactive = verbosity > Verbosity::Quiet && stderr().is_terminal();
+        Self { bars: MultiProgress::new(), verbosity, interactive, last_line: Mutex::new(None) }
     }
 
     /// Whether bars are shown.
@@ -43,20 +59,38 @@ impl Terminal {
         self.interactive
     }
 
-    /// Writes a line, above the bars if there are any.
+    /// Writes a line that was asked for, above the bars if there are any.
     pub fn line(&self, line: &str) {
-        self.bars.suspend(|| complain(line));
+        self.bars.suspend(|| anstream::eprintln!("{line}"));
     }
 
     /// Writes a warning.
     pub fn warn(&self, warning: &str) {
-        self.line(&format!("warning: {warning}"));
+        self.bars.suspend(|| complain(AnsiColor::Yellow, "warning", warning));
     }
 
-    /// Writes a line unless one was written within the last half minute: for progress where there are no bars.
+    /// Writes a line about what goes on where there are no bars.
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        if !self.interactive && self.verbosity > Verbosity::Quiet {
+            self.line(&line());
+        }
+    }
+
+    /// Writes a line for those who want to know all.
+    pub fn detail(&self, line: impl FnOnce() -> String) {
+        if self.verbosity == Verbosity::Verbose {
+            self.line(&line());
+        }
+    }
+
+    /// Writes a line unless one was written within the last half minute: for progress where there are no bars. Each of
+    /// them where all is told.
     pub fn now_and_then(&self, line: impl FnOnce() -> String) {
-        if self.interactive {
-            return;
+        match self.verbosity {
+            Verbosity::Quiet => return,
+            Verbosity::Verbose => return self.line(&line()),
+            Verbosity::Normal if self.interactive => return,
+            Verbosity::Normal => {}
         }
         let mut last = self.last_line.lock().expect("writing a line does not panic");
         if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(SECONDS_BETWEEN_LINES)) {
@@ -84,7 +118,7 @@ impl Terminal {
 
 impl Default for Terminal {
     fn default() -> Self {
-        Self::new()
+        Self::new(Verbosity::Normal)
     }
 }
 

@@ -57,8 +57,7 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
-        let terminal = Terminal::new();
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
         let beside = self.out.as_ref().map(|out| PathBuf::from(format!("{}.metrics.jsonl", out.display())));
@@ -74,13 +73,13 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
         self.run.schedule()?;
-        let watchers = self.watch.open("klayer train", &terminal)?;
-        let data = Data::new(self.data.load(Path::new("."), self.run.seed, &terminal, interrupt)?);
+        let watchers = self.watch.open("klayer train", terminal)?;
+        let data = Data::new(self.data.load(Path::new("."), self.run.seed, terminal, interrupt)?);
         let config = self.run.config(self.lambda, true, &data)?;
 
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
         let watch =
-            Watch::new(&terminal, interrupt, config.steps(), watchers.run(None, &name, config.steps(), &terminal));
+            Watch::new(terminal, interrupt, config.steps(), watchers.run(None, &name, config.steps(), terminal));
         let run = Run {
             config: &config,
             observer: &watch,

@@ -5,6 +5,7 @@ mod bad_input;
 mod browser;
 mod config;
 mod data;
+mod examples;
 mod export;
 #[cfg(target_os = "linux")]
 mod faults;

@@ -1,0 +1,25 @@
+use std::io;
+
+use clap::{Args, CommandFactory};
+use clap_complete::{Shell, generate};
+
+use crate::Error;
+
+/// The switches of `klayer completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    klayer completions bash > ~/.local/share/bash-completion/completions/klayer\n  \
+    klayer completions zsh > ~/.zfunc/_klayer     with ~/.zfunc in $fpath\n  \
+    klayer completions fish > ~/.config/fish/completions/klayer.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+impl CompletionsArgs {
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let mut script = Vec::new();
+        generate(self.shell, &mut crate::Args::command(), "klayer", &mut script);
+        io::Write::write_all(&mut io::stdout(), &script).map_err(Error::Output)
+    }
+}
