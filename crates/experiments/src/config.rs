@@ -88,8 +88,10 @@ impl RunConfig {
         }
         let images = data.dataset.training().len();
         if self.batch == 0 || self.batch > images {
-            let nearest = self.batch.clamp(1, images);
-            let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
+            // Batch norm has no variance of one image.
+            let least = if self.batch_norm { 2 } else { 1 };
+            let nearest = self.batch.clamp(least, images.max(least));
+            let needed = format!("from {least} to {images} training images are possible, and {nearest} is nearest");
             return setting("the batch size", self.batch.to_string(), needed);
         }
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {

@@ -45,7 +45,7 @@ fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
         ("--sigma 0", "standard deviation of the initial weights is 0"),
         ("--batch 1", "batch norm needs at least two images"),
         ("--batch 0", "batch size is 0"),
-        ("--batch 45001", "there are 45000 training images"),
+        ("--batch 45001", "from 2 to 45000 training images are possible, and 45000 is nearest"),
         ("--validate-every 0", "distance of validations is 0"),
         ("--no-bn --eta-min 1000000 --eta-max 1000000", "diverged at step"),
     ];

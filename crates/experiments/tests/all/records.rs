@@ -72,6 +72,7 @@ fn every_setting_of_a_gradient_check_changes_the_name_of_its_record() {
         GradientConfig { floor: 2e-4, ..base() },
         GradientConfig { lambdas: vec![0.0], ..base() },
         GradientConfig { seed: 43, ..base() },
+        GradientConfig { features: Some(100), ..base() },
     ];
     assert_every_field_counts(GradientConfig::KIND, &base(), &variants);
 }
