@@ -14,13 +14,16 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory};
 use toml::{Table, Value};
 
+use crate::Error;
+
 /// The switches of commands whose settings can be a file.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// Take settings from a TOML file whose keys are the names of the switches; switches that are given win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print all settings as such a file, which repeats the same exactly, and do nothing else
+    /// Print all settings as such a file, which repeats the same exactly, and do nothing else; images that neither
+    /// --data nor --synthetic names are found anew
     #[arg(long)]
     print_config: bool,
 }
@@ -32,7 +35,7 @@ pub(crate) fn matches() -> ArgMatches {
 }
 
 /// The file of all settings, if it is asked for in place of the command.
-pub(crate) fn printed(matches: &ArgMatches) -> Option<String> {
+pub(crate) fn printed(matches: &ArgMatches) -> Option<Result<String, Error>> {
     let (name, given) = matches.subcommand()?;
     let asked = matches!(given.try_get_one("print_config"), Ok(Some(true)));
     asked.then(|| file(name, given))
@@ -53,7 +56,7 @@ fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
         subcommand.clone().error(ErrorKind::ValueValidation, message)
     };
     let added = read(&path).and_then(|table| switches(&subcommand, given, &table)).map_err(refuse)?;
-    let place = typed.iter().position(|word| word == name).map_or(typed.len(), |place| place + 1);
+    let place = typed.iter().skip(1).position(|word| word == name).map_or(typed.len(), |place| place + 2);
     let words = typed[..place].iter().cloned().chain(added.iter().map(OsString::from)).chain(typed[place..].to_vec());
     command.try_get_matches_from(words).map_err(|error| {
         let context = |kind| match error.get(kind) {
@@ -98,11 +101,21 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
         match (value, arg.get_action().takes_values()) {
             (Value::Boolean(true), false) => switches.push(format!("--{key}")),
             (Value::Boolean(false), false) => {}
+            (Value::Boolean(given), true)
+                if !is_flag(arg) && arg.get_num_args().is_some_and(|n| n.min_values() == 0) =>
+            {
+                switches.extend(given.then(|| format!("--{key}")));
+            }
             (_, false) => return Err(format!("'{key}' is {value}, but must be true or false")),
             (value, true) => switches.push(format!("--{key}={}", word(key, value)?)),
         }
     }
     Ok(switches)
+}
+
+/// Whether the switch takes true and false.
+fn is_flag(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == clap::value_parser!(bool).type_id()
 }
 
 /// A value as it would be typed.
@@ -125,7 +138,7 @@ fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
 }
 
 /// All settings of the command `name` as a file, those too that nobody has typed.
-fn file(name: &str, given: &ArgMatches) -> String {
+fn file(name: &str, given: &ArgMatches) -> Result<String, Error> {
     let mut command = crate::Args::command();
     command.build();
     let command = command.find_subcommand(name).expect("it was found");
@@ -133,18 +146,24 @@ fn file(name: &str, given: &ArgMatches) -> String {
     for arg in settings(command) {
         let key = arg.get_long().expect("settings have names");
         let values = given.get_raw(arg.get_id().as_str()).into_iter().flatten();
-        let words: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        let no_text = || Error::NoText { switch: format!("--{key}") };
+        let words: Vec<_> = values.map(|value| value.to_str().ok_or_else(no_text)).collect::<Result<_, _>>()?;
         if !words.is_empty() && words != ["false"] {
             let _ = writeln!(text, "{key} = {}", value(arg.get_value_parser(), &words.join(",")));
         }
     }
-    text
+    Ok(text)
 }
 
 /// A word as a value that [`word`] makes the same of.
 fn value(parser: &ValueParser, word: &str) -> Value {
     let is = |other: ValueParser| parser.type_id() == other.type_id();
-    let number = || word.parse().map(Value::Integer).or_else(|_| word.parse().map(Value::Float)).ok();
+    let number = || match (word.parse(), word.parse::<u64>()) {
+        (Ok(number), _) => Some(Value::Integer(number)),
+        // TOML's integers end earlier.
+        (_, Ok(_)) => None,
+        _ => word.parse().map(Value::Float).ok(),
+    };
     let found = if is(clap::value_parser!(bool)) {
         word.parse().map(Value::Boolean).ok()
     } else if is(clap::value_parser!(String)) || is(clap::value_parser!(PathBuf)) {

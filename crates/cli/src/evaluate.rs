@@ -1,17 +1,18 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::{Dataset, Subset};
 use klayer_experiments::model::ModelInfo;
-use klayer_experiments::{Evaluation, Evaluator, Par, files, model};
+use klayer_experiments::{Evaluation, Evaluator, files, model};
 use klayer_export::safetensors;
 use serde_json::json;
 
 use crate::Error;
+use crate::outputs;
+use crate::run_args::ThreadArgs;
 
 /// The switches of `klayer evaluate`.
 #[derive(Debug, Args)]
@@ -23,9 +24,8 @@ pub(crate) struct EvaluateArgs {
     /// The images to evaluate it on
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// File to write the logits to, as safetensors: the tensor logits (images x classes) beside the tensor labels
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
@@ -46,12 +46,9 @@ pub(crate) enum Part {
 impl EvaluateArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
-        if let Some(path) = &self.logits {
-            files::probe(path)?;
-        }
+        outputs::check([self.model.as_path()], self.logits.as_deref())?;
         let dataset = images_of(&info, &self.data, terminal, interrupt)?;
-        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let par = self.threads.par()?;
         let images = self.part.of(&dataset);
         let normalizer = info.normalization.normalizer();
         let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Error;
+use crate::outputs;
 
 /// The endings of names that tell a format.
 pub(crate) const ENDINGS: &str = ".safetensors or .onnx";
@@ -77,7 +78,7 @@ impl ExportArgs {
         {
             return Err(Error::OnnxAlone { switch });
         }
-        files::probe(&self.out)?;
+        outputs::check([self.model.as_path()], [self.out.as_path()])?;
         let (network, info) = model::load(&self.model)?;
         let widths = network.architecture().widths().to_vec();
         let model = split(network, info);
@@ -93,7 +94,7 @@ impl ExportArgs {
         files::write(&self.out, &bytes)?;
         let report = if self.json {
             json!({
-                "file": self.out,
+                "file": self.out.to_string_lossy(),
                 "format": format.name(),
                 "bytes": bytes.len(),
                 "widths": widths,

@@ -11,6 +11,7 @@ use klayer_experiments::{Data, Observer};
 use serde_json::json;
 
 use crate::Error;
+use crate::config::ConfigArgs;
 use crate::run_args::{Widths, parse_widths};
 
 /// The switches of `klayer gradcheck`.
@@ -50,6 +51,8 @@ pub(crate) struct GradcheckArgs {
     /// Seed of the weights
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    #[command(flatten)]
+    _config: ConfigArgs,
     /// Print one line of JSON in place of a table
     #[arg(long)]
     json: bool,

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::export::join;
+use crate::outputs;
 
 /// The switches of `klayer import`.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(crate) struct ImportArgs {
 
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<(), Error> {
-        files::probe(&self.out)?;
+        outputs::check([self.file.as_path()], [self.out.as_path()])?;
         let model = safetensors::decode(&files::read(&self.file)?)
             .map_err(|error| Error::Export { path: self.file.clone(), error })?;
         let (network, info) = join(model);
@@ -38,7 +39,7 @@ impl ImportArgs {
         }
         model::save(&self.out, &network, &info)?;
         let report = if self.json {
-            json!({ "file": self.out, "widths": architecture.widths() }).to_string()
+            json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths() }).to_string()
         } else {
             format!("written to {}: a network of {architecture}", self.out.display())
         };

@@ -1,18 +1,19 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::Subset;
 use klayer_experiments::model::{self, ModelInfo};
-use klayer_experiments::{Classifier, Init, Network, Par, files};
+use klayer_experiments::{Classifier, Init, Network, files};
 use klayer_linalg::text::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::evaluate::{Part, images_of};
+use crate::outputs;
+use crate::run_args::{ThreadArgs, parse_positive};
 use crate::{Error, picture};
 
 /// Images in a row of the sheet of mistakes.
@@ -41,14 +42,13 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "FILE")]
     mistakes: Option<PathBuf>,
     /// The most mistakes to show
-    #[arg(long, value_name = "IMAGES", requires = "mistakes", default_value_t = 50)]
+    #[arg(long, value_name = "IMAGES", requires = "mistakes", default_value_t = 50, value_parser = parse_positive)]
     most: usize,
     /// The images whose mistakes are shown
     #[arg(long, value_enum, requires = "mistakes", default_value_t = Part::Test)]
     part: Part,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Print one line of JSON in place of tables
     #[arg(long)]
     json: bool,
@@ -101,14 +101,11 @@ struct Mistake {
 impl InspectArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
-        for path in self.weights.iter().chain(&self.mistakes) {
-            files::probe(path)?;
-        }
+        outputs::check([self.model.as_path()], self.weights.as_deref().into_iter().chain(self.mistakes.as_deref()))?;
         let mut layers = layers(&network);
         let mut mistakes = None;
         if self.dead || self.mistakes.is_some() {
-            let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-            let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+            let par = self.threads.par()?;
             let dataset = images_of(&info, &self.data, terminal, interrupt)?;
             let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
             if self.dead {

@@ -1,18 +1,19 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use clap::Args;
 use indicatif::ProgressBar;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
-use klayer_experiments::{Data, Growth, Init, Metrics, Observer, Par, Ramp, files};
+use klayer_experiments::{Data, Growth, Init, Metrics, Observer, Ramp, files};
 use serde_json::json;
 
 use crate::Error;
-use crate::run_args::{Widths, parse_widths};
+use crate::config::ConfigArgs;
+use crate::outputs;
+use crate::run_args::{ThreadArgs, Widths, parse_widths};
 
 /// Rows of the table, about.
 const ROWS: usize = 20;
@@ -66,9 +67,10 @@ pub(crate) struct LrRangeArgs {
     /// File for all points (CSV)
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    _config: ConfigArgs,
     /// Print one line of JSON, with all points, in place of a table
     #[arg(long)]
     json: bool,
@@ -109,11 +111,8 @@ impl LrRangeArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
-        for path in self.figure.iter().chain(&self.csv) {
-            files::probe(path)?;
-        }
-        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        outputs::check([], self.figure.as_deref().into_iter().chain(self.csv.as_deref()))?;
+        let par = self.threads.par()?;
         let data = Data::new(self.data.load(Path::new("."), self.seed, terminal, interrupt)?);
         let config = RangeConfig {
             hidden: self.hidden.0.clone(),

@@ -1,4 +1,5 @@
-//! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and evaluates them.
+//! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and uses, looks into and exports
+//! them. Each of its commands is a file.
 
 mod completions;
 mod config;
@@ -9,6 +10,7 @@ mod gradcheck;
 mod import;
 mod inspect;
 mod lr_range;
+mod outputs;
 mod picture;
 mod predict;
 mod run_args;
@@ -119,6 +121,10 @@ enum Error {
     OnnxAlone { switch: &'static str },
     #[error("{}: its network, {network}, is not the one that its settings train", path.display())]
     OtherSettings { path: PathBuf, network: String },
+    #[error("{}: it is named twice, and what is read or written there would be lost", path.display())]
+    NamedTwice { path: PathBuf },
+    #[error("{switch} is no text, which a settings file holds alone")]
+    NoText { switch: String },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }
@@ -140,7 +146,7 @@ impl Error {
 fn main() -> ExitCode {
     let matches = config::matches();
     if let Some(settings) = config::printed(&matches) {
-        let written = io::stdout().write_all(settings.as_bytes()).map_err(Error::Output);
+        let written = settings.and_then(|settings| io::stdout().write_all(settings.as_bytes()).map_err(Error::Output));
         return written.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
     }
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

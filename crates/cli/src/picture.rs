@@ -43,7 +43,11 @@ pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
     // Not every decoder keeps to limits of its own accord.
-    limits.check_dimensions(decoder.dimensions().0, decoder.dimensions().1)?;
+    let (width, height) = decoder.dimensions();
+    limits.check_dimensions(width, height)?;
+    if width == 0 || height == 0 {
+        return Err(std::io::Error::other("the picture has no pixels").into());
+    }
     limits.reserve(decoder.total_bytes())?;
     // What tells of no orientation that there is leaves the picture as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

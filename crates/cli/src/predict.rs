@@ -1,14 +1,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
-use klayer_experiments::{Classifier, Par, model};
+use klayer_experiments::{Classifier, model};
 use klayer_linalg::text::printable;
 use serde_json::json;
 use walkdir::WalkDir;
 
+use crate::run_args::{ThreadArgs, parse_positive};
 use crate::{Error, picture};
 
 /// Pictures that are read before the network is asked.
@@ -30,11 +30,10 @@ pub(crate) struct PredictArgs {
     #[arg(required = true, value_name = "PICTURE|FOLDER")]
     pictures: Vec<PathBuf>,
     /// The most probable classes to tell of each picture
-    #[arg(long, value_name = "CLASSES", default_value_t = 3)]
+    #[arg(long, value_name = "CLASSES", default_value_t = 3, value_parser = parse_positive)]
     top: usize,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Print one line of JSON for each picture in place of a table
     #[arg(long)]
     json: bool,
@@ -46,8 +45,7 @@ type Guess<'a> = (&'a str, usize, f64);
 impl PredictArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
-        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let par = self.threads.par()?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
         let (paths, mut failed) = self.paths(terminal)?;
@@ -59,21 +57,25 @@ impl PredictArgs {
                 if interrupt.requested() {
                     return Err(klayer_experiments::Error::Cancelled.into());
                 }
-                match picture::read(path) {
-                    Ok(pixels) => read.push((path, pixels)),
-                    Err(error) => {
-                        failed += 1;
-                        terminal.warn(&format!("{}: {}", shown(path), printable(error)));
-                    }
-                }
+                read.push((path, picture::read(path).map_err(printable)));
             }
-            let images = || read.iter().map(|(_, pixels)| pixels.as_slice());
-            let probabilities = par.install(|| classifier.probabilities(images()))?;
-            let rows = read.iter().zip(&probabilities).map(|((path, _), probabilities)| {
-                let guesses = most_probable(probabilities, &info.classes, self.top);
-                if self.json { line(path, &guesses) } else { table.row(path, &guesses) }
-            });
-            io::stdout().write_all(rows.collect::<String>().as_bytes()).map_err(Error::Output)?;
+            let images = read.iter().filter_map(|(_, pixels)| pixels.as_deref().ok());
+            let mut probabilities = par.install(|| classifier.probabilities(images))?.into_iter();
+            let mut rows = String::new();
+            for (path, pixels) in &read {
+                if let Err(error) = pixels {
+                    failed += 1;
+                    terminal.warn(&format!("{}: {error}", shown(path)));
+                    if self.json {
+                        rows += &format!("{}\n", json!({ "image": path.to_string_lossy(), "error": error }));
+                    }
+                    continue;
+                }
+                let probabilities = probabilities.next().expect("each picture has been classified");
+                let guesses = most_probable(&probabilities, &info.classes, self.top);
+                rows += &if self.json { line(path, &guesses) } else { table.row(path, &guesses) };
+            }
+            io::stdout().write_all(rows.as_bytes()).map_err(Error::Output)?;
         }
         if failed > 0 { Err(Error::Pictures { failed, of }) } else { Ok(()) }
     }
@@ -106,7 +108,7 @@ impl PredictArgs {
             if others > 0 {
                 let files = if others == 1 { "a file that is no picture is" } else { "files that are no pictures are" };
                 let count = if others == 1 { String::new() } else { format!("{others} ") };
-                terminal.line(&format!("{}: {count}{files} left out", shown(path)));
+                terminal.remark(|| format!("{}: {count}{files} left out", shown(path)));
             }
             if paths.len() == before {
                 if self.pictures.len() == 1 && failed == 0 {
@@ -128,7 +130,7 @@ fn shown(path: &Path) -> String {
 fn most_probable<'a>(probabilities: &[f64], classes: &'a [String], most: usize) -> Vec<Guess<'a>> {
     let mut guesses: Vec<_> = classes.iter().zip(probabilities).enumerate().map(|(i, (c, &p))| (&**c, i, p)).collect();
     guesses.sort_by(|a, b| b.2.total_cmp(&a.2));
-    guesses.truncate(most.max(1));
+    guesses.truncate(most);
     guesses
 }
 

@@ -1,8 +1,10 @@
+use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::thread;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use klayer_experiments::{Cyclical, Data, Error, Init, RunConfig};
+use klayer_experiments::{Cyclical, Data, Error, Init, Par, RunConfig};
 
 /// The switches that say what is trained and how, but for lambda; the defaults are the report's.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +42,24 @@ pub(crate) struct RunArgs {
     pub(crate) seed: u64,
 }
 
+/// How many threads a command has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ThreadArgs {
+    /// Threads, at least 1; the result is the same on any number [default: all cores]
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+impl ThreadArgs {
+    pub(crate) fn count(&self) -> usize {
+        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+
+    pub(crate) fn par(&self) -> Result<Par, Error> {
+        Ok(Par::threads(self.count())?)
+    }
+}
+
 /// Widths of hidden layers.
 #[derive(Debug, Clone)]
 pub(crate) struct Widths(pub(crate) Vec<usize>);
@@ -58,6 +78,11 @@ pub(crate) fn parse_widths(text: &str) -> Result<Widths, String> {
 /// A number of things. That there are none of them is for the settings as a whole to refuse.
 fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "a whole number is needed, and 1 is the smallest".to_owned())
+}
+
+/// A number of things, at least one.
+pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a whole number of at least 1 is needed".to_owned())
 }
 
 /// A time in seconds, which need not be whole.

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,7 +16,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{RunArgs, parse_seconds};
+use crate::run_args::{RunArgs, ThreadArgs, parse_seconds};
 use crate::slurm::{self, SlurmArgs};
 
 /// The switches of `klayer search`.
@@ -38,11 +37,10 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "I/N", conflicts_with = "collect")]
     shard: Option<Shard>,
     /// Make nothing: print the table, or fail and name the trials that are missing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["watch", "tensorboard"])]
     collect: bool,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Write checkpoints of the trials under way this often, beside one each cycle [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
@@ -189,7 +187,7 @@ impl SearchArgs {
     /// The arguments that say how trials are made, and not which.
     fn own_arguments(&self) -> Vec<OsString> {
         let seconds = self.checkpoint_every.map(|every| every.as_secs_f64().to_string());
-        let threads = self.threads.map(|threads| threads.to_string());
+        let threads = self.threads.threads.map(|threads| threads.to_string());
         let given = [("--threads", threads), ("--checkpoint-every", seconds)];
         given.into_iter().filter_map(|(switch, value)| Some([switch.into(), value?.into()])).flatten().collect()
     }
@@ -205,12 +203,13 @@ impl SearchArgs {
     ) -> Result<Vec<RunRecord>, Error> {
         let Shard { index, of } = self.shard.unwrap_or(Shard { index: 1, of: 1 });
         let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
-        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let watchers = self.watch.open("klayer search", terminal)?;
         let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(RunConfig::steps).sum());
-        let names = mine.iter().map(|config| format!("lambda {:.2e}", config.lambda)).collect();
+        // Numbered as in the table: two lambdas may have the same digits.
+        let name = |(i, config): (usize, &RunConfig)| format!("trial {} lambda {:.2e}", index + i * of, config.lambda);
+        let names = mine.iter().enumerate().map(name).collect();
         let section = progress.section("search for lambda", names, 1.0);
-        match run_all(&mine, data, store, threads, &section) {
+        match run_all(&mine, data, store, self.threads.count(), &section) {
             Err(klayer_experiments::Error::Cancelled) => Err(Error::SearchStopped { store: self.store.clone() }),
             records => Ok(records?),
         }

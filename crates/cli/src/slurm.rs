@@ -30,7 +30,7 @@ const UNTIL_SEEN: Duration = Duration::from_secs(30);
 #[command(next_help_heading = "Slurm")]
 pub(crate) struct SlurmArgs {
     /// Submit the search to Slurm as a job array, one element a shard
-    #[arg(long, requires = "shards", conflicts_with_all = ["shard", "collect"])]
+    #[arg(long, requires = "shards", conflicts_with_all = ["shard", "collect", "watch", "tensorboard"])]
     slurm: bool,
     /// Shards, and so elements of the array
     #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]

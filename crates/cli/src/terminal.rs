@@ -76,6 +76,13 @@ impl Terminal {
         }
     }
 
+    /// Writes a line about what was found, above the bars if there are any.
+    pub fn remark(&self, line: impl FnOnce() -> String) {
+        if self.verbosity > Verbosity::Quiet {
+            self.line(&line());
+        }
+    }
+
     /// Writes a line for those who want to know all.
     pub fn detail(&self, line: impl FnOnce() -> String) {
         if self.verbosity == Verbosity::Verbose {

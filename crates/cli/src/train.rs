@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,14 +8,13 @@ use indicatif::ProgressBar;
 use klayer_cli::{DataArgs, Interrupt, Terminal, WatchArgs, Watcher};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{
-    Checkpoints, Data, Metrics, Observer, Par, Run, RunConfig, Step, Trained, checkpoint, files, train_from,
-};
+use klayer_experiments::{Checkpoints, Data, Metrics, Observer, Run, RunConfig, Step, Trained, checkpoint, train_from};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{RunArgs, parse_seconds};
+use crate::outputs;
+use crate::run_args::{RunArgs, ThreadArgs, parse_seconds};
 
 /// The switches of `klayer train`; the defaults are the report's.
 #[derive(Debug, Args)]
@@ -27,9 +25,8 @@ pub(crate) struct TrainArgs {
     /// Weight of the L2 penalty
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
     lambda: f64,
-    /// Threads; the result is the same on any number [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// File to write the trained network to
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -58,17 +55,17 @@ pub(crate) struct TrainArgs {
 
 impl TrainArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let par = Par::threads(threads).map_err(klayer_experiments::Error::from)?;
+        let par = self.threads.par()?;
         let beside = self.out.as_ref().map(|out| PathBuf::from(format!("{}.metrics.jsonl", out.display())));
         let metrics = self.metrics.as_ref().or(beside.as_ref());
-        for path in self.out.iter().chain(metrics) {
-            files::probe(path)?;
-        }
         let checkpoints = self.out.as_deref().map(|out| {
             let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
             Checkpoints::new(format!("{}.checkpoint", out.display()), every)
         });
+        let kept =
+            checkpoints.iter().flat_map(|checkpoints| [checkpoints.path().to_path_buf(), checkpoints.previous()]);
+        let kept: Vec<_> = kept.collect();
+        outputs::check([], self.out.iter().chain(metrics).chain(&kept).map(PathBuf::as_path))?;
         if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }

@@ -59,3 +59,7 @@ pub use source::{Source, fetch, load};
 
 /// Features of an image: 32 x 32 pixels of red, green and blue.
 pub const FEATURES: usize = 3072;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

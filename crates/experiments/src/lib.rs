@@ -57,3 +57,7 @@ pub use observer::{Observer, RunsObserver, Silent, Step};
 pub use predict::Classifier;
 pub use store::Store;
 pub use train::{Run, Trained, train, train_from, train_together};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

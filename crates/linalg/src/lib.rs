@@ -47,3 +47,7 @@ pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;
 pub use scalar::Scalar;
 pub use simd::vectorize;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

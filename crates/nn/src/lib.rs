@@ -50,3 +50,7 @@ pub use gradients::{Gradients, LayerGradients};
 pub use init::Init;
 pub use network::{Layer, Logits, Network};
 pub use workspace::Workspace;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -38,3 +38,7 @@ pub use error::Error;
 pub use l2::L2;
 pub use schedule::{Cyclical, Growth, Ramp, Schedule};
 pub use sgd::Sgd;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -213,3 +213,28 @@ fn a_report_that_is_not_there_or_is_damaged_cannot_be_checked() {
     let before = files(&folder);
     assert_refused(&check("damaged"), "rendered.json: not a record of this program, at line 1", &folder, &before);
 }
+
+#[test]
+fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
+    let (_guard, folder) = folder();
+    end(klayer(&folder, "train --n-s 5 --cycles 1 --out m.klayer").args(images())).well();
+    let before: Vec<_> = files(&folder).iter().map(|name| fs::read(folder.join(name)).expect("a file")).collect();
+    let cases = [
+        "export m.klayer --out m.klayer --format onnx",
+        "export m.klayer --out ./m.klayer --format safetensors",
+        "import m.klayer --out m.klayer",
+        "evaluate m.klayer --logits m.klayer",
+        "inspect m.klayer --weights m.klayer",
+        "inspect m.klayer --weights w.png --mistakes w.png",
+        "lr-range --figure f --csv f",
+        "train --out t --metrics t",
+        "train --out t --metrics t.checkpoint",
+    ];
+    for words in cases {
+        let ended = end(&mut klayer(&folder, words));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{words}: {ended:#?}");
+        assert!(ended.stderr.contains("it is named twice"), "{words}: {ended:#?}");
+    }
+    let after: Vec<_> = files(&folder).iter().map(|name| fs::read(folder.join(name)).expect("a file")).collect();
+    assert!(before == after);
+}

@@ -24,6 +24,17 @@ fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
     let model = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(model("typed.klayer") == model("filed.klayer"));
 
+    // Larger than TOML's integers.
+    let printed = end(&mut train(&folder, "--seed 18446744073709551615 --watch --print-config")).well().stdout;
+    assert!(printed.contains("seed = \"18446744073709551615\"\nlambda"), "{printed}");
+    fs::write(folder.join("large.toml"), &printed).expect("written");
+    assert_eq!(end(&mut train(&folder, "--config large.toml --print-config")).well().stdout, printed);
+    for (answer, expected) in [("true", "watch = 0\n"), ("false", "")] {
+        fs::write(folder.join("watch.toml"), format!("watch = {answer}")).expect("written");
+        let printed = end(&mut train(&folder, "--config watch.toml --print-config")).well().stdout;
+        assert!(printed.contains(expected) && printed.contains("watch") != expected.is_empty(), "{printed}");
+    }
+
     let search = "search --store trials --trials 3 --from 0.001 --print-config";
     let printed = end(&mut klayer(&folder, search)).well().stdout;
     assert!(printed.contains("trials = 3\n") && printed.contains("store = \"trials\"\n"), "{printed}");

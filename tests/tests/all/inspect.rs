@@ -57,7 +57,7 @@ fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
         let confidence = format!("{:.1}%", 100.0 * mistake["confidence"].as_f64().expect("a number"));
         assert!(row.is_some_and(|row| row.ends_with(&confidence)), "{mistake} in {table}");
     }
-    assert_eq!(files(&folder).len(), 3);
+    assert_eq!(files(&folder).len(), 4, "the model, its metrics and two sheets");
 
     let ended = end(klayer(&folder, "inspect m.klayer --weights missing/w.png").args(images()));
     assert_eq!((ended.code, ended.stderr.starts_with("error: missing: ")), (Some(1), true), "{ended:?}");

@@ -160,7 +160,8 @@ fn what_is_no_picture_is_told_and_the_others_are_done() {
     scene.save(folder.join("good.jpg")).expect("written");
     let jpeg = fs::read(folder.join("good.jpg")).expect("a picture");
     fs::create_dir(folder.join("empty")).expect("a folder");
-    let bad: [(&str, Vec<u8>); 6] = [
+    let bad: [(&str, Vec<u8>); 7] = [
+        ("flat.ppm", b"P6\n0 0\n255\n".to_vec()),
         ("wide.png", bomb(100_000)),
         ("heavy.png", bomb(30_000)),
         ("short.jpg", jpeg[..jpeg.len() / 8].to_vec()),
@@ -177,15 +178,17 @@ fn what_is_no_picture_is_told_and_the_others_are_done() {
     let ended = end(&mut command);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = lines(&ended);
-    assert!(told.len() == 1 && told[0]["image"] == "good.jpg", "{ended:?}");
+    assert_eq!(told.len(), bad.len() + 2, "a line for each: {ended:?}");
+    let classified: Vec<_> = told.iter().filter(|line| line.get("error").is_none()).collect();
+    assert!(classified.len() == 1 && classified[0]["image"] == "good.jpg", "{ended:?}");
     let lines: Vec<_> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), bad.len() + 3, "a sentence each, and one at the end: {}", ended.stderr);
-    for (name, _) in &bad[..5] {
+    for (name, _) in &bad[..6] {
         let found = lines.iter().filter(|line| line.starts_with(&format!("warning: {name}: "))).count();
         assert_eq!(found, 1, "{name} in {}", ended.stderr);
     }
     assert!(!ended.stderr.contains('\u{1b}') && !ended.stderr.contains("panicked"), "{}", ended.stderr);
-    assert_eq!(lines.last(), Some(&"error: 8 of 9 could not be read"));
+    assert_eq!(lines.last(), Some(&"error: 9 of 10 could not be read"));
     assert_eq!(files(&folder), before);
 
     for (arguments, expected) in [

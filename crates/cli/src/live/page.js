@@ -181,8 +181,8 @@ function chart(id, name, steps, curves, label) {
   heading.textContent = name;
   root.append(heading);
   const [left, right, top, bottom] = [52, width - 10, 10, height - 36];
-  let lo = Math.min(...values);
-  let hi = Math.max(...values);
+  let lo = values.reduce((least, value) => Math.min(least, value), Infinity);
+  let hi = values.reduce((most, value) => Math.max(most, value), -Infinity);
   if (!values.length) [lo, hi] = [0, 1];
   if (hi - lo < 1e-9) [lo, hi] = [lo - Math.abs(lo) / 10 - 1e-6, hi + Math.abs(hi) / 10 + 1e-6];
   const margin = 0.05 * (hi - lo);

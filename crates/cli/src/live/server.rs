@@ -181,11 +181,21 @@ fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
     let values = |name: &str| -> Vec<&[u8]> {
         request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value).collect()
     };
-    let names = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{port}"));
+    // Browsers leave out the port of HTTP itself.
+    let ports = [format!(":{port}"), String::new()];
+    let ports = &ports[..if port == 80 { 2 } else { 1 }];
+    let ours = |host: &[u8]| {
+        let is = |name: &str, port: &str| host.eq_ignore_ascii_case(format!("{name}{port}").as_bytes());
+        ["127.0.0.1", "localhost"].iter().any(|name| ports.iter().any(|port| is(name, port)))
+    };
     match values("Host")[..] {
-        [host] if names.iter().any(|name| host.eq_ignore_ascii_case(name.as_bytes())) => {}
+        [host] if ours(host) => {}
         [_] => return Some(Err(("421 Misdirected Request", "this is not the host that is asked for"))),
         _ => return Some(Err(("400 Bad Request", "a request names one host"))),
+    }
+    // Another site's page could read nothing, but hold all connections.
+    if values("Sec-Fetch-Site").iter().any(|site| site.eq_ignore_ascii_case(b"cross-site")) {
+        return Some(Err(("403 Forbidden", "this page is for those who open it themselves")));
     }
     if request.method != Some("GET") {
         return Some(Err(("405 Method Not Allowed", "there is nothing to do here but to GET")));

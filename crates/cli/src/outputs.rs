@@ -1,0 +1,30 @@
+//! The files that a command will write, looked at before it begins.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use klayer_experiments::files;
+
+use crate::Error;
+
+/// Refuses `outputs` that cannot be written, or that would overwrite one of the `inputs` or each other.
+pub(crate) fn check<'a>(
+    inputs: impl IntoIterator<Item = &'a Path>,
+    outputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Error> {
+    let mut taken: Vec<PathBuf> = inputs.into_iter().map(place).collect();
+    for path in outputs {
+        files::probe(path)?;
+        if taken.contains(&place(path)) {
+            return Err(Error::NamedTwice { path: path.into() });
+        }
+        taken.push(place(path));
+    }
+    Ok(())
+}
+
+/// Where a file is, however its folder is written.
+fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().unwrap_or_else(|_| folder.into()).join(path.file_name().unwrap_or(OsStr::new("")))
+}
