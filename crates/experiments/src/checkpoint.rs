@@ -130,9 +130,11 @@ impl<'a> Checkpoints<'a> {
             return Ok(());
         }
         let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(refuse(&self.path))?;
+        // First the new one, whole and synced: if that cannot be, the older ones stay as they are.
+        let staged = files::stage(&self.path, &bytes)?;
         match fs::rename(&self.path, self.previous()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&self.path)(error)),
-            _ => files::write(&self.path, &bytes),
+            _ => staged.place(&self.path),
         }
     }
 
@@ -151,7 +153,14 @@ impl<'a> Checkpoints<'a> {
                 Err(error) => return Err(error),
             };
             match model_file::decode(&CHECKPOINT, &bytes) {
-                Ok((network, state)) => return Found { network, state }.check(path, config, data).map(Some),
+                Ok((network, state)) => {
+                    let found = Found { network, state }.check(path, config, data)?;
+                    // In place of a damaged one, which would otherwise become the one before the next.
+                    if path == &previous && last.exists() {
+                        let _ = fs::rename(&previous, &last);
+                    }
+                    return Ok(Some(found));
+                }
                 Err(error) => warn(&format!("{}: {error}; {instead}", path.display())),
             }
         }

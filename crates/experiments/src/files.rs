@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::Error;
 
 /// How the names of temporary files begin.
@@ -14,15 +16,35 @@ pub(crate) const TEMPORARY: &str = ".klayer-";
 /// # Errors
 /// [`Error::File`]; whatever stood under `path` before then still does.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = folder(path);
-    let mut file = temporary(folder)?;
+    stage(path, bytes)?.place(path)
+}
+
+/// A file that is written and synced, and has no name yet. It goes away if it gets none.
+pub(crate) struct Staged(NamedTempFile);
+
+/// Writes what is to stand under `path` beside it.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, Error> {
+    let mut file = temporary(folder(path))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::file(path))?;
-    file.persist(path).map_err(|error| Error::File { path: path.into(), source: error.error })?;
-    // The rename itself must outlive a power cut too; a folder that cannot be opened for that is no failure.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
+    Ok(Staged(file))
+}
+
+impl Staged {
+    /// Gives the file the name `path`, in place of what stood there.
+    ///
+    /// # Errors
+    /// [`Error::File`]; whatever stood under `path` before then still does.
+    pub(crate) fn place(self, path: &Path) -> Result<(), Error> {
+        self.0.persist(path).map_err(|error| Error::File { path: path.into(), source: error.error })?;
+        // The rename itself must outlive a power cut too; a folder that cannot be opened for that is no failure.
+        if let Ok(folder) = File::open(folder(path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether a file could be written under `path`, found out before hours of work depend on it.
@@ -48,7 +70,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);
     #[cfg(unix)]

@@ -71,6 +71,9 @@ pub(crate) struct Claim {
     shared: Arc<Shared>,
 }
 
+/// Hexadecimal digits of a trial's key.
+const KEY_DIGITS: usize = 32;
+
 /// What an attempt to take a trial comes to.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -125,7 +128,7 @@ impl Owner {
                 let line = format!("{count:020} {boot}\n");
                 let _ = file.rewind().and_then(|()| file.write_all(line.as_bytes())).and_then(|()| file.sync_data());
                 for (lock, next, lost) in lock_of(&for_thread.held).iter() {
-                    if next.exists() || !lock.exists() {
+                    if is_taken_over(lock, next) {
                         lost.store(true, Ordering::Release);
                     }
                 }
@@ -172,7 +175,11 @@ impl Owner {
             file => file.map_err(Error::file(&path))?,
         };
         let json = serde_json::to_vec(&content).map_err(Error::Json)?;
-        file.write_all(&json).and_then(|()| file.sync_all()).map_err(Error::file(&path))?;
+        if let Err(error) = file.write_all(&json).and_then(|()| file.sync_all()) {
+            // A lock without an owner would have to become stale first.
+            let _ = fs::remove_file(&path);
+            return Err(Error::file(&path)(error));
+        }
         // One that was slow may have created a lock below the highest.
         if self::highest(&self.folder, key)? != Some(number) {
             let _ = fs::remove_file(&path);
@@ -200,7 +207,19 @@ impl Owner {
         if lock.released || (lock.boot.is_some() && lock.boot == boot() && is_abandoned(&owner)) {
             return Ok(None);
         }
-        let what = (bytes, fs::read(&owner).unwrap_or_default());
+        // One of ours that was held lost, and was not: nobody works on it.
+        if lock.owner == self.id && lock_of(&self.shared.held).iter().all(|(held, ..)| held != path) {
+            return Ok(None);
+        }
+        let name = if lock.host.is_empty() { lock.owner } else { format!("process {} on {}", lock.pid, lock.host) };
+        let beat = match fs::read(&owner) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Error::file(owner)(error)),
+            // What cannot be read just now says nothing about its owner.
+            Err(_) => return Ok(Some(name)),
+            Ok(beat) => beat,
+        };
+        let what = (bytes, beat);
         let now = Instant::now();
         let mut seen = lock_of(&self.seen);
         let seen = seen.entry(path.into()).or_insert_with(|| Seen {
@@ -215,7 +234,6 @@ impl Owner {
             *seen = Seen { what, unchanged: Duration::ZERO, last: now };
         }
         seen.last = now;
-        let name = if lock.host.is_empty() { lock.owner } else { format!("process {} on {}", lock.pid, lock.host) };
         Ok(Some(name).filter(|_| seen.unchanged < self.times.stale))
     }
 }
@@ -235,7 +253,7 @@ impl Drop for Owner {
 impl Claim {
     /// Whether nobody else has taken the trial over.
     pub(crate) fn held(&self) -> bool {
-        if self.next.exists() || !self.lock.exists() {
+        if is_taken_over(&self.lock, &self.next) {
             self.lost.store(true, Ordering::Release);
         }
         !self.lost()
@@ -267,7 +285,14 @@ impl Drop for Claim {
 /// Creates the file of a new owner, locked against all others that look whether it lives.
 fn new_owner(folder: &Path) -> Result<(String, File), Error> {
     let mut builder = tempfile::Builder::new();
-    let file = builder.prefix("").suffix(".owner").rand_bytes(16).tempfile_in(folder);
+    builder.prefix("").suffix(".owner").rand_bytes(16);
+    #[cfg(unix)]
+    {
+        // Another user of the store must see the heartbeat, or would hold its owner dead.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let file = builder.tempfile_in(folder);
     let file = file.map_err(|error| Error::file(folder)(error.kind().into()))?;
     if boot().is_some() {
         // Where files cannot be locked, the heartbeat alone tells that the owner lives.
@@ -275,6 +300,19 @@ fn new_owner(folder: &Path) -> Result<(String, File), Error> {
     }
     let (file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
     Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file))
+}
+
+/// Whether somebody else has the trial of this lock. A file system that does not answer does not say so.
+fn is_taken_over(lock: &Path, next: &Path) -> bool {
+    next.try_exists().unwrap_or(false) || !lock.try_exists().unwrap_or(true)
+}
+
+/// The key that begins the name of a file of a trial under way: of its locks and checkpoints.
+fn key_of(name: &str) -> Option<&str> {
+    let (key, rest) = name.split_at_checked(KEY_DIGITS)?;
+    let number = |rest: &str| Some(rest.strip_prefix('.')?.strip_suffix(".lock")?.bytes().all(|b| b.is_ascii_digit()));
+    let ours = matches!(rest, ".checkpoint" | ".checkpoint.previous") || number(rest) == Some(true);
+    (ours && key.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(key)
 }
 
 /// Whether the owner of this file, which runs on this machine if at all, has ended.
@@ -290,10 +328,8 @@ fn is_abandoned(owner: &Path) -> bool {
 fn remove_leftovers(folder: &Path, started: SystemTime) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    let of_trial = |name: &str| [".lock", ".checkpoint", ".previous"].iter().any(|end| name.ends_with(end));
     names.retain(|name| {
-        let key = name.split('.').next().unwrap_or_default();
-        let finished = of_trial(name) && folder.join(key).with_extension("json").exists();
+        let finished = key_of(name).is_some_and(|key| folder.join(key).with_extension("json").exists());
         !(finished && fs::remove_file(folder.join(name)).is_ok())
     });
 
@@ -479,6 +515,47 @@ mod tests {
         assert!(claim.lost());
         drop(claim);
         assert!(take(&one).is_none() && lock_path(folder.path(), "key", 2).exists());
+    }
+
+    #[test]
+    fn a_trial_that_was_held_lost_and_was_not_is_taken_again() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        let claim = take(&one).expect("it is free");
+        // As if the file system had not answered for a moment.
+        claim.lost.store(true, Ordering::Release);
+        drop(claim);
+        assert!(lock_path(folder.path(), "key", 1).exists(), "a lost trial is not released");
+        let claim = take(&one).expect("nobody works on it");
+        assert!(claim.lock.ends_with("key.2.lock") && claim.held());
+    }
+
+    #[test]
+    fn only_files_of_finished_trials_are_removed_as_leftovers() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let (key, other) = ("0123456789abcdef".repeat(2), "f".repeat(32));
+        let gone = [format!("{key}.3.lock"), format!("{key}.checkpoint"), format!("{key}.checkpoint.previous")];
+        let kept = [format!("{key}.json"), format!("{other}.1.lock"), format!("{key}.x.lock"), "composer.json".into()];
+        let foreign = ["composer.lock", "composer.1.lock", "composer.checkpoint", "composer.previous"];
+        for name in gone.iter().chain(&kept).map(String::as_str).chain(foreign) {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        remove_leftovers(folder.path(), SystemTime::now());
+        for name in kept.iter().map(String::as_str).chain(foreign) {
+            assert!(folder.path().join(name).exists(), "{name} is kept");
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), kept.len() + foreign.len());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_heartbeat_can_be_read_by_other_users_as_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        fs::write(folder.path().join("any"), "").expect("written");
+        let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode();
+        assert_eq!(mode(&owner_path(folder.path(), &one.id)), mode(&folder.path().join("any")));
     }
 
     #[test]

@@ -272,6 +272,10 @@ impl<J: Job> Set<'_, J> {
             return Ok(Outcome::Elsewhere("a process that has taken it over".to_owned()));
         }
         let record = record?;
+        // One that was halted for long may find that another has taken its run over and finished it.
+        if let Some(record) = self.store.get(&self.keys[index])? {
+            return Ok(Outcome::Record(record));
+        }
         self.store.put(&self.keys[index], &record)?;
         task.checkpoints.remove()?;
         claim.finish();

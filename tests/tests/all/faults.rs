@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -78,27 +79,48 @@ fn moments() -> impl Iterator<Item = Duration> {
     })
 }
 
-/// Starts `command` and kills it at a random moment, `kills` times.
-fn kill_again_and_again(command: &mut Command, kills: usize) {
+/// Starts `command` and kills it at a random moment, `kills` times; after each, `look` may look at what is left.
+fn kill_again_and_again(command: &mut Command, kills: usize, mut look: impl FnMut()) {
     for (kill, moment) in moments().take(kills).enumerate() {
         let mut child = start(command);
         thread::sleep(moment);
         assert!(child.try_wait().expect("a status").is_none(), "it ended before kill {kill}");
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
+        look();
     }
 }
 
-/// Kills a search `kills` times and lets it end.
-fn killed_search(kills: usize) -> Damage {
+/// The records of `store` as they are, to the byte.
+fn snapshot(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut names = if store.exists() { files(store) } else { Vec::new() };
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "json"));
+    names.into_iter().map(|name| (name.clone(), fs::read(store.join(name)).expect("a record"))).collect()
+}
+
+/// Kills a search `kills` times and lets it end. What one life has finished, no later one may lose or change.
+/// Returns, too, in how many lives some trials were finished and others were not.
+fn killed_search(kills: usize) -> (Damage, usize) {
     let (_guard, folder) = folder();
-    // Long enough that it cannot end between the kills. A validation takes longer than the time between two
-    // checkpoints, so that many checkpoints are right behind a point of the curve.
-    let size = format!("--trials 6 --n-s {} --validate-every 500 --checkpoint-every 0.05", 300 * kills);
-    kill_again_and_again(&mut search(&folder, "killed", &size), kills);
+    let store = folder.join("killed");
+    // Several groups of trials for each life, and so many that it cannot end between the kills. A validation takes longer
+    // than the time between two checkpoints, so that many checkpoints are right behind a point of the curve.
+    let trials = 8 * kills;
+    let size = format!("--trials {trials} --n-s 200 --threads 1 --validate-every 100 --checkpoint-every 0.05");
+    let (mut seen, mut among, mut lost, mut different) = (BTreeMap::new(), 0, 0, 0);
+    kill_again_and_again(&mut search(&folder, "killed", &size), kills, || {
+        let now = snapshot(&store);
+        lost += seen.keys().filter(|name| !now.contains_key(*name)).count();
+        different += seen.iter().filter(|(name, record)| now.get(*name).is_some_and(|now| now != *record)).count();
+        among += usize::from((1..trials).contains(&now.len()));
+        seen = now;
+    });
     end(&mut search(&folder, "killed", &size)).well();
+    let last = snapshot(&store);
+    different += seen.iter().filter(|(name, record)| last.get(*name) != Some(record)).count();
     end(&mut search(&folder, "alone", &size)).well();
-    Damage::between(&folder.join("alone"), &folder.join("killed"))
+    let end = Damage::between(&folder.join("alone"), &store);
+    (Damage { lost: end.lost + lost, different: end.different + different, ..end }, among)
 }
 
 /// Kills a training `kills` times and lets it end. Its record is the model.
@@ -109,7 +131,7 @@ fn killed_training(kills: usize) -> Damage {
         command.args(["--n-s", &(600 * kills).to_string(), "--out", out]).args(more.split_whitespace()).args(images());
         command
     };
-    kill_again_and_again(&mut train("killed.klayer", "--resume"), kills);
+    kill_again_and_again(&mut train("killed.klayer", "--resume"), kills, || {});
     end(&mut train("killed.klayer", "--resume")).well();
     end(&mut train("alone.klayer", "")).well();
     let model = |name: &str| fs::read(folder.join(name)).ok();
@@ -190,7 +212,7 @@ fn jumping_clock() -> Option<Damage> {
 
 #[test]
 fn a_search_that_is_killed_a_dozen_times_makes_the_records_of_an_undisturbed_one() {
-    killed_search(12).assert_none(6);
+    killed_search(12).0.assert_none(96);
 }
 
 #[test]
@@ -228,8 +250,10 @@ fn the_table_of_faults() {
         };
         (damages.len(), damages.iter().fold(Damage::default(), add))
     };
+    let (killed, among) = killed_search(100);
+    assert!(among > 10, "kills met finished records {among} times");
     let rows = [
-        ("SIGKILL of a search at random moments", (100, killed_search(100))),
+        ("SIGKILL of a search at random moments", (100, killed)),
         ("SIGKILL of a training at random moments", (100, killed_training(100))),
         ("SIGKILL of two processes on one store", times(10, &|| Some(killed_processes()))),
         ("process halted until it was held dead", times(3, &|| Some(halted_process()))),
@@ -317,6 +341,7 @@ impl Disk {
         if mounted.is_ok_and(|mounted| mounted.status.success()) {
             return Some(Self(at));
         }
+        assert!(std::env::var_os("KLAYER_REQUIRE_MOUNT").is_none(), "a file system is required and cannot be mounted");
         println!("skipped: no file system can be mounted here");
         None
     }
@@ -336,11 +361,15 @@ impl Drop for Disk {
 /// Fills the disk of a search, which tells it, and lets it end with more room.
 fn full_disk() -> Option<Damage> {
     let (_guard, folder) = folder();
-    let disk = Disk::mount(folder.join("disk"), "size=64k")?;
+    let disk = Disk::mount(folder.join("disk"), "size=256k")?;
     let size = "--trials 3 --n-s 300 --threads 1";
-    fs::write(disk.0.join("ballast"), vec![0; 64 * 1024 - 4096]).expect("there is room for that");
+    end(&mut search(&folder, "disk/store", "--trials 2 --n-s 300 --threads 1")).well();
+    let finished = snapshot(&disk.0.join("store"));
+    let mut ballast = fs::File::create(disk.0.join("ballast")).expect("there is room for that");
+    while ballast.write_all(&[0; 4096]).is_ok() {}
     let ended = end(&mut search(&folder, "disk/store", size));
     assert_told(&ended, "store");
+    assert!(finished.len() == 2 && snapshot(&disk.0.join("store")) == finished, "what was finished is as it was");
     disk.remount("remount,size=64m");
     end(&mut search(&folder, "disk/store", size)).well();
     end(&mut search(&folder, "alone", size)).well();
