@@ -79,16 +79,20 @@ fn moments() -> impl Iterator<Item = Duration> {
     })
 }
 
-/// Starts `command` and kills it at a random moment, `kills` times; after each, `look` may look at what is left.
-fn kill_again_and_again(command: &mut Command, kills: usize, mut look: impl FnMut()) {
+/// Starts `command` and kills it at a random moment, `kills` times unless it ends before; after each, `look` may look at
+/// what is left. Returns how many kills there were.
+fn kill_again_and_again(command: &mut Command, kills: usize, mut look: impl FnMut()) -> usize {
     for (kill, moment) in moments().take(kills).enumerate() {
         let mut child = start(command);
         thread::sleep(moment);
-        assert!(child.try_wait().expect("a status").is_none(), "it ended before kill {kill}");
+        if child.try_wait().expect("a status").is_some() {
+            return kill;
+        }
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
         look();
     }
+    kills
 }
 
 /// The records of `store` as they are, to the byte.
@@ -103,18 +107,20 @@ fn snapshot(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn killed_search(kills: usize) -> (Damage, usize) {
     let (_guard, folder) = folder();
     let store = folder.join("killed");
-    // Several groups of trials for each life, and so many that it cannot end between the kills. A validation takes longer
-    // than the time between two checkpoints, so that many checkpoints are right behind a point of the curve.
-    let trials = 8 * kills;
-    let size = format!("--trials {trials} --n-s 200 --threads 1 --validate-every 100 --checkpoint-every 0.05");
+    // Groups of trials that take about as long as a life, and many. A validation takes longer than the time between two
+    // checkpoints, so that many checkpoints are right behind a point of the curve.
+    let trials = 4 * kills;
+    let size = format!("--trials {trials} --n-s 100 --threads 1 --validate-every 50");
     let (mut seen, mut among, mut lost, mut different) = (BTreeMap::new(), 0, 0, 0);
-    kill_again_and_again(&mut search(&folder, "killed", &size), kills, || {
+    let often = format!("{size} --checkpoint-every 0.05");
+    let made = kill_again_and_again(&mut search(&folder, "killed", &often), kills, || {
         let now = snapshot(&store);
         lost += seen.keys().filter(|name| !now.contains_key(*name)).count();
         different += seen.iter().filter(|(name, record)| now.get(*name).is_some_and(|now| now != *record)).count();
         among += usize::from((1..trials).contains(&now.len()));
         seen = now;
     });
+    assert!(2 * made >= kills, "it ended after {made} kills");
     end(&mut search(&folder, "killed", &size)).well();
     let last = snapshot(&store);
     different += seen.iter().filter(|(name, record)| last.get(*name) != Some(record)).count();
@@ -127,11 +133,12 @@ fn killed_search(kills: usize) -> (Damage, usize) {
 fn killed_training(kills: usize) -> Damage {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| {
-        let mut command = klayer(&folder, "train --threads 1 --cycles 1 --hidden 20 --checkpoint-every 0.05");
+        let mut command = klayer(&folder, "train --threads 1 --cycles 1 --hidden 20");
         command.args(["--n-s", &(600 * kills).to_string(), "--out", out]).args(more.split_whitespace()).args(images());
         command
     };
-    kill_again_and_again(&mut train("killed.klayer", "--resume"), kills, || {});
+    let made = kill_again_and_again(&mut train("killed.klayer", "--resume --checkpoint-every 0.05"), kills, || {});
+    assert_eq!(made, kills, "it ended too early");
     end(&mut train("killed.klayer", "--resume")).well();
     end(&mut train("alone.klayer", "")).well();
     let model = |name: &str| fs::read(folder.join(name)).ok();
@@ -212,7 +219,7 @@ fn jumping_clock() -> Option<Damage> {
 
 #[test]
 fn a_search_that_is_killed_a_dozen_times_makes_the_records_of_an_undisturbed_one() {
-    killed_search(12).0.assert_none(96);
+    killed_search(12).0.assert_none(48);
 }
 
 #[test]
