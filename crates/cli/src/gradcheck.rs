@@ -3,11 +3,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Args;
-use indicatif::ProgressBar;
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Terminal, Watchers};
+use klayer_experiments::Data;
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
-use klayer_experiments::{Data, Observer};
 use serde_json::json;
 
 use crate::Error;
@@ -60,28 +59,6 @@ pub(crate) struct GradcheckArgs {
     data: DataArgs,
 }
 
-/// One bar: parameters checked.
-struct Watch<'a> {
-    interrupt: &'a Interrupt,
-    bar: ProgressBar,
-}
-
-impl Observer for Watch<'_> {
-    fn progressed(&self, done: u64) {
-        self.bar.set_position(done);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.interrupt.requested()
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
 impl GradcheckArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
@@ -102,8 +79,9 @@ impl GradcheckArgs {
             seed: self.seed,
             features: self.features,
         };
-        let template = "{bar:40} {pos}/{len} parameters  {eta} left";
-        let watch = Watch { interrupt, bar: terminal.bar(config.work(&data)?, template) };
+        let bar = (config.work(&data)?, "{bar:40} {pos}/{len} parameters  {eta} left");
+        let watchers = Watchers::default();
+        let watch = watchers.run(None, "gradients", bar, terminal, interrupt);
         let record = config.run(&data, &watch)?;
         drop(watch);
         let largest = record.rows.iter().map(|row| row.max_relative_error).fold(0.0, f64::max);

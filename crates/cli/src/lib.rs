@@ -22,4 +22,4 @@ pub use data_args::DataArgs;
 pub use interrupt::Interrupt;
 pub use progress::{Progress, Section};
 pub use terminal::{Terminal, Verbosity, fail};
-pub use watch::{WatchArgs, WatchError, Watcher, Watchers};
+pub use watch::{Watch, WatchArgs, WatchError, Watchers};

@@ -3,11 +3,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::ProgressBar;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
-use klayer_experiments::{Data, Growth, Init, Metrics, Observer, Ramp, files};
+use klayer_experiments::{Data, Growth, Init, Ramp, files};
 use serde_json::json;
 
 use crate::Error;
@@ -78,35 +77,6 @@ pub(crate) struct LrRangeArgs {
     data: DataArgs,
 }
 
-/// One bar, and the latest accuracy.
-struct Watch<'a> {
-    terminal: &'a Terminal,
-    interrupt: &'a Interrupt,
-    bar: ProgressBar,
-}
-
-impl Observer for Watch<'_> {
-    fn progressed(&self, done: u64) {
-        self.bar.set_position(done);
-    }
-
-    fn evaluated(&self, Metrics { point, .. }: &Metrics) {
-        let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
-        self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
-        self.bar.set_message(accuracy);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.interrupt.requested()
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
 impl LrRangeArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
@@ -124,8 +94,8 @@ impl LrRangeArgs {
             ramp,
             every: (self.steps / self.points).max(1),
         };
-        let bar = terminal.bar(self.steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
-        let watch = Watch { terminal, interrupt, bar };
+        let watchers = Watchers::default();
+        let watch = watchers.run(None, "range test", (self.steps, Watch::STEPS), terminal, interrupt);
         let test = range_test(&config, &data, &par, &watch)?;
         drop(watch);
         let accuracies: Vec<_> = test.points.iter().map(|point| (point.rate, point.validation_accuracy)).collect();

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 
 use klayer_experiments::{Metrics, Observer, RunsObserver, Step};
 
-use crate::{Interrupt, Terminal, Watcher, Watchers};
+use crate::{Interrupt, Terminal, Watch, Watchers};
 
 /// Shows how far a report or a search is, as a whole.
 pub struct Progress<'a> {
@@ -30,10 +30,8 @@ pub struct Section<'a> {
 /// One run under way.
 struct Run<'a> {
     section: &'a Section<'a>,
-    name: &'a str,
-    bar: ProgressBar,
+    watch: Watch<'a>,
     done: AtomicU64,
-    watcher: Watcher<'a>,
 }
 
 impl<'a> Progress<'a> {
@@ -73,12 +71,10 @@ impl Section<'_> {
 impl RunsObserver for Section<'_> {
     fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_> {
         self.made.store(true, Ordering::Relaxed);
-        let template = "  {prefix:22} {bar:30} {percent:>3}%  {per_sec:>14}  {msg}";
-        let bar = self.progress.terminal.bar(work, template);
-        bar.set_prefix(self.names[index].clone());
-        let (name, terminal) = (&self.names[index], self.progress.terminal);
-        let watcher = self.progress.watchers.run(Some(&self.title), name, work, terminal);
-        Box::new(Run { section: self, name: &self.names[index], bar, done: AtomicU64::new(0), watcher })
+        let Progress { terminal, interrupt, watchers, .. } = self.progress;
+        let bar = (work, "  {prefix:22} {bar:30} {percent:>3}%  {per_sec:>14}  {msg}");
+        let watch = watchers.run(Some(&self.title), &self.names[index], bar, terminal, interrupt);
+        Box::new(Run { section: self, watch, done: AtomicU64::new(0) })
     }
 
     fn found(&self, _: usize, work: u64) {
@@ -99,37 +95,26 @@ impl Observer for Run<'_> {
     fn progressed(&self, done: u64) {
         let before = self.done.swap(done, Ordering::Relaxed);
         self.section.advance(done - before);
-        self.bar.set_position(done);
+        self.watch.progressed(done);
     }
 
     fn resumed(&self, before: &[Metrics]) {
-        self.watcher.resumed(before);
+        self.watch.resumed(before);
     }
 
     fn stepped(&self, step: &Step) {
-        self.watcher.stepped(step);
+        self.watch.stepped(step);
     }
 
     fn evaluated(&self, metrics: &Metrics) {
-        self.watcher.evaluated(metrics);
-        let point = &metrics.point;
-        let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
-        let terminal = self.section.progress.terminal;
-        terminal.now_and_then(|| format!("{}: step {}, {accuracy}", self.name, point.step));
-        self.bar.set_message(accuracy);
+        self.watch.evaluated(metrics);
     }
 
     fn warned(&self, warning: &str) {
-        self.section.progress.terminal.warn(&format!("{}: {warning}", self.name));
+        self.watch.warned(warning);
     }
 
     fn cancelled(&self) -> bool {
-        self.section.progress.interrupt.requested()
-    }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.watch.cancelled()
     }
 }

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
-use klayer_cli::{DataArgs, Interrupt, Terminal, WatchArgs, Watcher};
+use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Metrics, Observer, Run, RunConfig, Step, Trained, checkpoint, train_from};
+use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, train_from};
 use serde_json::json;
 
 use crate::Error;
@@ -75,8 +74,7 @@ impl TrainArgs {
         let config = self.run.config(self.lambda, true, &data)?;
 
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
-        let watch =
-            Watch::new(terminal, interrupt, config.steps(), watchers.run(None, &name, config.steps(), terminal));
+        let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
         let run = Run {
             config: &config,
             observer: &watch,
@@ -162,55 +160,4 @@ fn table(
         text.push_str(&format!("written to {}\n", out.display()));
     }
     text
-}
-
-/// One bar: steps a second, time left and the latest validation accuracy.
-struct Watch<'a> {
-    terminal: &'a Terminal,
-    interrupt: &'a Interrupt,
-    bar: ProgressBar,
-    watcher: Watcher<'a>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, steps: u64, watcher: Watcher<'a>) -> Self {
-        let bar = terminal.bar(steps, "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}");
-        Self { terminal, interrupt, bar, watcher }
-    }
-}
-
-impl Observer for Watch<'_> {
-    fn progressed(&self, done: u64) {
-        self.bar.set_position(done);
-    }
-
-    fn resumed(&self, before: &[Metrics]) {
-        self.watcher.resumed(before);
-    }
-
-    fn stepped(&self, step: &Step) {
-        self.watcher.stepped(step);
-    }
-
-    fn evaluated(&self, metrics: &Metrics) {
-        self.watcher.evaluated(metrics);
-        let point = &metrics.point;
-        let accuracy = format!("validation {:.2}%", 100.0 * point.validation_accuracy);
-        self.terminal.now_and_then(|| format!("step {}: {accuracy}", point.step));
-        self.bar.set_message(accuracy);
-    }
-
-    fn warned(&self, warning: &str) {
-        self.terminal.warn(warning);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.interrupt.requested()
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use klayer_experiments::{Metrics, Step};
+use indicatif::ProgressBar;
+use klayer_experiments::{Metrics, Observer, Step};
 
-use crate::Terminal;
 use crate::live::{Live, LiveRun};
 use crate::tensorboard::TensorBoardRun;
+use crate::{Interrupt, Terminal};
 
 /// The switches that say where runs can be watched, beside the bars.
 #[derive(Debug, Clone, Default, Args)]
@@ -51,10 +52,15 @@ pub struct Watchers {
     tensorboard: Option<PathBuf>,
 }
 
-/// Watches one run, until it is dropped.
+/// Shows one run, or one gradient check, until it is dropped: on a bar, in lines where there is none, and wherever its
+/// [`Watchers`] are. It stops the run when the user wants that.
 #[derive(Debug)]
-pub struct Watcher<'a> {
+pub struct Watch<'a> {
     terminal: &'a Terminal,
+    interrupt: &'a Interrupt,
+    /// What its lines begin with, if it is one of several.
+    name: Option<&'a str>,
+    bar: ProgressBar,
     live: Option<LiveRun<'a>>,
     tensorboard: Option<TensorBoardRun>,
     /// Whether the event file could not be written; it is not tried again.
@@ -87,14 +93,30 @@ impl Watchers {
         }
     }
 
-    /// Watches a run of `steps` update steps, of a section if it is not the only one.
-    pub fn run<'a>(&'a self, section: Option<&str>, name: &str, steps: u64, terminal: &'a Terminal) -> Watcher<'a> {
+    /// Watches a run of `steps` update steps, or as many parameters, of a section if it is not the only one. The template
+    /// of its bar is indicatif's.
+    ///
+    /// # Panics
+    /// If the template is not valid.
+    pub fn run<'a>(
+        &'a self,
+        section: Option<&str>,
+        name: &'a str,
+        (steps, template): (u64, &str),
+        terminal: &'a Terminal,
+        interrupt: &'a Interrupt,
+    ) -> Watch<'a> {
         let folder = |folder: &PathBuf| match section {
             Some(section) => folder.join(file_name(section)).join(file_name(name)),
             None => folder.clone(),
         };
-        Watcher {
+        let bar = terminal.bar(steps, template);
+        bar.set_prefix(name.to_owned());
+        Watch {
             terminal,
+            interrupt,
+            name: section.map(|_| name),
+            bar,
             live: self.live.as_ref().map(|live| live.run(name, steps)),
             tensorboard: self.tensorboard.as_ref().map(|path| TensorBoardRun::new(folder(path))),
             failed: AtomicBool::new(false),
@@ -107,17 +129,23 @@ fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' }).collect()
 }
 
-/// As the methods of [`Observer`](klayer_experiments::Observer).
-impl Watcher<'_> {
-    /// The run goes on after these points.
-    pub fn resumed(&self, before: &[Metrics]) {
+impl Watch<'_> {
+    /// The template of the bar of a run that is the only one.
+    pub const STEPS: &'static str = "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
+}
+
+impl Observer for Watch<'_> {
+    fn progressed(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    fn resumed(&self, before: &[Metrics]) {
         if let Some(live) = &self.live {
             live.resumed(before);
         }
     }
 
-    /// An update step has been made.
-    pub fn stepped(&self, step: &Step) {
+    fn stepped(&self, step: &Step) {
         if let Some(live) = &self.live {
             live.stepped(step);
         }
@@ -126,17 +154,39 @@ impl Watcher<'_> {
         }
     }
 
-    /// The run has been evaluated.
-    pub fn evaluated(&self, metrics: &Metrics) {
+    fn evaluated(&self, metrics: &Metrics) {
         if let Some(live) = &self.live {
             live.evaluated(metrics);
         }
-        let Some(tensorboard) = self.tensorboard.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed)) else {
-            return;
-        };
-        if let Err(error) = tensorboard.evaluated(metrics) {
+        if let Some(tensorboard) = self.tensorboard.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed))
+            && let Err(error) = tensorboard.evaluated(metrics)
+        {
             self.failed.store(true, Ordering::Relaxed);
             self.terminal.warn(&format!("no more events for TensorBoard can be written: {error}"));
         }
+        let step = metrics.point.step;
+        let accuracy = format!("validation {:.2}%", 100.0 * metrics.point.validation_accuracy);
+        self.terminal.now_and_then(|| match self.name {
+            Some(name) => format!("{name}: step {step}, {accuracy}"),
+            None => format!("step {step}: {accuracy}"),
+        });
+        self.bar.set_message(accuracy);
+    }
+
+    fn warned(&self, warning: &str) {
+        match self.name {
+            Some(name) => self.terminal.warn(&format!("{name}: {warning}")),
+            None => self.terminal.warn(warning),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupt.requested()
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
