@@ -224,6 +224,7 @@ fn record() -> Done {
             lambdas: vec![0.0, 0.005],
             seed: 42,
             features: None,
+            init: Init::He,
         },
         dataset: dataset(),
         environment,

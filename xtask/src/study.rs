@@ -101,6 +101,7 @@ impl<'a> Study<'a> {
                 lambdas: vec![0.0, self.paper.loss.assumed_lambda],
                 seed: self.seed,
                 features: None,
+                init: Init::He,
             };
             (network, config)
         });

@@ -11,10 +11,12 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{Widths, parse_widths};
+use crate::run_args::NetworkArgs;
 
 /// The switches of `klayer gradcheck`.
 #[derive(Debug, Args)]
+#[command(mut_arg("batch", |batch| batch.help("Images in the mini-batch: the first ones of the training part")))]
+#[command(mut_arg("seed", |seed| seed.help("Seed of the weights")))]
 #[command(after_help = "Examples:\n  \
     klayer gradcheck                                      every parameter of the 3-layer network, at lambda 0 and 0.005\n  \
     klayer gradcheck --hidden 20,10 --no-bn --lambda 0.1\n  \
@@ -23,18 +25,11 @@ use crate::run_args::{Widths, parse_widths};
     Parameters within whose step a ReLU changes sides are left out and counted. The status is 1 if the largest error is \
     above the tolerance.")]
 pub(crate) struct GradcheckArgs {
-    /// Widths of the hidden layers, or "none"
-    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
-    hidden: Widths,
-    /// Leave batch norm out
-    #[arg(long)]
-    no_bn: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Weights of the L2 penalty
     #[arg(long, allow_negative_numbers = true, value_delimiter = ',', default_value = "0,0.005")]
     lambda: Vec<f64>,
-    /// Images in the mini-batch: the first ones of the training part
-    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
-    batch: usize,
     /// Step of the centred differences
     #[arg(long, value_name = "STEP", allow_negative_numbers = true, default_value_t = 1e-5)]
     h: f64,
@@ -47,9 +42,6 @@ pub(crate) struct GradcheckArgs {
     /// Features of an image that the network sees, the first ones [default: all]
     #[arg(long)]
     features: Option<usize>,
-    /// Seed of the weights
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
     #[command(flatten)]
     _config: ConfigArgs,
     /// Print one line of JSON in place of a table
@@ -68,15 +60,16 @@ impl GradcheckArgs {
                 return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
             }
         }
-        let data = Data::new(self.data.load(Path::new("."), self.seed, terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.network.seed, terminal, interrupt)?);
         let config = GradientConfig {
-            hidden: self.hidden.0.clone(),
-            batch_norm: !self.no_bn,
-            images: self.batch,
+            hidden: self.network.hidden(),
+            batch_norm: self.network.batch_norm(),
+            images: self.network.batch,
             step: self.h,
             floor: self.eps,
             lambdas: self.lambda.clone(),
-            seed: self.seed,
+            seed: self.network.seed,
+            init: self.network.init(),
             features: self.features,
         };
         let bar = (config.work(&data)?, "{bar:40} {pos}/{len} parameters  {eta} left");

@@ -6,13 +6,13 @@ use clap::Args;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
-use klayer_experiments::{Data, Growth, Init, Ramp, files};
+use klayer_experiments::{Data, Growth, Ramp, files};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{ThreadArgs, Widths, parse_widths};
+use crate::run_args::{NetworkArgs, ThreadArgs};
 
 /// Rows of the table, about.
 const ROWS: usize = 20;
@@ -27,24 +27,11 @@ const ROWS: usize = 20;
     guessing to its best), eta_max where it slows (95% of the climb), becomes ragged or starts to fall. docs/lr-range.md \
     says it in full. A test that diverges ends there.")]
 pub(crate) struct LrRangeArgs {
-    /// Widths of the hidden layers, or "none"
-    #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
-    hidden: Widths,
-    /// Leave batch norm out
-    #[arg(long)]
-    no_bn: bool,
-    /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
-    #[arg(long, allow_negative_numbers = true)]
-    sigma: Option<f64>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Weight of the L2 penalty
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
     lambda: f64,
-    /// Images in a mini-batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
-    batch: usize,
-    /// Seed of the initial weights and of the order of the images
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
     /// The rate of the first update step
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
     from: f64,
@@ -83,14 +70,14 @@ impl LrRangeArgs {
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
         outputs::check([], self.figure.as_deref().into_iter().chain(self.csv.as_deref()))?;
         let par = self.threads.par()?;
-        let data = Data::new(self.data.load(Path::new("."), self.seed, terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.network.seed, terminal, interrupt)?);
         let config = RangeConfig {
-            hidden: self.hidden.0.clone(),
-            batch_norm: !self.no_bn,
-            init: self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma }),
+            hidden: self.network.hidden(),
+            batch_norm: self.network.batch_norm(),
+            init: self.network.init(),
             lambda: self.lambda,
-            batch: self.batch,
-            seed: self.seed,
+            batch: self.network.batch,
+            seed: self.network.seed,
             ramp,
             every: (self.steps / self.points).max(1),
         };

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use klayer_experiments::{Cyclical, Data, Error, Init, Par, RunConfig};
 
-/// The switches that say what is trained and how, but for lambda; the defaults are the report's.
+/// The switches that say which network learns from which images.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct NetworkArgs {
     /// Widths of the hidden layers, or "none"
     #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
     hidden: Widths,
@@ -19,6 +19,19 @@ pub(crate) struct RunArgs {
     /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
     #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
+    /// Images in a mini-batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 100, value_parser = parse_count::<usize>)]
+    pub(crate) batch: usize,
+    /// Seed of the initial weights and of the order of the images
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+}
+
+/// The switches that say what is trained and how, but for lambda; the defaults are the report's.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     /// Cycles to train, of 2 n_s update steps each
     #[arg(long, default_value_t = 2, value_parser = parse_count::<u64>)]
     cycles: u64,
@@ -31,15 +44,9 @@ pub(crate) struct RunArgs {
     /// Largest learning rate
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
     eta_max: f64,
-    /// Images in a mini-batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 100, value_parser = parse_count::<usize>)]
-    batch: usize,
     /// Update steps between validations [default: one epoch]
     #[arg(long, value_name = "STEPS", value_parser = parse_count::<u64>)]
     validate_every: Option<u64>,
-    /// Seed of the initial weights and of the order of the images
-    #[arg(long, default_value_t = 42)]
-    pub(crate) seed: u64,
 }
 
 /// How many threads a command has.
@@ -62,9 +69,9 @@ impl ThreadArgs {
 
 /// Widths of hidden layers.
 #[derive(Debug, Clone)]
-pub(crate) struct Widths(pub(crate) Vec<usize>);
+struct Widths(Vec<usize>);
 
-pub(crate) fn parse_widths(text: &str) -> Result<Widths, String> {
+fn parse_widths(text: &str) -> Result<Widths, String> {
     if text == "none" {
         return Ok(Widths(Vec::new()));
     }
@@ -91,6 +98,40 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_owned())
 }
 
+impl NetworkArgs {
+    /// Widths of the hidden layers.
+    pub(crate) fn hidden(&self) -> Vec<usize> {
+        self.hidden.0.clone()
+    }
+
+    /// Whether hidden layers have batch norm.
+    pub(crate) fn batch_norm(&self) -> bool {
+        !self.no_bn
+    }
+
+    /// How the weights are drawn.
+    pub(crate) fn init(&self) -> Init {
+        self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma })
+    }
+
+    /// The switches as they would be typed.
+    fn arguments(&self) -> Vec<String> {
+        let widths: Vec<_> = self.hidden.0.iter().map(usize::to_string).collect();
+        let mut arguments = Vec::new();
+        let mut push = |switch: &str, value: String| arguments.extend([switch.to_owned(), value]);
+        push("--hidden", if widths.is_empty() { "none".to_owned() } else { widths.join(",") });
+        push("--batch", self.batch.to_string());
+        push("--seed", self.seed.to_string());
+        if let Some(sigma) = self.sigma {
+            push("--sigma", sigma.to_string());
+        }
+        if self.no_bn {
+            arguments.push("--no-bn".to_owned());
+        }
+        arguments
+    }
+}
+
 impl RunArgs {
     /// The learning rates.
     pub(crate) fn schedule(&self) -> Result<Cyclical, Error> {
@@ -99,16 +140,16 @@ impl RunArgs {
 
     /// A run with the penalty `lambda` on `data`, which is evaluated on the test images if `test` says so.
     pub(crate) fn config(&self, lambda: f64, test: bool, data: &Data) -> Result<RunConfig, Error> {
-        let epoch = (data.dataset.training().len() / self.batch.max(1)).max(1) as u64;
+        let epoch = (data.dataset.training().len() / self.network.batch.max(1)).max(1) as u64;
         Ok(RunConfig {
-            hidden: self.hidden.0.clone(),
-            batch_norm: !self.no_bn,
-            init: self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma }),
+            hidden: self.network.hidden(),
+            batch_norm: self.network.batch_norm(),
+            init: self.network.init(),
             lambda,
             schedule: self.schedule()?,
             cycles: self.cycles,
-            batch: self.batch,
-            seed: self.seed,
+            batch: self.network.batch,
+            seed: self.network.seed,
             validate_every: self.validate_every.unwrap_or(epoch),
             training_sample: None,
             test,
@@ -117,24 +158,14 @@ impl RunArgs {
 
     /// The switches as they would be typed: a command with them trains the same.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let widths: Vec<_> = self.hidden.0.iter().map(usize::to_string).collect();
-        let mut arguments = Vec::new();
+        let mut arguments = self.network.arguments();
         let mut push = |switch: &str, value: String| arguments.extend([switch.to_owned(), value]);
-        push("--hidden", if widths.is_empty() { "none".to_owned() } else { widths.join(",") });
         push("--cycles", self.cycles.to_string());
         push("--n-s", self.n_s.to_string());
         push("--eta-min", self.eta_min.to_string());
         push("--eta-max", self.eta_max.to_string());
-        push("--batch", self.batch.to_string());
-        push("--seed", self.seed.to_string());
-        if let Some(sigma) = self.sigma {
-            push("--sigma", sigma.to_string());
-        }
         if let Some(steps) = self.validate_every {
             push("--validate-every", steps.to_string());
-        }
-        if self.no_bn {
-            arguments.push("--no-bn".to_owned());
         }
         arguments
     }

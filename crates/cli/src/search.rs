@@ -112,7 +112,7 @@ impl TrialArgs {
 
     /// The runs of all trials, in their order.
     fn configs(&self, data: &Data) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
-        let lambdas = log_uniform(self.run.seed, "search", self.from, self.to, self.trials)?;
+        let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
         lambdas.into_iter().map(|lambda| self.run.config(lambda, false, data)).collect()
     }
 
@@ -134,7 +134,7 @@ impl SearchArgs {
         if self.slurm.requested() {
             slurm::check()?;
         }
-        let data = Data::new(self.data.load(Path::new("."), self.trials.run.seed, terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.trials.run.network.seed, terminal, interrupt)?);
         let configs = self.trials.configs(&data)?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);

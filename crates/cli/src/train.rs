@@ -70,7 +70,7 @@ impl TrainArgs {
         }
         self.run.schedule()?;
         let watchers = self.watch.open("klayer train", terminal)?;
-        let data = Data::new(self.data.load(Path::new("."), self.run.seed, terminal, interrupt)?);
+        let data = Data::new(self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt)?);
         let config = self.run.config(self.lambda, true, &data)?;
 
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());

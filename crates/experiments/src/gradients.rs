@@ -36,6 +36,9 @@ pub struct GradientConfig {
     pub lambdas: Vec<f64>,
     /// Root seed of the weights.
     pub seed: u64,
+    /// How the weights are drawn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub init: Init,
     /// Features of an image that the network sees, the first ones; all of them if this is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<usize>,
@@ -117,6 +120,11 @@ impl GradientConfig {
     }
 }
 
+/// Whether a setting can be left out, as it is in records from before there was a choice.
+fn is_default(init: &Init) -> bool {
+    *init == Init::default()
+}
+
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
     let architecture = config.architecture(data)?;
     let training = data.dataset.training();
@@ -137,7 +145,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         }
     }
 
-    let mut network = Network::new(&architecture, Init::He, &mut stream(config.seed, "init"))?;
+    let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let progress = |done| {
         observer.progressed(done as u64);
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// How weights are drawn. Biases and beta start at 0, gamma at 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
     /// N(0, 2 / m_in), which keeps the variance of activations through ReLU layers (He et al., 2015).
+    #[default]
     He,
     /// N(0, sigma^2) in every layer.
     Normal {

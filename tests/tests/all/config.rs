@@ -26,7 +26,7 @@ fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
 
     // Larger than TOML's integers.
     let printed = end(&mut train(&folder, "--seed 18446744073709551615 --watch --print-config")).well().stdout;
-    assert!(printed.contains("seed = \"18446744073709551615\"\nlambda"), "{printed}");
+    assert!(printed.contains("seed = \"18446744073709551615\"\ncycles"), "{printed}");
     fs::write(folder.join("large.toml"), &printed).expect("written");
     assert_eq!(end(&mut train(&folder, "--config large.toml --print-config")).well().stdout, printed);
     for (answer, expected) in [("true", "watch = 0\n"), ("false", "")] {
@@ -49,6 +49,12 @@ fn what_is_typed_wins_over_the_file() {
     assert!(printed.contains("batch = 20\n") && printed.contains("hidden = \"none\"\n"), "{printed}");
     assert!(printed.contains("data = \"elsewhere\"\n"), "{printed}");
     assert!(!printed.contains("no-bn") && !printed.contains("synthetic"), "{printed}");
+    for command in ["search --store trials", "lr-range", "gradcheck"] {
+        let words = format!("{command} --config network.toml --no-bn=false --print-config");
+        fs::write(folder.join("network.toml"), "no-bn = true\nsigma = 0.5\n").expect("written");
+        let printed = end(&mut klayer(&folder, &words)).well().stdout;
+        assert!(printed.contains("sigma = 0.5\n") && !printed.contains("no-bn"), "{command}: {printed}");
+    }
 }
 
 #[test]

@@ -22,6 +22,10 @@ fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
     assert_no_nan(&table);
     assert_eq!(table.lines().count(), 1 + 20 + 1, "{table}");
 
+    let wide = line(&end(klayer(&folder, arguments).args(["--sigma", "0.5", "--json"]).args(images())).well());
+    assert_eq!(wide["config"]["init"]["normal"]["sigma"], 0.5);
+    assert_ne!(wide["rows"][0]["sum_numerical"], rows[0]["sum_numerical"], "other weights, other gradients");
+
     // A tolerance that no rounding meets.
     let ended = end(klayer(&folder, arguments).args(["--tolerance", "1e-16", "--json"]).args(images()));
     assert_eq!(ended.code, Some(1));
@@ -35,6 +39,7 @@ fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
         ("--eps -1", "eps is -1"),
         ("--lambda -1", "lambda is -1"),
         ("--batch 1", "at least two images"),
+        ("--sigma 0", "standard deviation of the initial weights is 0"),
     ] {
         let mut command = klayer(&folder, "gradcheck --hidden 3");
         if !switches.starts_with("--features") {

@@ -2,7 +2,7 @@
 
 use klayer_experiments::gradients::{GradientConfig, GradientRow};
 use klayer_experiments::runs::{Job, run_all};
-use klayer_experiments::{Error, Observer, Silent, Store};
+use klayer_experiments::{Error, Init, Observer, Silent, Store};
 use tempfile::TempDir;
 
 use crate::DATA;
@@ -17,6 +17,7 @@ pub(crate) fn small_check() -> GradientConfig {
         lambdas: vec![0.0, 0.1],
         seed: 42,
         features: None,
+        init: Init::He,
     }
 }
 

@@ -73,6 +73,7 @@ fn every_setting_of_a_gradient_check_changes_the_name_of_its_record() {
         GradientConfig { lambdas: vec![0.0], ..base() },
         GradientConfig { seed: 43, ..base() },
         GradientConfig { features: Some(100), ..base() },
+        GradientConfig { init: Init::Normal { sigma: 0.01 }, ..base() },
     ];
     assert_every_field_counts(GradientConfig::KIND, &base(), &variants);
 }
