@@ -87,13 +87,7 @@ impl RunConfig {
             return setting("the distance of validations", "0".into(), "it is at least one update step".into());
         }
         let images = data.dataset.training().len();
-        if self.batch == 0 || self.batch > images {
-            // Batch norm has no variance of one image.
-            let least = if self.batch_norm { 2 } else { 1 };
-            let nearest = self.batch.clamp(least, images.max(least));
-            let needed = format!("from {least} to {images} training images are possible, and {nearest} is nearest");
-            return setting("the batch size", self.batch.to_string(), needed);
-        }
+        check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
             let nearest = sample.clamp(1, images);
             let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
@@ -101,4 +95,19 @@ impl RunConfig {
         }
         Ok(())
     }
+}
+
+/// Refuses mini-batches that `images` training images do not make, or of which batch norm, if there is some, has no
+/// variance.
+pub(crate) fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Result<(), Error> {
+    let least = if batch_norm { 2 } else { 1 };
+    if (least..=images).contains(&batch) {
+        return Ok(());
+    }
+    if batch == 1 && batch_norm {
+        return Err(klayer_nn::Error::BatchTooSmall { images: batch }.into());
+    }
+    let nearest = batch.clamp(least, images.max(least));
+    let needed = format!("from {least} to {images} training images are possible, and {nearest} is nearest");
+    Err(Error::Setting { name: "the batch size", value: batch.to_string(), needed })
 }

@@ -13,6 +13,7 @@ use klayer_optim::L2;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::config::check_batch;
 use crate::data::{Data, DatasetInfo};
 use crate::environment::Environment;
 use crate::observer::Observer;
@@ -128,13 +129,7 @@ fn is_default(init: &Init) -> bool {
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
     let architecture = config.architecture(data)?;
     let training = data.dataset.training();
-    if config.images == 0 || config.images > training.len() {
-        return Err(Error::Setting {
-            name: "the mini-batch of a gradient check",
-            value: config.images.to_string(),
-            needed: format!("there are {} training images to take at least one from", training.len()),
-        });
-    }
+    check_batch(config.images, config.batch_norm && !config.hidden.is_empty(), training.len())?;
     let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
     data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images, &Par::Seq);

@@ -14,6 +14,7 @@ use klayer_optim::{L2, Ramp, Schedule, Sgd};
 use serde::Serialize;
 
 use crate::Error;
+use crate::config::check_batch;
 use crate::data::Data;
 use crate::evaluate::Evaluator;
 use crate::metrics::Metrics;
@@ -99,14 +100,10 @@ pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn O
 
 fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
     let images = data.dataset.training().len();
-    let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
-    if config.batch == 0 || config.batch > images {
-        let nearest = config.batch.clamp(1, images);
-        let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
-        return setting("the batch size", config.batch.to_string(), needed);
-    }
+    check_batch(config.batch, config.batch_norm && !config.hidden.is_empty(), images)?;
     if config.every == 0 {
-        return setting("the distance of points", "0".into(), "it is at least one update step".into());
+        let needed = "it is at least one update step".to_owned();
+        return Err(Error::Setting { name: "the distance of points", value: "0".to_owned(), needed });
     }
     let classes = data.dataset.class_names().len();
     let architecture = Architecture::new(FEATURES, &config.hidden, classes, config.batch_norm)?;

@@ -68,7 +68,9 @@ fn rates_that_make_no_range_are_refused() {
         ("--from 0 --log", "0 < eta_min where the rate grows by a factor"),
         ("--to inf", "make no range"),
         ("--steps 1", "at least two are needed"),
-        ("--batch 0", "batch size is 0"),
+        ("--batch 0", "batch size is 0, but from 2 to 45000 training images are possible, and 2 is nearest"),
+        ("--batch 0 --no-bn", "from 1 to 45000 training images are possible, and 1 is nearest"),
+        ("--batch 1", "batch norm needs at least two images"),
         ("--figure missing/f.svg", "missing: "),
     ] {
         let ended = end(klayer(&folder, "lr-range").args(switches.split(' ')).args(images()));
