@@ -25,6 +25,6 @@ pub(crate) fn check<'a>(
 
 /// Where a file is, however its folder is written.
 fn place(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = files::folder(path);
     folder.canonicalize().unwrap_or_else(|_| folder.into()).join(path.file_name().unwrap_or(OsStr::new("")))
 }

@@ -71,8 +71,8 @@ impl Terminal {
 
     /// Writes a line about what goes on where there are no bars.
     pub fn note(&self, line: impl FnOnce() -> String) {
-        if !self.interactive && self.verbosity > Verbosity::Quiet {
-            self.line(&line());
+        if !self.interactive {
+            self.remark(line);
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
 
@@ -27,7 +27,7 @@ pub(crate) struct Staged(NamedTempFile);
 /// # Errors
 /// [`Error::File`].
 pub(crate) fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, Error> {
-    let mut file = temporary(folder(path))?;
+    let mut file = temporary(Builder::new().prefix(TEMPORARY), folder(path))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::file(path))?;
     Ok(Staged(file))
 }
@@ -55,7 +55,7 @@ pub fn probe(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Err(Error::file(path)(std::io::ErrorKind::IsADirectory.into()));
     }
-    temporary(folder(path)).map(drop)
+    temporary(Builder::new().prefix(TEMPORARY), folder(path)).map(drop)
 }
 
 /// The bytes of the file under `path`.
@@ -66,16 +66,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::file(path))
 }
 
-fn folder(path: &Path) -> &Path {
+/// The folder that the file under `path` is in, or would be.
+pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
+/// A new file in `folder`, which goes away unless it is kept; `builder` says how it is called.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn temporary(builder: &mut Builder<'_, '_>, folder: &Path) -> Result<NamedTempFile, Error> {
     #[cfg(unix)]
     {
-        // As any new file, so that others may read results where the user's mask lets them.
+        // As any new file, so that others may read it where the user's mask lets them: results, and heartbeats of owners
+        // that they would hold dead.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }

@@ -26,6 +26,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tempfile::Builder;
 
 use crate::{Error, files};
 
@@ -284,16 +285,7 @@ impl Drop for Claim {
 
 /// Creates the file of a new owner, locked against all others that look whether it lives.
 fn new_owner(folder: &Path) -> Result<(String, File), Error> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("").suffix(".owner").rand_bytes(16);
-    #[cfg(unix)]
-    {
-        // Another user of the store must see the heartbeat, or would hold its owner dead.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder);
-    let file = file.map_err(|error| Error::file(folder)(error.kind().into()))?;
+    let file = files::temporary(Builder::new().prefix("").suffix(".owner").rand_bytes(16), folder)?;
     if boot().is_some() {
         // Where files cannot be locked, the heartbeat alone tells that the owner lives.
         let _ = file.as_file().try_lock();

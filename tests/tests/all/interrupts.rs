@@ -125,6 +125,13 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     assert!(drawn(&out) == drawn(undisturbed), "the same figures, to the byte");
 }
 
+/// A training that writes checkpoints at the ends of its cycles alone.
+fn train(folder: &Path, out: &str, switches: &str) -> Command {
+    let mut command = klayer(folder, "train --n-s 400 --checkpoint-every 1000");
+    command.args(switches.split_whitespace()).arg("--out").arg(out).args(images());
+    command
+}
+
 #[track_caller]
 fn assert_interrupted(ended: &Ended, log: &Path) {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
@@ -136,11 +143,7 @@ fn assert_interrupted(ended: &Ended, log: &Path) {
 #[test]
 fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     let (_guard, folder) = folder();
-    let train = |out: &str, more: &str| {
-        let mut command = klayer(&folder, "train --n-s 400 --cycles 3 --validate-every 50 --checkpoint-every 1000");
-        command.args(more.split_whitespace()).arg("--out").arg(out).args(images());
-        command
-    };
+    let train = |out: &str, more: &str| train(&folder, out, &format!("--cycles 3 --validate-every 50 {more}"));
     end(&mut train("undisturbed.klayer", "")).well();
     fs::write(folder.join("old.klayer"), "an older model").expect("written");
     let log = folder.join("log");
@@ -183,11 +186,7 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
 #[test]
 fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_checkpoint() {
     let (_guard, folder) = folder();
-    let train = |out: &str, more: &str| {
-        let mut command = klayer(&folder, "train --threads 1 --n-s 400 --cycles 2 --checkpoint-every 1000");
-        command.args(more.split_whitespace()).arg("--out").arg(out).args(images());
-        command
-    };
+    let train = |out: &str, more: &str| train(&folder, out, &format!("--threads 1 --cycles 2 {more}"));
     let (log, checkpoint) = (folder.join("log"), folder.join("stopped.klayer.checkpoint"));
     let mut child = spawn(&mut train("stopped.klayer", ""), &log);
     wait_until(&mut child, "a checkpoint", || checkpoint.exists());
