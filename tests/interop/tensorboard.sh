@@ -27,7 +27,7 @@ train() {
 # SIGINT is ignored in the background of a script, SIGTERM is not.
 train stopped &
 pid=$!
-metrics="$folder/stopped.klayer.metrics.jsonl"
+metrics="$folder/stopped.klayer.metrics.jsonl.part"
 for _ in {1..1200}; do
     [ -f "$metrics" ] && [ "$(wc -l <"$metrics")" -ge 3 ] && break
     kill -0 "$pid" 2>/dev/null || break

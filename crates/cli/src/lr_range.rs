@@ -25,7 +25,8 @@ const ROWS: usize = 20;
     klayer lr-range --log --from 1e-5 --to 1         the rate grows by a factor, which shows where learning begins\n\
     The learning-rate range test of Smith (2017): eta_min is where the accuracy starts to rise (a tenth of its climb from \
     guessing to its best), eta_max where it slows (95% of the climb), becomes ragged or starts to fall. docs/lr-range.md \
-    says it in full. A test that diverges ends there.")]
+    says it in full. A test that diverges ends there. It writes no metrics as it goes: \
+    --csv and --json give every point at its end.")]
 pub(crate) struct LrRangeArgs {
     #[command(flatten)]
     network: NetworkArgs,

@@ -103,8 +103,11 @@ enum Error {
     Slurm(String),
     #[error("no longer waiting, but the job array {id} goes on: scancel {id} ends it, and {collect} makes the table")]
     Waiting { id: String, collect: String },
-    #[error("the training diverged at step {step}, at the learning rate {rate}: nothing was written")]
-    Diverged { step: u64, rate: f64 },
+    #[error("the training diverged at step {step}, at the learning rate {rate}: {}", match metrics {
+        Some(metrics) => format!("no network was written, and its metrics are in {}", metrics.display()),
+        None => "nothing was written".to_owned(),
+    })]
+    Diverged { step: u64, rate: f64, metrics: Option<PathBuf> },
     #[error("the model is of {model} and the images are of {images}: they do not belong together")]
     OtherDataset { model: String, images: String },
     #[error("{failed} of {of} could not be read")]

@@ -23,6 +23,13 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
+/// The path of the file beside `path` whose name has `ending` added.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// Where a file is, however its folder is written.
 fn place(path: &Path) -> PathBuf {
     let folder = files::folder(path);

@@ -7,7 +7,7 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, train_from};
+use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, files, train_from};
 use serde_json::json;
 
 use crate::Error;
@@ -17,7 +17,11 @@ use crate::run_args::{RunArgs, ThreadArgs, parse_seconds};
 
 /// The switches of `klayer train`; the defaults are the report's.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer")]
+#[command(after_help = "Examples:\n  \
+    klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer\n  \
+    tail -F model.klayer.metrics.jsonl.part           its metrics as they come, on another terminal\n\
+    A model that is there is replaced at the end, and so are its metrics: a training that is stopped or diverges leaves \
+    both as they are.")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -26,7 +30,7 @@ pub(crate) struct TrainArgs {
     lambda: f64,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// File to write the trained network to
+    /// File to write the trained network to; the metrics of its training go beside it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write a checkpoint this often, beside one each cycle: to the output's name with .checkpoint added, and the one
@@ -37,8 +41,9 @@ pub(crate) struct TrainArgs {
     /// there is an error, so that it is not lost
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Write a line of JSON for each validation as it is made: step, losses, accuracy, rate [default: the output's name
-    /// with .metrics.jsonl added]
+    /// File for the metrics: a line of JSON for each validation, with step, losses, accuracy and rate. It grows line by
+    /// line with .part added to its name, which goes when the training has come to its end [default: the output's name
+    /// with .metrics.jsonl added; without --out, no metrics are written]
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     #[command(flatten)]
@@ -55,16 +60,17 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let par = self.threads.par()?;
-        let beside = self.out.as_ref().map(|out| PathBuf::from(format!("{}.metrics.jsonl", out.display())));
-        let metrics = self.metrics.as_ref().or(beside.as_ref());
+        let beside = || self.out.as_deref().map(|out| outputs::beside(out, ".metrics.jsonl"));
+        let metrics = self.metrics.clone().or_else(beside);
+        let growing = metrics.as_deref().map(|metrics| outputs::beside(metrics, ".part"));
         let checkpoints = self.out.as_deref().map(|out| {
             let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
-            Checkpoints::new(format!("{}.checkpoint", out.display()), every)
+            Checkpoints::new(outputs::beside(out, ".checkpoint"), every)
         });
         let kept =
             checkpoints.iter().flat_map(|checkpoints| [checkpoints.path().to_path_buf(), checkpoints.previous()]);
         let kept: Vec<_> = kept.collect();
-        outputs::check([], self.out.iter().chain(metrics).chain(&kept).map(PathBuf::as_path))?;
+        outputs::check([], self.out.iter().chain(&metrics).chain(&growing).chain(&kept).map(PathBuf::as_path))?;
         if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
@@ -75,12 +81,8 @@ impl TrainArgs {
 
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
         let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
-        let run = Run {
-            config: &config,
-            observer: &watch,
-            checkpoints: checkpoints.as_ref(),
-            metrics: metrics.map(PathBuf::as_path),
-        };
+        let run =
+            Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref(), metrics: growing.as_deref() };
         let trained = match train_from::<f32>(&run, &data, &par) {
             Err(klayer_experiments::Error::Cancelled) => {
                 drop(watch);
@@ -93,10 +95,10 @@ impl TrainArgs {
             let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
             checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
             // What nobody asked for by name goes with the model that it would stand beside.
-            if let Some(path) = beside.filter(|_| self.metrics.is_none()) {
-                let _ = fs::remove_file(path);
+            if let Some(growing) = growing.as_deref().filter(|_| self.metrics.is_none()) {
+                let _ = fs::remove_file(growing);
             }
-            return Err(Error::Diverged { step, rate });
+            return Err(Error::Diverged { step, rate, metrics: growing.filter(|growing| growing.exists()) });
         };
         if let Some(out) = &self.out {
             let info = ModelInfo {
@@ -108,7 +110,15 @@ impl TrainArgs {
                 test_accuracy: Some(test.accuracy),
             };
             model::save(out, &trained.network, &info)?;
-            checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
+        }
+        // As a copy: until the checkpoints are gone, a kill lets the training go on with what has grown.
+        let named = metrics.zip(growing.as_deref()).map(|(path, growing)| files::write(&path, &files::read(growing)?));
+        if let Some(Err(error)) = &named {
+            terminal.warn(&format!("the metrics are not kept: {error}"));
+        }
+        checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
+        if let Some(growing) = growing.filter(|_| matches!(named, Some(Ok(())))) {
+            let _ = fs::remove_file(growing);
         }
         let report = if self.json {
             json_line(&config, &trained, last, test.accuracy, par.count())

@@ -30,7 +30,8 @@ fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBu
 #[test]
 fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
     let (_guard, folder) = folder();
-    fs::write(folder.join("old.klayer"), OLD).expect("written");
+    let older = ["old.klayer", "old.klayer.metrics.jsonl"];
+    older.map(|name| fs::write(folder.join(name), OLD).expect("written"));
     fs::create_dir(folder.join("a-folder")).expect("a folder");
     let before = files(&folder);
     let cases = [
@@ -59,7 +60,9 @@ fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
         }
         let ended = end(command.args(switches.split(' ')).args(images()));
         assert_refused(&ended, expected, &folder, &before);
-        assert_eq!(fs::read_to_string(folder.join("old.klayer")).expect("it is still there"), OLD, "{switches}");
+        for name in older {
+            assert_eq!(fs::read_to_string(folder.join(name)).expect("it is still there"), OLD, "{name}: {switches}");
+        }
     }
     for (out, expected) in
         [("missing/new.klayer", "missing"), ("a-folder", "a-folder"), ("old.klayer/new", "old.klayer")]
@@ -229,6 +232,7 @@ fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
         "lr-range --figure f --csv f",
         "train --out t --metrics t",
         "train --out t --metrics t.checkpoint",
+        "train --out t.part --metrics t",
     ];
     for words in cases {
         let ended = end(&mut klayer(&folder, words));

@@ -145,7 +145,8 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--cycles 3 --validate-every 50 {more}"));
     end(&mut train("undisturbed.klayer", "")).well();
-    fs::write(folder.join("old.klayer"), "an older model").expect("written");
+    let older = [("old.klayer", "an older model"), ("old.klayer.metrics.jsonl", "its metrics")];
+    older.map(|(name, content)| fs::write(folder.join(name), content).expect("written"));
     let log = folder.join("log");
     for (name, status, more) in [("INT", 130, ""), ("TERM", 143, "--resume")] {
         let mut child = spawn(&mut train("old.klayer", more), &log);
@@ -159,8 +160,12 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
         let told = fs::read_to_string(&log).expect("a file");
         let last = told.lines().last().unwrap_or_default();
         assert_eq!(last, "error: stopped; the same command with --resume goes on from old.klayer.checkpoint");
-        assert_eq!(fs::read_to_string(folder.join("old.klayer")).expect("it is there"), "an older model");
+        for (name, content) in older {
+            assert_eq!(fs::read_to_string(folder.join(name)).expect("it is there"), content);
+        }
         assert!(checkpoint.is_file());
+        let growing = fs::read_to_string(folder.join("old.klayer.metrics.jsonl.part")).expect("metrics");
+        assert!(growing.lines().count() >= 16, "a line for each validation of a cycle: {growing}");
     }
     fs::remove_file(log).expect("it is ours");
 

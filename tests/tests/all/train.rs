@@ -122,6 +122,22 @@ fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
     assert!(fs::read(folder.join("m.klayer")).expect("a model") == models[0], "the same command, the same bytes");
 }
 
+#[test]
+fn metrics_that_were_asked_for_by_name_have_it_at_the_end_and_are_kept_if_the_training_diverges() {
+    let (_guard, folder) = folder();
+    let train = "train --no-bn --n-s 50 --cycles 1 --validate-every 1 --metrics m.jsonl";
+    end(klayer(&folder, train).args(images())).well();
+    let lines = fs::read_to_string(folder.join("m.jsonl")).expect("metrics");
+    assert_eq!(lines.lines().count(), 100);
+    let wild = format!("{train} --eta-min 0 --eta-max 1000000");
+    let ended = end(klayer(&folder, &wild).args(images()));
+    assert!(ended.code == Some(1) && ended.stderr.contains("its metrics are in m.jsonl.part\n"), "{ended:#?}");
+    assert!(fs::read_to_string(folder.join("m.jsonl")).expect("metrics") == lines, "the older ones stay");
+    let part = fs::read_to_string(folder.join("m.jsonl.part")).expect("metrics");
+    assert!(part.starts_with("{\"step\":1,") && part.lines().count() < 100, "{part}");
+    assert_eq!(klayer_tests::files(&folder).len(), 2);
+}
+
 /// The kernels and faer sum in another order, and agree within rounding: after a hundred steps the losses still do.
 #[test]
 fn without_the_kernels_only_the_rounding_differs() {
