@@ -22,8 +22,8 @@ pub(crate) struct ConfigArgs {
     /// Take settings from a TOML file whose keys are the names of the switches; switches that are given win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print all settings as such a file, which repeats the same exactly, and do nothing else; images that neither
-    /// --data nor --synthetic names are found anew
+    /// Print all settings as such a file, which repeats the same exactly, and do nothing else; settings that cannot be
+    /// run are refused, and images that neither --data nor --synthetic names are found anew
     #[arg(long)]
     print_config: bool,
 }

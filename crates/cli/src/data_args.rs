@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_dataset::{Dataset, Error, Kind, Source, fetch, load};
+use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load};
 
 use crate::{Interrupt, Terminal};
 
@@ -23,6 +23,11 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// Training images of all that can be loaded, known before anything is.
+    pub const IMAGES: usize = Sizes::CIFAR.training;
+    /// Their classes.
+    pub const CLASSES: usize = 10;
+
     /// What the switches, the environment and the checkout at `root` say; `seed` determines generated images.
     pub fn source(&self, root: &Path, seed: u64) -> Source {
         Source {

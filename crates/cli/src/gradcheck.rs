@@ -52,7 +52,8 @@ pub(crate) struct GradcheckArgs {
 }
 
 impl GradcheckArgs {
-    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
+    /// What is checked, unless these settings make no check.
+    pub(crate) fn check(&self) -> Result<GradientConfig, Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.0) {
                 let needed = "a number above 0 is needed".to_owned();
@@ -60,7 +61,6 @@ impl GradcheckArgs {
                 return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
             }
         }
-        let data = Data::new(self.data.load(Path::new("."), self.network.seed, terminal, interrupt)?);
         let config = GradientConfig {
             hidden: self.network.hidden(),
             batch_norm: self.network.batch_norm(),
@@ -72,6 +72,13 @@ impl GradcheckArgs {
             init: self.network.init(),
             features: self.features,
         };
+        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        Ok(config)
+    }
+
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
+        let config = self.check()?;
+        let data = Data::new(self.data.load(Path::new("."), config.seed, terminal, interrupt)?);
         let bar = (config.work(&data)?, "{bar:40} {pos}/{len} parameters  {eta} left");
         let watchers = Watchers::default();
         let watch = watchers.run(None, "gradients", bar, terminal, interrupt);

@@ -66,12 +66,12 @@ pub(crate) struct LrRangeArgs {
 }
 
 impl LrRangeArgs {
-    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
+    /// What is tested, unless these settings make no test.
+    pub(crate) fn check(&self) -> Result<RangeConfig, Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
         outputs::check([], self.figure.as_deref().into_iter().chain(self.csv.as_deref()))?;
-        let par = self.threads.par()?;
-        let data = Data::new(self.data.load(Path::new("."), self.network.seed, terminal, interrupt)?);
+        self.threads.par()?;
         let config = RangeConfig {
             hidden: self.network.hidden(),
             batch_norm: self.network.batch_norm(),
@@ -82,6 +82,14 @@ impl LrRangeArgs {
             ramp,
             every: (self.steps / self.points).max(1),
         };
+        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        Ok(config)
+    }
+
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
+        let config = self.check()?;
+        let par = self.threads.par()?;
+        let data = Data::new(self.data.load(Path::new("."), config.seed, terminal, interrupt)?);
         let watchers = Watchers::default();
         let watch = watchers.run(None, "range test", (self.steps, Watch::STEPS), terminal, interrupt);
         let test = range_test(&config, &data, &par, &watch)?;

@@ -146,13 +146,27 @@ impl Error {
     }
 }
 
+impl Command {
+    /// Refuses settings with which the command cannot run, as it does itself before it begins.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Train(args) => args.check().map(drop),
+            Self::Search(args) => args.check().map(drop),
+            Self::LrRange(args) => args.check().map(drop),
+            Self::Gradcheck(args) => args.check().map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let matches = config::matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(settings) = config::printed(&matches) {
+        let settings = args.command.check().and(settings);
         let written = settings.and_then(|settings| io::stdout().write_all(settings.as_bytes()).map_err(Error::Output));
         return written.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
     }
-    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let interrupt = match Interrupt::on_signal() {
         Ok(interrupt) => interrupt,
         Err(error) => return fail(&Error::Signal(error)),

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use klayer_experiments::{Cyclical, Data, Error, Init, Par, RunConfig};
+use klayer_cli::DataArgs;
+use klayer_experiments::{Cyclical, Error, Init, Par, RunConfig};
 
 /// The switches that say which network learns from which images.
 #[derive(Debug, Clone, Args)]
@@ -133,27 +134,25 @@ impl NetworkArgs {
 }
 
 impl RunArgs {
-    /// The learning rates.
-    pub(crate) fn schedule(&self) -> Result<Cyclical, Error> {
-        Ok(Cyclical::new(self.eta_min, self.eta_max, self.n_s)?)
-    }
-
-    /// A run with the penalty `lambda` on `data`, which is evaluated on the test images if `test` says so.
-    pub(crate) fn config(&self, lambda: f64, test: bool, data: &Data) -> Result<RunConfig, Error> {
-        let epoch = (data.dataset.training().len() / self.network.batch.max(1)).max(1) as u64;
-        Ok(RunConfig {
+    /// A run with the penalty `lambda`, which is evaluated on the test images if `test` says so, unless these settings
+    /// make none.
+    pub(crate) fn config(&self, lambda: f64, test: bool) -> Result<RunConfig, Error> {
+        let epoch = (DataArgs::IMAGES / self.network.batch.max(1)).max(1) as u64;
+        let config = RunConfig {
             hidden: self.network.hidden(),
             batch_norm: self.network.batch_norm(),
             init: self.network.init(),
             lambda,
-            schedule: self.schedule()?,
+            schedule: Cyclical::new(self.eta_min, self.eta_max, self.n_s)?,
             cycles: self.cycles,
             batch: self.network.batch,
             seed: self.network.seed,
             validate_every: self.validate_every.unwrap_or(epoch),
             training_sample: None,
             test,
-        })
+        };
+        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        Ok(config)
     }
 
     /// The switches as they would be typed: a command with them trains the same.

@@ -93,8 +93,8 @@ impl FromStr for Shard {
 }
 
 impl TrialArgs {
-    /// Refuses what makes no search.
-    fn check(&self) -> Result<(), klayer_experiments::Error> {
+    /// The runs of all trials, in their order, unless these settings make no search.
+    fn configs(&self) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
         let setting = |name, value: String, needed: &str| {
             Err(klayer_experiments::Error::Setting { name, value, needed: needed.to_owned() })
         };
@@ -107,13 +107,8 @@ impl TrialArgs {
         if self.trials == 0 {
             return setting("the number of trials", "0".to_owned(), "a search needs at least one");
         }
-        self.run.schedule().map(drop)
-    }
-
-    /// The runs of all trials, in their order.
-    fn configs(&self, data: &Data) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
         let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
-        lambdas.into_iter().map(|lambda| self.run.config(lambda, false, data)).collect()
+        lambdas.into_iter().map(|lambda| self.run.config(lambda, false)).collect()
     }
 
     /// The switches as they would be typed: a command with them has the same trials.
@@ -126,8 +121,13 @@ impl TrialArgs {
 }
 
 impl SearchArgs {
+    /// The runs of all trials, unless these settings make no search.
+    pub(crate) fn check(&self) -> Result<Vec<RunConfig>, Error> {
+        Ok(self.trials.configs()?)
+    }
+
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        self.trials.check()?;
+        let configs = self.check()?;
         if self.collect && !self.store.is_dir() {
             return Err(Error::NoStore { path: self.store });
         }
@@ -135,7 +135,6 @@ impl SearchArgs {
             slurm::check()?;
         }
         let data = Data::new(self.data.load(Path::new("."), self.trials.run.network.seed, terminal, interrupt)?);
-        let configs = self.trials.configs(&data)?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {

@@ -58,27 +58,39 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        let par = self.threads.par()?;
-        let beside = || self.out.as_deref().map(|out| outputs::beside(out, ".metrics.jsonl"));
-        let metrics = self.metrics.clone().or_else(beside);
-        let growing = metrics.as_deref().map(|metrics| outputs::beside(metrics, ".part"));
-        let checkpoints = self.out.as_deref().map(|out| {
-            let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
-            Checkpoints::new(outputs::beside(out, ".checkpoint"), every)
-        });
+    /// What is trained, unless these settings make no training.
+    pub(crate) fn check(&self) -> Result<RunConfig, Error> {
+        self.threads.par()?;
+        let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
+        let growing = metrics.as_deref().map(growing);
         let kept =
             checkpoints.iter().flat_map(|checkpoints| [checkpoints.path().to_path_buf(), checkpoints.previous()]);
-        let kept: Vec<_> = kept.collect();
-        outputs::check([], self.out.iter().chain(&metrics).chain(&growing).chain(&kept).map(PathBuf::as_path))?;
+        let files: Vec<_> = self.out.iter().cloned().chain(metrics).chain(growing).chain(kept).collect();
+        outputs::check([], files.iter().map(PathBuf::as_path))?;
+        Ok(self.run.config(self.lambda, true)?)
+    }
+
+    /// The file of the metrics, if they are written.
+    fn metrics(&self) -> Option<PathBuf> {
+        let beside = || self.out.as_deref().map(|out| outputs::beside(out, ".metrics.jsonl"));
+        self.metrics.clone().or_else(beside)
+    }
+
+    fn checkpoints(&self) -> Option<Checkpoints<'static>> {
+        let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
+        self.out.as_deref().map(|out| Checkpoints::new(outputs::beside(out, ".checkpoint"), every))
+    }
+
+    pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
+        let config = self.check()?;
+        let par = self.threads.par()?;
+        let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
+        let growing = metrics.as_deref().map(growing);
         if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
-        self.run.schedule()?;
         let watchers = self.watch.open("klayer train", terminal)?;
         let data = Data::new(self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt)?);
-        let config = self.run.config(self.lambda, true, &data)?;
-
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
         let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
         let run =
@@ -127,6 +139,11 @@ impl TrainArgs {
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
+}
+
+/// Where metrics are until they are whole.
+fn growing(metrics: &Path) -> PathBuf {
+    outputs::beside(metrics, ".part")
 }
 
 fn json_line(config: &RunConfig, trained: &Trained<f32>, last: &Point, test_accuracy: f64, threads: usize) -> String {

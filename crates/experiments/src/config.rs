@@ -1,11 +1,11 @@
 //! Everything that determines a training run.
 
+use klayer_dataset::FEATURES;
 use klayer_nn::{Architecture, Init};
-use klayer_optim::Cyclical;
+use klayer_optim::{Cyclical, L2};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::data::Data;
 
 /// The settings of one training run. On one machine and build, they and the dataset determine its result to the bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,8 +77,12 @@ impl RunConfig {
         Ok(Architecture::new(inputs, &self.hidden, classes, self.batch_norm)?)
     }
 
-    /// Refuses settings that cannot be trained on `data`.
-    pub(crate) fn check(&self, data: &Data) -> Result<(), Error> {
+    /// The network that is trained, unless the settings cannot be used with `images` training images of `classes`
+    /// classes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
         let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
         if self.cycles == 0 {
             return setting("the number of cycles", "0".into(), "a run needs at least one".into());
@@ -86,14 +90,16 @@ impl RunConfig {
         if self.validate_every == 0 {
             return setting("the distance of validations", "0".into(), "it is at least one update step".into());
         }
-        let images = data.dataset.training().len();
         check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
             let nearest = sample.clamp(1, images);
             let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
             return setting("the sample for the training loss", sample.to_string(), needed);
         }
-        Ok(())
+        let architecture = self.architecture(FEATURES, classes)?;
+        self.init.check(architecture.inputs())?;
+        L2::new(self.lambda)?;
+        Ok(architecture)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use klayer_dataset::FEATURES;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
-use klayer_nn::gradient_check::{Comparison, numerical_gradient};
-use klayer_nn::{Gradients, Init, Network, Workspace};
+use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
+use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
 use klayer_optim::L2;
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ impl Job for GradientConfig {
     const KIND: &'static str = "gradients";
 
     fn work(&self, data: &Data) -> Result<u64, Error> {
-        Ok(self.architecture(data)?.parameters() as u64)
+        Ok(self.architecture(data.dataset.class_names().len())?.parameters() as u64)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
@@ -107,8 +107,21 @@ impl Job for GradientConfig {
 }
 
 impl GradientConfig {
-    fn architecture(&self, data: &Data) -> Result<klayer_nn::Architecture, Error> {
-        let classes = data.dataset.class_names().len();
+    /// The network that is checked, unless the settings cannot be used with `images` training images of `classes`
+    /// classes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
+        let architecture = self.architecture(classes)?;
+        check_batch(self.images, self.batch_norm && !self.hidden.is_empty(), images)?;
+        check_step(self.step)?;
+        self.init.check(architecture.inputs())?;
+        self.lambdas.iter().try_for_each(|&lambda| L2::new(lambda).map(drop))?;
+        Ok(architecture)
+    }
+
+    fn architecture(&self, classes: usize) -> Result<Architecture, Error> {
         let features = self.features.unwrap_or(FEATURES);
         if features > FEATURES {
             return Err(Error::Setting {
@@ -117,7 +130,7 @@ impl GradientConfig {
                 needed: format!("an image has {FEATURES}"),
             });
         }
-        Ok(klayer_nn::Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
+        Ok(Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
     }
 }
 
@@ -127,9 +140,8 @@ fn is_default(init: &Init) -> bool {
 }
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
-    let architecture = config.architecture(data)?;
     let training = data.dataset.training();
-    check_batch(config.images, config.batch_norm && !config.hidden.is_empty(), training.len())?;
+    let architecture = config.check(training.len(), data.dataset.class_names().len())?;
     let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
     data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images, &Par::Seq);

@@ -54,6 +54,25 @@ pub struct RangeConfig {
     pub every: u64,
 }
 
+impl RangeConfig {
+    /// The network that is trained, unless the settings cannot be used with `images` training images of `classes`
+    /// classes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
+        check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
+        if self.every == 0 {
+            let needed = "it is at least one update step".to_owned();
+            return Err(Error::Setting { name: "the distance of points", value: "0".to_owned(), needed });
+        }
+        let architecture = Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?;
+        self.init.check(architecture.inputs())?;
+        L2::new(self.lambda)?;
+        Ok(architecture)
+    }
+}
+
 /// A point of a range test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RangePoint {
@@ -99,14 +118,8 @@ pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn O
 }
 
 fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    let images = data.dataset.training().len();
-    check_batch(config.batch, config.batch_norm && !config.hidden.is_empty(), images)?;
-    if config.every == 0 {
-        let needed = "it is at least one update step".to_owned();
-        return Err(Error::Setting { name: "the distance of points", value: "0".to_owned(), needed });
-    }
-    let classes = data.dataset.class_names().len();
-    let architecture = Architecture::new(FEATURES, &config.hidden, classes, config.batch_norm)?;
+    let (images, classes) = (data.dataset.training().len(), data.dataset.class_names().len());
+    let architecture = config.check(images, classes)?;
     let mut network = Network::<f32>::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
     let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };

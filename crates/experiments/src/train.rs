@@ -190,8 +190,7 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
 impl<'a, T: Scalar> Trial<'a, T> {
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
         let &Run { config, observer, checkpoints, metrics } = run;
-        config.check(data)?;
-        let architecture = config.architecture(FEATURES, data.dataset.class_names().len())?;
+        let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
         let mut trial = Self {
             config,

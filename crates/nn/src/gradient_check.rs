@@ -103,6 +103,17 @@ pub fn differences(f: impl Fn(&[f64]) -> f64, x: &[f64], h: f64) -> Vec<f64> {
     (0..x.len()).map(&mut difference).collect()
 }
 
+/// Refuses a step that makes no difference.
+///
+/// # Errors
+/// [`Error::NotPositive`].
+pub fn check_step(step: f64) -> Result<(), Error> {
+    if step.is_finite() && step > 0.0 {
+        return Ok(());
+    }
+    Err(Error::NotPositive { name: "the step of the differences", value: step })
+}
+
 /// The numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of `network`,
 /// by centred differences with the step `step`.
 ///
@@ -121,9 +132,7 @@ pub fn numerical_gradient(
     step: f64,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<NumericalGradient, Error> {
-    if !(step.is_finite() && step > 0.0) {
-        return Err(Error::NotPositive { name: "the step of the differences", value: step });
-    }
+    check_step(step)?;
     let mut probe = Probe::new(network, x, labels, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
     let mut done = 0;

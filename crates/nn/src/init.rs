@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::architecture::is_positive;
+
 /// How weights are drawn. Biases and beta start at 0, gamma at 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +29,17 @@ impl Init {
         match self {
             Self::He => (2.0 / inputs as f64).sqrt(),
             Self::Normal { sigma } => sigma,
+        }
+    }
+
+    /// Refuses a distribution from which the weights of a layer with `inputs` inputs cannot be drawn.
+    ///
+    /// # Errors
+    /// [`Error::NotPositive`] if its standard deviation is not a positive number.
+    pub fn check(self, inputs: usize) -> Result<(), Error> {
+        match self.deviation(inputs) {
+            value if is_positive(value) => Ok(()),
+            value => Err(Error::NotPositive { name: "the standard deviation of the initial weights", value }),
         }
     }
 }

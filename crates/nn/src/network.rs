@@ -7,7 +7,6 @@ use klayer_linalg::random::Pcg64;
 use klayer_linalg::{Columns, RowMajor, Scalar};
 
 use crate::affine::Affine;
-use crate::architecture::is_positive;
 use crate::batch_norm::BatchNorm;
 use crate::workspace::{LayerWorkspace, Stage};
 use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
@@ -40,10 +39,7 @@ impl<T: Scalar> Network<T> {
     /// # Errors
     /// [`Error::NotPositive`] if the standard deviation of `init` is not a positive number.
     pub fn new(architecture: &Architecture, init: Init, rng: &mut Pcg64) -> Result<Self, Error> {
-        let value = init.deviation(architecture.inputs());
-        if !is_positive(value) {
-            return Err(Error::NotPositive { name: "the standard deviation of the initial weights", value });
-        }
+        init.check(architecture.inputs())?;
         let mut network = Self::zeros(architecture);
         for layer in &mut network.layers {
             layer.affine.draw(init, rng);

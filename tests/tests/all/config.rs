@@ -58,6 +58,37 @@ fn what_is_typed_wins_over_the_file() {
 }
 
 #[test]
+fn settings_that_cannot_be_run_are_not_printed_but_refused_as_by_the_run() {
+    let (_guard, folder) = folder();
+    for words in [
+        "train --batch 1000000",
+        "train --batch 1",
+        "train --sigma 0",
+        "train --eta-min 1",
+        "train --hidden 18446744073709551615",
+        "train --threads 1000000",
+        "train --out missing/m.klayer",
+        "train --out m --metrics m",
+        "search --store trials --trials 0",
+        "search --store trials --from 0",
+        "search --store trials --validate-every 0",
+        "lr-range --from 0.1 --to 0.1",
+        "lr-range --lambda -1",
+        "lr-range --batch 0",
+        "gradcheck --features 4000",
+        "gradcheck --tolerance 0",
+        "gradcheck --h 0",
+        "gradcheck --lambda 0,-1",
+    ] {
+        let ran = end(klayer(&folder, words).args(images()));
+        let printed = end(klayer(&folder, words).args(images()).arg("--print-config"));
+        assert!(ran.code == Some(1) && ran.stderr.starts_with("error: "), "{words}: {ran:#?}");
+        assert_eq!((printed.code, printed.stdout, printed.stderr), (ran.code, ran.stdout, ran.stderr), "{words}");
+    }
+    assert!(klayer_tests::files(&folder).is_empty() && !folder.join("trials").exists());
+}
+
+#[test]
 fn what_is_wrong_in_a_file_is_told_with_what_is_nearest() {
     let (_guard, folder) = folder();
     let cases = [
