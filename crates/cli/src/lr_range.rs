@@ -134,7 +134,7 @@ impl LrRangeArgs {
             Panel { title: title.into(), alt, x: (rates.clone(), name), y, marks: bounds().chain(lines).collect() }
                 .draw()
         };
-        let (training, validation) = (points(|point| point.training_loss), points(|point| point.validation_loss));
+        let (training, validation) = (points(|point| point.batch_loss), points(|point| point.validation_loss));
         // What is far above the loss at the start would flatten all else.
         let ceiling = 2.0 * training.first().map_or(1.0, |first| first.1);
         let losses = training.iter().chain(&validation).map(|point| point.1).filter(|&loss| loss <= ceiling);
@@ -168,9 +168,9 @@ impl LrRangeArgs {
 }
 
 fn csv(points: &[RangePoint]) -> String {
-    let mut text = "step,rate,training_loss,validation_loss,validation_accuracy\n".to_owned();
-    for RangePoint { step, rate, training_loss, validation_loss, validation_accuracy } in points {
-        let _ = writeln!(text, "{step},{rate:?},{training_loss:?},{validation_loss:?},{validation_accuracy:?}");
+    let mut text = "step,rate,batch_loss,validation_loss,validation_accuracy\n".to_owned();
+    for RangePoint { step, rate, batch_loss, validation_loss, validation_accuracy } in points {
+        let _ = writeln!(text, "{step},{rate:?},{batch_loss:?},{validation_loss:?},{validation_accuracy:?}");
     }
     text
 }
@@ -183,7 +183,7 @@ fn table(test: &RangeTest, suggestion: &Result<Suggestion, String>, synthetic: b
             text,
             "{:>10.2e}  {:>13.4}  {:>15.4}  {:>7.2}%",
             point.rate,
-            point.training_loss,
+            point.batch_loss,
             point.validation_loss,
             100.0 * point.validation_accuracy
         );

@@ -81,7 +81,7 @@ pub struct RangePoint {
     /// The rate of the last of them.
     pub rate: f64,
     /// Mean cross-entropy of the mini-batches since the point before, each before its update step.
-    pub training_loss: f64,
+    pub batch_loss: f64,
     /// Cross-entropy on the validation images.
     pub validation_loss: f64,
     /// Part of the validation images that are classified correctly.
@@ -160,7 +160,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
             points.push(RangePoint {
                 step: done,
                 rate,
-                training_loss: batch_loss,
+                batch_loss,
                 validation_loss: validation.loss,
                 validation_accuracy: validation.accuracy,
             });

@@ -22,10 +22,10 @@ fn the_rate_rises_the_points_are_written_and_the_suggestion_lies_between_them() 
     assert!(found["reason"].as_str().is_some_and(|reason| reason.contains("starts to rise")), "{found}");
 
     let csv = fs::read_to_string(folder.join("p.csv")).expect("points");
-    assert_eq!(csv.lines().next(), Some("step,rate,training_loss,validation_loss,validation_accuracy"));
+    assert_eq!(csv.lines().next(), Some("step,rate,batch_loss,validation_loss,validation_accuracy"));
     for (row, point) in csv.lines().skip(1).zip(points) {
         let numbers: Vec<f64> = row.split(',').map(|number| number.parse().expect("a number")).collect();
-        let expected = ["step", "rate", "training_loss", "validation_loss", "validation_accuracy"];
+        let expected = ["step", "rate", "batch_loss", "validation_loss", "validation_accuracy"];
         assert_eq!(numbers, expected.map(|key| point[key].as_f64().expect("a number")));
     }
     let figure = fs::read_to_string(folder.join("f.svg")).expect("a figure");
@@ -51,7 +51,7 @@ fn a_test_that_diverges_ends_there_and_is_no_error() {
     let step = told["diverged"]["step"].as_u64().expect("it diverges");
     let points = array(&told["points"]);
     assert!(step < 199 && !points.is_empty() && points.len() < 50, "{told}");
-    assert!(points.iter().all(|point| point["validation_loss"].is_f64() && point["training_loss"].is_f64()));
+    assert!(points.iter().all(|point| point["validation_loss"].is_f64() && point["batch_loss"].is_f64()));
 
     // At once: there is nothing to judge, and that is told.
     let arguments = "lr-range --no-bn --steps 200 --points 50 --from 1e8 --to 1e9 --figure f.svg";
