@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use server::Server;
 
-/// A curve of training losses has about this many points, each the mean of some steps.
+/// A curve has at most about this many points, however many steps and validations a run makes. One of training losses
+/// is the mean of the steps since the one before.
 const POINTS: u64 = 400;
 /// The end of a program waits at most this long for pages to take the last events.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ pub(crate) struct LiveRun<'a> {
     log: &'a Log,
     name: String,
     steps: u64,
-    /// Update steps between points of the training loss.
+    /// The fewest update steps from one point of a curve to the next, about.
     every: u64,
     state: Mutex<RunState>,
 }
@@ -46,6 +47,8 @@ struct RunState {
     /// Its number in the log; none before there is something to draw.
     number: Option<u64>,
     done: u64,
+    /// The step of the last validation in the log.
+    shown: u64,
     /// Sum and number of the losses since the last point.
     sum: f64,
     count: u64,
@@ -118,7 +121,7 @@ impl LiveRun<'_> {
         let mut state = self.state();
         for metrics in before {
             state.done = metrics.point.step;
-            self.push(&mut state, "point", metrics_json(metrics));
+            self.show(&mut state, metrics);
         }
     }
 
@@ -127,7 +130,7 @@ impl LiveRun<'_> {
         state.done = step.step;
         state.sum += step.loss;
         state.count += 1;
-        if step.step.is_multiple_of(self.every) || step.step == self.steps {
+        if self.is_due(step.step, step.step - 1) {
             let loss = state.sum / state.count as f64;
             (state.sum, state.count) = (0.0, 0);
             self.push(&mut state, "step", json!({ "step": step.step, "loss": loss, "rate": step.rate }));
@@ -135,7 +138,22 @@ impl LiveRun<'_> {
     }
 
     pub(crate) fn evaluated(&self, metrics: &Metrics) {
-        self.push(&mut self.state(), "point", metrics_json(metrics));
+        self.show(&mut self.state(), metrics);
+    }
+
+    /// Adds a validation, unless there is one in the log that is near enough.
+    fn show(&self, state: &mut RunState, metrics: &Metrics) {
+        let step = metrics.point.step;
+        if self.is_due(step, state.shown) {
+            state.shown = step;
+            self.push(state, "point", serde_json::to_value(metrics).expect("metrics are numbers under names"));
+        }
+    }
+
+    /// Whether a curve that has come from step `before` to `step` has a point there: at the first place in each interval
+    /// of `every` steps, and at the end.
+    fn is_due(&self, step: u64, before: u64) -> bool {
+        step / self.every > before / self.every || step == self.steps
     }
 
     fn state(&self) -> MutexGuard<'_, RunState> {
@@ -162,10 +180,6 @@ impl Drop for LiveRun<'_> {
             self.push(&mut state, "end", json!({ "done": done }));
         }
     }
-}
-
-fn metrics_json(metrics: &Metrics) -> Value {
-    serde_json::to_value(metrics).expect("metrics are numbers under names")
 }
 
 impl Log {
@@ -239,19 +253,28 @@ mod tests {
         assert_eq!(log.wait(4, Duration::ZERO).map(|events| events.len()), Some(1), "the last ones are sent first");
     }
 
-    #[test]
-    fn losses_are_thinned_out_to_means_and_every_step_counts_once() {
-        let log = log();
-        let run = LiveRun { log: &log, name: "a".to_owned(), steps: 7, every: 3, state: Mutex::default() };
-        for step in 1..=7 {
-            run.stepped(&Step { step, loss: step as f64, rate: 0.5 });
-        }
-        drop(run);
+    fn run(log: &Log) -> LiveRun<'_> {
+        LiveRun { log, name: "a".to_owned(), steps: 7, every: 3, state: Mutex::default() }
+    }
+
+    /// What the events of the log say.
+    fn data(log: &Log) -> Vec<Value> {
         let data = |event: &Arc<str>| -> Value {
             let line = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
             serde_json::from_str(line).expect("JSON")
         };
-        let data: Vec<_> = log.state().events.iter().map(data).collect();
+        log.state().events.iter().map(data).collect()
+    }
+
+    #[test]
+    fn losses_are_thinned_out_to_means_and_every_step_counts_once() {
+        let log = log();
+        let run = run(&log);
+        for step in 1..=7 {
+            run.stepped(&Step { step, loss: step as f64, rate: 0.5 });
+        }
+        drop(run);
+        let data = data(&log);
         let step = |step, loss: f64| json!({ "run": 0, "step": step, "loss": loss, "rate": 0.5 });
         let expected = [
             json!({ "run": 0, "name": "a", "steps": 7 }),
@@ -261,5 +284,26 @@ mod tests {
             json!({ "run": 0, "done": 7 }),
         ];
         assert_eq!(data, expected);
+    }
+
+    #[test]
+    fn validations_are_thinned_out_as_losses_are_before_and_after_a_checkpoint() {
+        let metrics = |step: u64| -> Metrics {
+            let point = json!({ "step": step, "validation_loss": 1.0, "validation_cost": 1.0, "validation_accuracy": 0.5,
+                                "batch_loss": 1.0, "rate": 0.5, "epoch": 0.1, "seconds": 1.0 });
+            serde_json::from_value(point).expect("metrics")
+        };
+        for (validated, expected) in [(1..=7, vec![3, 6, 7]), (2..=5, vec![3]), (4..=7, vec![4, 6, 7])] {
+            for resumed in [0, 2, 4] {
+                let log = log();
+                let run = run(&log);
+                let (before, after): (Vec<_>, Vec<_>) =
+                    validated.clone().map(metrics).partition(|metrics| metrics.point.step <= resumed);
+                run.resumed(&before);
+                after.iter().for_each(|metrics| run.evaluated(metrics));
+                let steps: Vec<_> = data(&log).iter().filter_map(|event| event["step"].as_u64()).collect();
+                assert_eq!(steps, expected, "validated at {validated:?}, {resumed} steps before the checkpoint");
+            }
+        }
     }
 }
