@@ -8,6 +8,7 @@ use klayer_dataset::{Dataset, Subset};
 use klayer_experiments::model::ModelInfo;
 use klayer_experiments::{Evaluation, Evaluator, files, model};
 use klayer_export::safetensors;
+use klayer_linalg::text::printable;
 use serde_json::json;
 
 use crate::Error;
@@ -86,7 +87,7 @@ impl Part {
     }
 }
 
-/// The images that a model belongs to.
+/// The images that a model belongs to. Those of the same name that are not the ones that it was trained with are told.
 pub(crate) fn images_of(
     info: &ModelInfo,
     data: &DataArgs,
@@ -96,6 +97,14 @@ pub(crate) fn images_of(
     let dataset = data.load(Path::new("."), info.config.seed, terminal, interrupt)?;
     if dataset.name() != info.dataset.name {
         return Err(Error::OtherDataset { model: info.dataset.name.clone(), images: dataset.name().to_owned() });
+    }
+    if dataset.sha256() != info.dataset.sha256 {
+        terminal.warn(&format!(
+            "these are not the images that the model was trained with, and what follows is about others: SHA-256 {} here, \
+             and {} there",
+            dataset.sha256(),
+            printable(&info.dataset.sha256)
+        ));
     }
     Ok(dataset)
 }

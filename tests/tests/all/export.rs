@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use klayer_tests::{end, files, folder, images, klayer};
+use klayer_tests::{Ended, end, files, folder, images, klayer};
+
+use crate::line;
 
 #[test]
 fn a_model_that_is_exported_and_imported_is_the_same_file() {
@@ -26,6 +28,31 @@ fn a_model_that_is_exported_and_imported_is_the_same_file() {
     }
     end(&mut klayer(&folder, "export model.klayer --out graph --format onnx")).well();
     assert!(read("graph") == graphs[0]);
+}
+
+#[test]
+fn images_that_are_not_those_of_the_training_are_told_and_evaluated() {
+    let (_guard, folder) = folder();
+    end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 4 --out model.klayer").args(images())).well();
+    end(&mut klayer(&folder, "export model.klayer --out model.safetensors")).well();
+    // The same model, but for the sum of its images.
+    let told = line(&end(&mut klayer(&folder, "inspect model.klayer --json")).well());
+    let sum = told["dataset"]["sha256"].as_str().expect("a sum").as_bytes();
+    let mut bytes = fs::read(folder.join("model.safetensors")).expect("a file");
+    let place = bytes.windows(sum.len()).position(|bytes| bytes == sum).expect("it is there");
+    bytes[place..place + sum.len()].fill(b'0');
+    fs::write(folder.join("model.safetensors"), bytes).expect("written");
+    end(&mut klayer(&folder, "import model.safetensors --out others.klayer")).well();
+
+    let evaluate = |model: &str| end(klayer(&folder, &format!("-q evaluate {model} --json")).args(images())).well();
+    let (own, others) = (evaluate("model.klayer"), evaluate("others.klayer"));
+    assert_eq!(own.stdout, others.stdout);
+    let warnings = |ended: &Ended| ended.stderr.matches("warning: these are not the images").count();
+    assert_eq!((warnings(&own), warnings(&others)), (0, 1), "{others:#?}");
+    let sum = String::from_utf8_lossy(sum);
+    assert!(others.stderr.contains(&*sum) && others.stderr.contains(&"0".repeat(64)), "{others:#?}");
+    let inspected = end(klayer(&folder, "inspect others.klayer --dead").args(images())).well();
+    assert_eq!(warnings(&inspected), 1, "{inspected:#?}");
 }
 
 #[test]
