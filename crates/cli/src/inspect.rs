@@ -118,9 +118,7 @@ impl InspectArgs {
                 let images = self.part.of(&dataset);
                 let probabilities = par.install(|| classifier.probabilities(images.images()))?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
-                if !found.is_empty() {
-                    write(path, picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS))?;
-                }
+                write(path, picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS))?;
                 mistakes = Some(found);
             }
         }
@@ -314,7 +312,8 @@ fn table(layers: &[Layer]) -> String {
 
 fn listing(mistakes: &[Mistake], path: Option<&Path>) -> String {
     if mistakes.is_empty() {
-        return "\nno image is misclassified: there is no sheet to write\n".to_owned();
+        let sheet = path.map_or(String::new(), |path| format!(": {} shows none", path.display()));
+        return format!("\nno image is misclassified{sheet}\n");
     }
     let widest = |name: fn(&Mistake) -> &str| {
         mistakes.iter().map(|mistake| printable(name(mistake)).chars().count()).max().unwrap_or(0).max(9)

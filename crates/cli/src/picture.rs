@@ -106,7 +106,8 @@ fn planes(picture: &RgbImage) -> Vec<u8> {
     (0..3).flat_map(|colour| picture.pixels().map(move |pixel| pixel.0[colour])).collect()
 }
 
-/// A PNG with `tiles` of 3,072 pixels, `columns` in a row, each with a thin frame of grey.
+/// A PNG with `tiles` of 3,072 pixels, `columns` in a row, each with a thin frame of grey. Without tiles there
+/// is room for one.
 ///
 /// Tiles are three times as large as they are, on a sheet that is not too large for it already.
 ///
@@ -114,11 +115,11 @@ fn planes(picture: &RgbImage) -> Vec<u8> {
 /// For a sheet that is too large for its format.
 ///
 /// # Panics
-/// If there are no tiles or no columns, or a tile has another number of pixels.
+/// If there are no columns, or a tile has another number of pixels.
 pub(crate) fn sheet<'a>(tiles: impl ExactSizeIterator<Item = &'a [u8]>, columns: usize) -> ImageResult<Vec<u8>> {
-    let columns = columns.min(tiles.len());
+    let columns = columns.min(tiles.len().max(1));
     let along = |count: usize| count as u32 * (SIDE + GAP) + GAP;
-    let (width, height) = (along(columns), along(tiles.len().div_ceil(columns)));
+    let (width, height) = (along(columns), along(tiles.len().div_ceil(columns).max(1)));
     let mut sheet = RgbImage::from_pixel(width, height, GREY);
     for (i, tile) in tiles.enumerate() {
         assert_eq!(tile.len(), FEATURES, "a tile has {FEATURES} pixels");
@@ -198,5 +199,10 @@ mod tests {
         }
         assert_eq!(picture.get_pixel(0, 0), &GREY);
         assert_eq!(picture.get_pixel(3 * 33 * 2 + 30, 3 * 33 + 30), &GREY, "there is no sixth tile");
+
+        let none = image::load_from_memory(&sheet(std::iter::empty(), 2).expect("a sheet")).expect("a picture");
+        let none = none.to_rgb8();
+        assert_eq!(none.dimensions(), (3 * (33 + 1), 3 * (33 + 1)));
+        assert!(none.pixels().all(|pixel| pixel == &GREY), "without tiles it is grey");
     }
 }
