@@ -25,6 +25,7 @@ pub struct Drawing {
 
 /// How a mark of a chart looks: the class that styles it, within its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Swatch {
     /// A line.
     Line(&'static str),
@@ -38,6 +39,7 @@ pub enum Swatch {
 
 /// What a panel shows.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Mark {
     /// Points joined by a line, which breaks where a point has no place on the axes.
     Line(Vec<(f64, f64)>, &'static str),

@@ -26,6 +26,7 @@ pub struct WatchArgs {
 
 /// Runs cannot be watched where they should be.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WatchError {
     /// The page cannot be served.
     #[error("no page can be served on 127.0.0.1:{port}: {source}")]

@@ -67,6 +67,7 @@ pub struct State {
 /// What an optimizer remembers from one step to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OptimizerState {
     /// Plain gradient descent: nothing.
     Sgd,

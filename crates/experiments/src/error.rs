@@ -4,6 +4,7 @@ use klayer_linalg::text::printable;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A setting that makes no training run.
     #[error("{name} is {value}, but {needed}")]

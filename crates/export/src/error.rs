@@ -2,6 +2,7 @@ use klayer_linalg::text::printable;
 
 /// What can go wrong in this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Bytes that are no safetensors file.
     #[error("not a safetensors file: {}", printable(reason))]

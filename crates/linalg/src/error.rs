@@ -1,5 +1,6 @@
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// More threads than any machine has cores.
     #[error("{threads} threads are more than the {most} that can be used")]

@@ -4,6 +4,7 @@ use crate::Architecture;
 
 /// What can go wrong in this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A network without inputs, without classes, or with a layer of no units.
     #[error("a network of widths {widths:?} cannot be built: every layer needs at least one unit")]

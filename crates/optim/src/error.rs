@@ -1,5 +1,6 @@
 /// What can go wrong in this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Learning rates that do not make a cycle.
     #[error("learning rates from {eta_min} to {eta_max} make no cycle: 0 <= eta_min <= eta_max < infinity is needed")]

@@ -95,6 +95,7 @@ pub struct Ramp {
 
 /// How a [`Ramp`] rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Growth {
     /// By the same amount every step.
     Linear,
