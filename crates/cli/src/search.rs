@@ -30,7 +30,8 @@ use crate::slurm::{self, SlurmArgs};
 pub(crate) struct SearchArgs {
     #[command(flatten)]
     pub(crate) trials: TrialArgs,
-    /// Folder of the records, which processes and machines may share; finished trials in it are not made again
+    /// Folder of the records, which processes and machines may share; finished trials in it are not made again. Each
+    /// trial's metrics grow there as it goes: KEY.metrics.jsonl, a line of JSON for each validation
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     /// Make only part I of N, from 1
