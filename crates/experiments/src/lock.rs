@@ -292,12 +292,12 @@ fn new_owner(folder: &Path) -> Result<(String, File, String), Error> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let file = builder.tempfile_in(folder);
-    let file = file.map_err(|error| Error::file(folder)(error.kind().into()))?;
+    let mut file = file.map_err(|error| Error::file(folder)(error.kind().into()))?;
     // Where files cannot be locked, the heartbeat alone tells that the owner lives.
     let mark = mark(file.as_file()).filter(|_| file.as_file().try_lock().is_ok()).unwrap_or_default();
-    let (mut file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
     // Before any lock names it.
-    write_beat(&mut file, 0, &mark).map_err(Error::file(&path))?;
+    write_beat(file.as_file_mut(), 0, &mark).map_err(Error::file(folder))?;
+    let (file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
     Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file, mark))
 }
 

@@ -86,7 +86,8 @@ where
     });
     let stored = StoredNetwork { architecture: network.architecture().clone(), layers: layers.collect() };
     let refuse = |reason: String| kind.refuse(HEADER, reason);
-    let mut payload = encode_to_vec((T::NAME, &stored), config::standard()).map_err(|error| refuse(error.to_string()))?;
+    let mut payload =
+        encode_to_vec((T::NAME, &stored), config::standard()).map_err(|error| refuse(error.to_string()))?;
     let metadata = encode_to_vec(metadata, config::standard()).map_err(|error| refuse(error.to_string()))?;
     // Of the room beyond its bytes it gets a half, so that the network has the other.
     let mut again = limited(&metadata, ROOM / 2);
