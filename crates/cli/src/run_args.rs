@@ -1,9 +1,9 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::thread;
-use std::time::Duration;
 
 use clap::{ArgAction, Args};
+pub(crate) use klayer_cli::parse_seconds;
 use klayer_experiments::{Cyclical, Data, Error, Init, Par, RunConfig};
 
 /// The switches that say what is trained and how, but for lambda; the defaults are the report's.
@@ -83,12 +83,6 @@ fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
 /// A number of things, at least one.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a whole number of at least 1 is needed".to_owned())
-}
-
-/// A time in seconds, which need not be whole.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_owned())
 }
 
 impl RunArgs {

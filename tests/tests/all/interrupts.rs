@@ -206,3 +206,35 @@ fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_ch
     let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(bytes("stopped.klayer") == bytes("undisturbed.klayer"));
 }
+
+#[test]
+fn a_report_writes_checkpoints_as_often_as_it_is_told() {
+    let (_guard, folder) = folder();
+    let report = |more: &str| {
+        let mut command = klayer_tests::command("xtask", &folder);
+        command.args("report --offline --only loss --threads 1 --out out".split(' ')).args(more.split_whitespace());
+        command.args(images());
+        command
+    };
+    let refused = end(&mut report("--checkpoint-every 0"));
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("a number of seconds above 0 is needed"), "{refused:#?}");
+
+    // In its full form, whose first cycle takes long: the points of its curves tell how far it is.
+    let records = folder.join("out").join("records");
+    let of_kind = |kind: &str| -> Vec<PathBuf> {
+        let mut names = if records.exists() { files(&records) } else { Vec::new() };
+        names.retain(|name| name.to_string_lossy().ends_with(kind));
+        names
+    };
+    let within_the_first_cycle = || {
+        let last = |name: &PathBuf| fs::read_to_string(records.join(name)).map_or(0, |lines| lines.lines().count());
+        !of_kind(".checkpoint").is_empty() && of_kind(".metrics.jsonl").iter().map(last).max() < Some(20)
+    };
+    let log = folder.join("log");
+    let mut child = spawn(&mut report("--checkpoint-every 0.05"), &log);
+    wait_until(&mut child, "a checkpoint within the first cycle, of 20 points", within_the_first_cycle);
+    signal(&child, "TERM");
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{ended:#?}");
+}
