@@ -141,6 +141,8 @@ fn killed_training(kills: usize) -> Damage {
     assert_eq!(made, kills, "it ended too early");
     end(&mut train("killed.klayer", "--resume")).well();
     end(&mut train("alone.klayer", "")).well();
+    let left = ["alone.klayer", "alone.klayer.metrics.jsonl", "killed.klayer", "killed.klayer.metrics.jsonl"];
+    assert_eq!(files(&folder), left.map(Path::new), "nothing of what it was writing when it was killed");
     let model = |name: &str| fs::read(folder.join(name)).ok();
     let (alone, killed) = (model("alone.klayer"), model("killed.klayer"));
     Damage { records: 1, lost: killed.is_none().into(), different: (killed != alone).into() }
