@@ -310,15 +310,15 @@ fn write_beat(file: &mut File, count: u64, mark: &str) -> std::io::Result<()> {
 /// How this file is seen from here: the boot of the machine, and the file's device and inode. Who sees it the same sees
 /// the same locks of it. None where there is no such thing.
 fn mark(file: &File) -> Option<String> {
+    let (boot, data) = (boot()?, file.metadata().ok()?);
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let data = file.metadata().ok()?;
-        Some(format!("{} {} {}", boot()?, data.dev(), data.ino()))
+        Some(format!("{boot} {} {}", data.dev(), data.ino()))
     }
     #[cfg(not(unix))]
     {
-        let _ = file;
+        let _ = (boot, data);
         None
     }
 }
