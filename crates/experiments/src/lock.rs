@@ -336,8 +336,8 @@ fn key_of(name: &str) -> Option<&str> {
     (ours && key.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(key)
 }
 
-/// Whether the owner of this file has certainly ended: it saw its file as it is seen here, and does not lock it any more.
-/// Of what is gone, or seen otherwise, only the heartbeat tells.
+/// Whether the owner of this file has certainly ended: it saw its file as it is seen here, and does not lock it any
+/// more. Of what is gone, or seen otherwise, only the heartbeat tells.
 fn has_ended(owner: &Path) -> bool {
     let Ok(mut file) = File::open(owner) else { return false };
     let mut beat = String::new();
