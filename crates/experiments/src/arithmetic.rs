@@ -26,7 +26,7 @@ pub struct Arithmetic {
 }
 
 /// Features of a block of the kernels and some that fill none; units of which one layer is too large for the kernels.
-const WIDTHS: (usize, &[usize], usize) = (800, &[150, 130, 20], 10);
+const WIDTHS: (usize, &[usize], usize) = (800, &[300, 260, 20], 10);
 const IMAGES: usize = 20;
 const STEPS: usize = 2;
 
