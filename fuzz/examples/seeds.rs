@@ -11,7 +11,7 @@ use klayer_dataset::{FEATURES, Shuffle};
 use klayer_experiments::checkpoint::{CHECKPOINT, OptimizerState, State};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord, GradientRow};
 use klayer_experiments::record::{Divergence, Point, RunRecord};
-use klayer_experiments::{Cyclical, DatasetInfo, Environment, Evaluation, Init, RunConfig};
+use klayer_experiments::{Arithmetic, Cyclical, DatasetInfo, Environment, Evaluation, Init, RunConfig};
 use klayer_fuzz::archive::{files, gzip};
 use klayer_fuzz::model::Notes;
 use klayer_linalg::random::{fill_normal, stream};
@@ -143,7 +143,7 @@ fn checkpoint() -> Done {
         }
         let state = State {
             key: "0123456789abcdef".repeat(2),
-            version: "0.1.0".to_owned(),
+            environment: environment((done > 0).then_some(256)),
             config: config(hidden, true)?,
             dataset: dataset(),
             optimizer: OptimizerState::Sgd,
@@ -175,6 +175,18 @@ fn config(hidden: &[usize], batch_norm: bool) -> Result<RunConfig, Box<dyn Error
     })
 }
 
+/// Where a run was made: with vectors of so many bits, or where that is not told.
+fn environment(vectors: Option<u32>) -> Environment {
+    Environment {
+        version: "0.1.0".to_owned(),
+        processor: "a processor".to_owned(),
+        cores: 2,
+        threads: 1,
+        system: "linux x86_64".to_owned(),
+        arithmetic: vectors.map(|vectors| Arithmetic { vectors, kernels: true, sample: "0123456789abcdef".repeat(4) }),
+    }
+}
+
 fn dataset() -> DatasetInfo {
     DatasetInfo { name: "CIFAR-10".to_owned(), sha256: "0123456789abcdef".repeat(4), synthetic: false }
 }
@@ -191,17 +203,10 @@ fn point(step: u64, training: Option<f64>) -> Point {
 }
 
 fn record() -> Done {
-    let environment = Environment {
-        version: "0.1.0".to_owned(),
-        processor: "a processor".to_owned(),
-        cores: 2,
-        threads: 1,
-        system: "linux x86_64".to_owned(),
-    };
     let finished = RunRecord {
         config: config(&[50, 50], true)?,
         dataset: dataset(),
-        environment: environment.clone(),
+        environment: environment(Some(512)),
         seconds: 1.25,
         curve: vec![point(0, Some(2.25)), point(10, Some(2.0))],
         diverged: None,
@@ -227,7 +232,7 @@ fn record() -> Done {
             init: Init::He,
         },
         dataset: dataset(),
-        environment,
+        environment: environment(None),
         seconds: 0.5,
         rows: vec![GradientRow {
             lambda: 0.005,

@@ -5,13 +5,13 @@ use std::fs;
 use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs};
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::best;
-use klayer_experiments::{Data, RunConfig, Store, files, record};
+use klayer_experiments::{Data, RunConfig, Store, checkpoint, files, record};
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{Manifest, assemble};
@@ -39,8 +39,14 @@ pub(crate) struct ReportArgs {
     /// Runs that train at the same time [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
+    /// Write checkpoints of the runs under way this often, beside one each cycle [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    checkpoint_every: Option<Duration>,
     /// Run nothing: render again from the records, and fail if a file would change
-    #[arg(long, conflicts_with_all = ["quick", "only", "seed", "threads", "data", "synthetic", "offline"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["quick", "only", "seed", "threads", "checkpoint_every", "data", "synthetic", "offline"]
+    )]
     check: bool,
     #[command(flatten)]
     data: DataArgs,
@@ -92,7 +98,7 @@ impl ReportArgs {
         let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;
         let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
-        let store = Store::open(records)?;
+        let store = Store::open(records)?.checkpoint_every(self.checkpoint_every.unwrap_or(checkpoint::EVERY));
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let study_key = format!("study-{}", record::key("study", &(self.quick, self.seed), data.dataset.sha256())?);
         let manifest = manifest(&study_key, self.quick, self.seed, threads, &data, &store)?;

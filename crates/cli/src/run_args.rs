@@ -1,7 +1,6 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::thread;
-use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use klayer_cli::DataArgs;
@@ -91,12 +90,6 @@ fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
 /// A number of things, at least one.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a whole number of at least 1 is needed".to_owned())
-}
-
-/// A time in seconds, which need not be whole.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_owned())
 }
 
 impl NetworkArgs {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs};
+use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::record::{self, RunRecord};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::{log_uniform, ranks};
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{RunArgs, ThreadArgs, parse_seconds};
+use crate::run_args::{RunArgs, ThreadArgs};
 use crate::slurm::{self, SlurmArgs};
 
 /// The switches of `klayer search`.

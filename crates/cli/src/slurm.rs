@@ -25,6 +25,10 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
 /// How long a file that another machine has written may stay unseen: NFS keeps what it knows of a folder so long.
 const UNTIL_SEEN: Duration = Duration::from_secs(30);
 
+/// Threads of an element. Slurm sets the first variable only for a job that asked for cores; the second counts all that
+/// it got on the node, which may be whole cores of several threads, or a whole node.
+const THREADS: &str = "${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}";
+
 /// The switches of `klayer search --slurm`; those that are passed through have the names that sbatch gives them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
@@ -215,7 +219,7 @@ fn left_of(id: &str, lines: &str) -> Left {
 fn script(command: &[u8], own: &[OsString], elements: u32) -> Result<Vec<u8>, Error> {
     let mut command = [command, b" ", &words(own)?].concat();
     if !own.iter().any(|argument| argument == "--threads") {
-        command.extend_from_slice(b" --threads \"$SLURM_CPUS_ON_NODE\"");
+        command.extend_from_slice(format!(" --threads \"{THREADS}\"").as_bytes());
     }
     // A signal to the whole element reaches klayer as well, which then needs time for its checkpoints. Killed alone,
     // for example because memory was short, it goes on from them.
@@ -296,13 +300,26 @@ mod tests {
             let script = script(&words(&given).expect("words"), own, 8).expect("a script");
             let script = String::from_utf8(script).expect("text");
             let command = script.lines().find(|line| line.contains("search")).expect("a command");
-            let command = command.replace("\"$SLURM_ARRAY_TASK_ID/8\"", "3/8").replace("\"$SLURM_CPUS_ON_NODE\"", "2");
+            let command = command.replace("\"$SLURM_ARRAY_TASK_ID/8\"", "3/8").replace(THREADS, "2");
             shlex::split(&command).expect("words").into_iter().map(OsString::from).collect::<Vec<_>>()
         };
         let rest = ["--threads", "2", "--shard", "3/8"].map(OsString::from);
         assert_eq!(script(&own), [&given[..], &own, &rest].concat());
         let own = ["--threads", "7"].map(OsString::from);
         assert_eq!(script(&own), [&given[..], &own, &rest[2..]].concat());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_element_has_as_many_threads_as_it_asked_for_cores() {
+        let threads = |variables: &[(&str, &str)]| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("echo \"{THREADS}\"")]);
+            shell.env_remove("SLURM_CPUS_PER_TASK").env_remove("SLURM_CPUS_ON_NODE").envs(variables.iter().copied());
+            String::from_utf8(shell.output().expect("a shell").stdout).expect("text")
+        };
+        assert_eq!(threads(&[("SLURM_CPUS_PER_TASK", "2"), ("SLURM_CPUS_ON_NODE", "16")]), "2\n");
+        assert_eq!(threads(&[("SLURM_CPUS_ON_NODE", "16")]), "16\n");
     }
 
     #[test]

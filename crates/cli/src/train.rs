@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs};
+use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
 use klayer_experiments::{Checkpoints, Data, Evaluation, Run, RunConfig, Trained, checkpoint, files, train_from};
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{RunArgs, ThreadArgs, parse_seconds};
+use crate::run_args::{RunArgs, ThreadArgs};
 
 /// The switches of `klayer train`; the defaults are the report's.
 #[derive(Debug, Args)]

@@ -1,8 +1,12 @@
 //! Checkpoints: all that a training run needs to go on where it was, as a file.
 //!
 //! The file is laid out as a model file (see [`klayer_nn::model_file`]), with the magic `KLAYERCP` and a [`State`]
-//! in place of a model's metadata. The one before it is kept beside it, for the case that it is damaged. Both are
-//! removed when the run is finished.
+//! in place of a model's metadata. The one before it is kept beside it, for the case that it is damaged or cannot be
+//! read. Both are removed when the run is finished.
+//!
+//! A checkpoint tells the [`Arithmetic`] that it was computed with. Where sums end in other bits nothing goes on from
+//! it, so that no record is of two kinds of processors: a run of its own is refused, and one in a store takes the
+//! checkpoint before it or begins anew.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,20 +16,23 @@ use std::time::Duration;
 
 use klayer_dataset::{FEATURES, Shuffle};
 use klayer_linalg::Scalar;
+use klayer_linalg::text::printable;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arithmetic::Arithmetic;
 use crate::config::RunConfig;
 use crate::data::{Data, DatasetInfo};
+use crate::environment::Environment;
 use crate::lock::Claim;
 use crate::record::{self, Point};
 use crate::runs::Job;
 use crate::{Error, files};
 
 /// Files of training runs under way.
-pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 2 };
+pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 3 };
 
 /// How often a run writes a checkpoint, unless it is told otherwise. Each cycle ends with one too.
 pub const EVERY: Duration = Duration::from_secs(30);
@@ -43,8 +50,8 @@ pub struct Checkpoints<'a> {
 pub struct State {
     /// What names the run's record: a hash of the settings, the dataset and the program's version.
     pub key: String,
-    /// The version of the program.
-    pub version: String,
+    /// Where it was written: by which version, and with which arithmetic.
+    pub environment: Environment,
     /// The settings.
     pub config: RunConfig,
     /// The images.
@@ -139,7 +146,11 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// The last checkpoint that is whole, if there is one. `warn` is told of those that are not.
+    /// The last checkpoint that is whole and of this arithmetic, if there is one. `warn` is told of those that are not.
+    ///
+    /// # Errors
+    /// [`Error::OtherRun`]; [`Error::OtherArithmetic`], but for a run in a store; [`Error::File`] if one cannot be read
+    /// and there is no other to go on from: it may be read another time, and is not given up.
     pub(crate) fn find<T: Scalar>(
         &self,
         config: &RunConfig,
@@ -147,25 +158,45 @@ impl<'a> Checkpoints<'a> {
         warn: impl Fn(&str),
     ) -> Result<Option<Found<T>>, Error> {
         let (last, previous) = (self.path.clone(), self.previous());
-        for (path, instead) in [(&last, "the one before it is taken"), (&previous, "there is no other")] {
-            let bytes = match files::read(path) {
-                Ok(bytes) => bytes,
-                Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            match model_file::decode(&CHECKPOINT, &bytes) {
-                Ok((network, state)) => {
-                    let found = Found { network, state }.check(path, config, data)?;
-                    // In place of a damaged one, which would otherwise become the one before the next.
-                    if path == &previous && last.exists() {
+        let (mut unread, mut passed_over) = (None, false);
+        for path in [&last, &previous] {
+            let error = match self.open(path, config, data) {
+                Ok(Some(found)) => {
+                    // In place of one that is of no use, which would otherwise become the one before the next.
+                    if passed_over {
                         let _ = fs::rename(&previous, &last);
                     }
                     return Ok(Some(found));
                 }
-                Err(error) => warn(&format!("{}: {error}; {instead}", path.display())),
+                Ok(None) => continue,
+                Err(error) => error,
+            };
+            let another = path == &last && previous.exists();
+            let instead = if another { "the one before it is taken" } else { "there is no other" };
+            match &error {
+                Error::OtherArithmetic { path, difference } if self.claim.is_some() => {
+                    let path = path.display();
+                    warn(&format!("{path}: it is left aside, since {}; {instead}", printable(difference)));
+                }
+                Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
+                _ => return Err(error),
             }
+            if matches!(error, Error::File { .. }) {
+                unread = unread.or(Some(error));
+            }
+            passed_over = true;
         }
-        Ok(None)
+        unread.map_or(Ok(None), Err)
+    }
+
+    /// The checkpoint at `path`, if there is one.
+    fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
+        let bytes = match files::read(path) {
+            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let (network, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(refuse(path))?;
+        Found { network, state }.check(path, config, data).map(Some)
     }
 }
 
@@ -182,8 +213,17 @@ impl<T: Scalar> Found<T> {
             && state.done <= config.steps()
             && state.curve.iter().all(|point| point.step <= state.done);
         if !fits {
-            let reason = "its parts do not fit together".to_owned();
-            return Err(refuse(path)(klayer_nn::Error::Format { what: CHECKPOINT.name, reason, offset: 0 }));
+            let difference = "its parts do not fit together".to_owned();
+            return Err(Error::OtherRun { path: path.into(), difference });
+        }
+        let Environment { arithmetic, processor, .. } = &state.environment;
+        let difference = match arithmetic {
+            Some(there) => there.difference(&Arithmetic::here()),
+            None => Some("it does not tell with which it was computed".to_owned()),
+        };
+        if let Some(difference) = difference {
+            let difference = format!("{difference}; it was written on {processor}");
+            return Err(Error::OtherArithmetic { path: path.into(), difference });
         }
         Ok(self)
     }
@@ -205,8 +245,9 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
         }
     }
     let version = env!("CARGO_PKG_VERSION");
-    if state.version != version {
-        return Ok(Some(format!("it was written by version {}, and this is version {version}", state.version)));
+    let there = &state.environment.version;
+    if there != version {
+        return Ok(Some(format!("it was written by version {there}, and this is version {version}")));
     }
     let key = record::key(RunConfig::KIND, config, &dataset.sha256)?;
     Ok((state.key != key).then(|| format!("its run is {} there, and {key} here", state.key)))

@@ -5,6 +5,8 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arithmetic::Arithmetic;
+
 /// Program, processor and system of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -18,6 +20,9 @@ pub struct Environment {
     pub threads: usize,
     /// Operating system and architecture.
     pub system: String,
+    /// What decides the last bits of its results; nothing in a record that does not tell.
+    #[serde(default)]
+    pub arithmetic: Option<Arithmetic>,
 }
 
 impl Environment {
@@ -30,8 +35,14 @@ impl Environment {
             cores: thread::available_parallelism().map_or(1, usize::from),
             threads,
             system: format!("{} {architecture}", std::env::consts::OS),
+            arithmetic: Some(Arithmetic::here()),
         }
     }
+}
+
+/// What Linux calls this start of the machine.
+pub(crate) fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|boot| boot.trim().to_owned())
 }
 
 /// The name that Linux gives the processor; elsewhere there is no file to read it from.

@@ -70,6 +70,18 @@ pub enum Error {
         /// In what the runs differ.
         difference: String,
     },
+    /// A checkpoint of the same run, made where sums end in other bits.
+    #[error(
+        "{}: a checkpoint of other arithmetic: {}; go on where it was written, or delete it",
+        path.display(),
+        printable(difference)
+    )]
+    OtherArithmetic {
+        /// Which file.
+        path: PathBuf,
+        /// In what the machines or the builds differ.
+        difference: String,
+    },
     /// A run that has not been made yet.
     #[error("{}: there is no such record: its run has not been made", path.display())]
     Missing {

@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arithmetic;
 pub mod checkpoint;
 mod config;
 mod data;
@@ -43,6 +44,7 @@ pub mod statistics;
 mod store;
 mod train;
 
+pub use arithmetic::Arithmetic;
 pub use checkpoint::Checkpoints;
 pub use config::RunConfig;
 pub use data::{Data, DatasetInfo};

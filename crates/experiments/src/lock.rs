@@ -11,14 +11,16 @@
 //!
 //! An owner is dead if neither its heartbeat nor its lock has changed for [`Times::stale`], by the watcher's own count
 //! of looks, which a clock that jumps or a machine that sleeps does not advance. On the machine of a dead owner that
-//! is known at once: an owner keeps its file locked (flock), which ends with the process.
+//! is known at once: an owner keeps its file locked (flock), which ends with the process. Another mount of the same
+//! folder, in a container or of a network's server, need not know of that lock. So the file also says how its owner
+//! sees it, by the boot of the machine and the device and inode, and only who sees it so believes that it is not locked.
 //!
 //! An owner that was held dead but was only stopped finds the next lock at its next heartbeat, and lets the trial go.
 //! Until then it may compute what another computes too. That costs time and no more: both come to the same record.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
+use crate::environment::boot;
 use crate::{Error, files};
 
 /// How long things take between processes.
@@ -93,8 +96,6 @@ struct Lock {
     host: String,
     /// For people: its process there.
     pid: u32,
-    /// What tells this start of the operating system from all others, where there is such a thing.
-    boot: Option<String>,
     /// Whether the owner has let the trial go.
     released: bool,
 }
@@ -115,19 +116,17 @@ impl Default for Times {
 impl Owner {
     /// A new owner of trials in the store `folder`.
     pub(crate) fn new(folder: &Path, times: Times) -> Result<Self, Error> {
-        let (id, mut file) = new_owner(folder)?;
+        let (id, mut file, mark) = new_owner(folder)?;
         let started = file.metadata().and_then(|data| data.modified()).map_err(Error::file(folder))?;
         let kept = file.try_clone().map_err(Error::file(folder))?;
-        let boot = boot().unwrap_or_default();
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         let beat = move || {
-            let mut count = 0_u64;
+            let mut count = 0;
             while !for_thread.ended.load(Ordering::Acquire) {
                 count += 1;
                 // Without it the owner seems dead, which costs time and nothing else.
-                let line = format!("{count:020} {boot}\n");
-                let _ = file.rewind().and_then(|()| file.write_all(line.as_bytes())).and_then(|()| file.sync_data());
+                let _ = write_beat(&mut file, count, &mark).and_then(|()| file.sync_data());
                 for (lock, next, lost) in lock_of(&for_thread.held).iter() {
                     if is_taken_over(lock, next) {
                         lost.store(true, Ordering::Release);
@@ -167,7 +166,6 @@ impl Owner {
             owner: self.id.clone(),
             host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
             pid: std::process::id(),
-            boot: boot(),
             released: false,
         };
         let just_now = || Ok(Taken::Others("another process".to_owned()));
@@ -205,7 +203,7 @@ impl Owner {
         // A lock whose owner died before it could write its name has none.
         let lock: Lock = serde_json::from_slice(&bytes).unwrap_or_default();
         let owner = owner_path(&self.folder, &lock.owner);
-        if lock.released || (lock.boot.is_some() && lock.boot == boot() && is_abandoned(&owner)) {
+        if lock.released || has_ended(&owner) {
             return Ok(None);
         }
         // One of ours that was held lost, and was not: nobody works on it.
@@ -283,15 +281,38 @@ impl Drop for Claim {
     }
 }
 
-/// Creates the file of a new owner, locked against all others that look whether it lives.
-fn new_owner(folder: &Path) -> Result<(String, File), Error> {
-    let file = files::temporary(Builder::new().prefix("").suffix(".owner").rand_bytes(16), folder)?;
-    if boot().is_some() {
-        // Where files cannot be locked, the heartbeat alone tells that the owner lives.
-        let _ = file.as_file().try_lock();
-    }
+/// Creates the file of a new owner, locked against all others that look whether it lives. Returns its ID, the file and
+/// what it says of how it is seen.
+fn new_owner(folder: &Path) -> Result<(String, File, String), Error> {
+    let mut file = files::create(Builder::new().prefix("").suffix(".owner").rand_bytes(16), folder)?;
+    // Where files cannot be locked, the heartbeat alone tells that the owner lives.
+    let mark = mark(file.as_file()).filter(|_| file.as_file().try_lock().is_ok()).unwrap_or_default();
+    // Before any lock names it.
+    write_beat(file.as_file_mut(), 0, &mark).map_err(Error::file(folder))?;
     let (file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
-    Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file))
+    Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file, mark))
+}
+
+/// Makes `count` the heartbeat in an owner's file, with what says how its owner sees it.
+fn write_beat(file: &mut File, count: u64, mark: &str) -> std::io::Result<()> {
+    file.rewind()?;
+    file.write_all(format!("{count:020} {mark}\n").as_bytes())
+}
+
+/// How this file is seen from here: the boot of the machine, and the file's device and inode. Who sees it the same sees
+/// the same locks of it. None where there is no such thing.
+fn mark(file: &File) -> Option<String> {
+    let (boot, data) = (boot()?, file.metadata().ok()?);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some(format!("{boot} {} {}", data.dev(), data.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (boot, data);
+        None
+    }
 }
 
 /// Whether somebody else has the trial of this lock. A file system that does not answer does not say so.
@@ -307,12 +328,15 @@ fn key_of(name: &str) -> Option<&str> {
     (ours && key.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(key)
 }
 
-/// Whether the owner of this file, which runs on this machine if at all, has ended.
-fn is_abandoned(owner: &Path) -> bool {
-    match File::open(owner) {
-        Ok(file) => file.try_lock().is_ok(),
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    }
+/// Whether the owner of this file has certainly ended: it saw its file as it is seen here, and does not lock it any
+/// more. Of what is gone, or seen otherwise, only the heartbeat tells.
+fn has_ended(owner: &Path) -> bool {
+    let Ok(mut file) = File::open(owner) else { return false };
+    let mut beat = String::new();
+    let seen_the_same = mark(&file).is_some_and(|mark| {
+        file.read_to_string(&mut beat).is_ok() && beat.trim_end().split_once(' ').is_some_and(|(_, of)| of == mark)
+    });
+    seen_the_same && file.try_lock().is_ok()
 }
 
 /// Removes what processes that were killed have left: locks and checkpoints of trials whose records are there, files of
@@ -331,13 +355,10 @@ fn remove_leftovers(folder: &Path, started: SystemTime) {
         .filter(|name| name.ends_with(".lock"))
         .filter_map(|name| serde_json::from_slice(&read(name)?).ok())
         .collect();
-    let here = boot();
     names.retain(|name| {
         let Some(id) = name.strip_suffix(".owner") else { return true };
         let named = locks.iter().any(|lock| lock.owner == id);
-        let beat = read(name).and_then(|beat| String::from_utf8(beat).ok()).unwrap_or_default();
-        let ours = here.as_ref().is_some_and(|boot| beat.trim_end().ends_with(boot));
-        !(ours && !named && is_abandoned(&folder.join(name)) && fs::remove_file(folder.join(name)).is_ok())
+        named || !has_ended(&folder.join(name)) || fs::remove_file(folder.join(name)).is_err()
     });
 
     if names.iter().all(|name| !name.ends_with(".owner")) {
@@ -368,11 +389,6 @@ fn highest(folder: &Path, key: &str) -> Result<Option<u64>, Error> {
     Ok(highest)
 }
 
-/// What Linux calls this start of the machine.
-fn boot() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|boot| boot.trim().to_owned())
-}
-
 /// The data of a mutex; a panic elsewhere does not make them useless.
 fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -399,8 +415,7 @@ mod tests {
 
     /// The lock of an owner on another machine, which raises its counter `beats` times.
     fn foreign_lock(folder: &TempDir, number: u64, beats: u64) -> Option<JoinHandle<()>> {
-        let lock =
-            Lock { owner: "foreign".into(), host: "elsewhere".into(), boot: Some("another".into()), ..Lock::default() };
+        let lock = Lock { owner: "foreign".into(), host: "elsewhere".into(), ..Lock::default() };
         fs::write(lock_path(folder.path(), "key", number), serde_json::to_vec(&lock).expect("JSON")).expect("written");
         let path = owner_path(folder.path(), "foreign");
         fs::write(&path, "0").expect("written");
@@ -427,22 +442,47 @@ mod tests {
         }
     }
 
+    /// Ends an owner that has taken the trial as if it were killed: its file is not locked any more, but neither that
+    /// nor the lock is removed.
+    fn kill(folder: &TempDir, one: Owner, claim: Claim) -> PathBuf {
+        let (path, kept) = (owner_path(folder.path(), &one.id), folder.path().join("kept"));
+        let (lock, lock_path) = (fs::read(&claim.lock).expect("a lock"), claim.lock.clone());
+        fs::hard_link(&path, &kept).expect("a link");
+        drop((claim, one));
+        fs::write(&lock_path, lock).expect("written");
+        fs::rename(kept, &path).expect("it is ours");
+        path
+    }
+
     #[test]
     fn an_owner_that_has_ended_on_this_machine_is_known_to_be_dead() {
         let folder = TempDir::new().expect("a temporary folder");
         let (one, other) = (owner(&folder), owner(&folder));
         let claim = take(&one).expect("it is free");
         assert!(take(&other).is_none());
-        // As if it had been killed: its file is not locked any more, but neither that nor the lock is removed.
-        let path = owner_path(folder.path(), &one.id);
-        let (lock, owner) = (fs::read(&claim.lock).expect("a lock"), fs::read(&path).expect("an owner"));
-        let lock_path = claim.lock.clone();
-        drop((claim, one));
-        fs::write(&lock_path, lock).expect("written");
-        fs::write(&path, owner).expect("written");
+        kill(&folder, one, claim);
         if boot().is_some() {
             assert!(take(&other).is_some());
         }
+    }
+
+    #[test]
+    fn an_owner_that_sees_its_file_through_another_mount_is_not_dead_before_its_heart_has_stopped() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let (one, other) = (owner(&folder), owner(&folder));
+        let claim = take(&one).expect("it is free");
+        let path = kill(&folder, one, claim);
+        // The same content in another file: what is locked there is not known here.
+        let there = fs::read(&path).expect("an owner");
+        fs::write(folder.path().join("there"), there).expect("written");
+        fs::rename(folder.path().join("there"), &path).expect("it is ours");
+        assert!(!has_ended(&path) && take(&other).is_none(), "its file is not locked here, but may be there");
+        remove_leftovers(folder.path(), SystemTime::now());
+        fs::remove_file(lock_path(folder.path(), "key", 1)).expect("a lock");
+        remove_leftovers(folder.path(), SystemTime::now());
+        assert!(path.exists(), "it may be the heart of a process");
+        fs::remove_file(&path).expect("it is ours");
+        assert!(!has_ended(&path), "a file that is not seen yet is no dead owner");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
 use crate::config::RunConfig;
 use crate::data::Data;
+use crate::environment::Environment;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics::{Metrics, MetricsFile};
 use crate::observer::{Observer, Step};
@@ -105,8 +106,9 @@ pub fn train<T: Scalar>(
 /// stopped. The checkpoints stay until the result is kept.
 ///
 /// # Errors
-/// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::File`] for one that cannot be
-/// read, or not be written when the run is stopped.
+/// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one of a
+/// machine or a build that computes other bits, [`Error::File`] for one that cannot be read, or not be written when the
+/// run is stopped.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
     train_together(&[*run], data, par)?.pop().expect("a result for each run")
 }
@@ -253,7 +255,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let dataset = data.info();
         let state = State {
             key: record::key(RunConfig::KIND, self.config, &dataset.sha256)?,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: Environment::here(self.sgd.par.count()),
             config: self.config.clone(),
             dataset,
             optimizer: OptimizerState::Sgd,

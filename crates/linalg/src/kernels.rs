@@ -25,8 +25,8 @@ const OFF: &str = "KLAYER_NO_KERNELS";
 
 static ON: LazyLock<bool> = LazyLock::new(|| env::var_os(OFF).is_none());
 
-/// Whether products run on the kernels, where these are the faster ones.
-pub(crate) fn on() -> bool {
+/// Whether products run on klayer's own kernels, where these are the faster ones, and not all on faer.
+pub fn on() -> bool {
     *ON
 }
 

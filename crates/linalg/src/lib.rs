@@ -43,10 +43,11 @@ pub mod text;
 
 pub use error::Error;
 pub use faer::{MatMut, MatRef};
+pub use kernels::on as kernels_on;
 pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;
 pub use scalar::Scalar;
-pub use simd::vectorize;
+pub use simd::{vector_bits, vectorize};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

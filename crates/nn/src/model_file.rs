@@ -8,12 +8,15 @@
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | the payload: kind of number, network and metadata, in bincode 2's standard encoding |
 //!
-//! Length and checksum are verified before the payload is decoded, and decoding is limited by the size of the file, so
-//! a damaged or hostile one costs an error and no more.
+//! Length and checksum are verified before the payload is decoded, and decoding may claim no more than four times the
+//! payload and 64 KiB, so a damaged or hostile one costs an error and no more. What would not be read back within that
+//! is not written either.
 
 use bincode::config;
+use bincode::de::read::Reader;
+use bincode::de::{Decode, Decoder, DecoderImpl};
 use bincode::error::DecodeError;
-use bincode::serde::{decode_from_slice, encode_to_vec};
+use bincode::serde::{Compat, encode_to_vec};
 use klayer_linalg::{RowMajor, Scalar};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,15 +40,17 @@ pub struct Kind {
 pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
 
 const HEADER: usize = 52;
-/// Most bytes that decoding may claim of any file.
-const LIMIT: usize = 1 << 31;
+/// What decoding may claim for each byte of the payload. A text claims its length before the first byte is read, and an
+/// integer up to 8 bytes for each one that it takes in the file; a network, of the narrowest layers, claims 3.5.
+const CLAIMS: usize = 4;
+/// What it may claim beyond that, for payloads of a few integers.
+const ROOM: usize = 0x1_0000;
 
 #[derive(Serialize, Deserialize)]
-#[serde(bound(deserialize = "T: Scalar, M: DeserializeOwned", serialize = "T: Scalar, M: Serialize"))]
-struct Payload<T, M> {
+#[serde(bound = "T: Scalar")]
+struct StoredNetwork<T> {
     architecture: Architecture,
     layers: Vec<StoredLayer<T>>,
-    metadata: M,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,8 +65,12 @@ struct StoredLayer<T> {
 /// The bytes of a file of `kind`: `network` and whatever else its users need to know, `metadata`.
 ///
 /// # Errors
-/// [`Error::Format`] if `metadata` cannot be encoded.
-pub fn encode<T: Scalar, M: Serialize>(kind: &Kind, network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error> {
+/// [`Error::Format`] if `metadata` cannot be encoded, or not be decoded again.
+pub fn encode<T, M>(kind: &Kind, network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error>
+where
+    T: Scalar,
+    M: Serialize + DeserializeOwned,
+{
     let layers = network.layers().iter().map(|layer| {
         let (gamma, beta, running) = match &layer.batch_norm {
             Some(norm) => (norm.gamma.clone(), norm.beta.clone(), norm.running.clone()),
@@ -75,9 +84,18 @@ pub fn encode<T: Scalar, M: Serialize>(kind: &Kind, network: &Network<T>, metada
             running: running.map(|running| (running.mean, running.variance)),
         }
     });
-    let payload = Payload { architecture: network.architecture().clone(), layers: layers.collect(), metadata };
-    let payload = encode_to_vec((T::NAME, &payload), config::standard())
-        .map_err(|error| kind.refuse(HEADER, error.to_string()))?;
+    let stored = StoredNetwork { architecture: network.architecture().clone(), layers: layers.collect() };
+    let refuse = |reason: String| kind.refuse(HEADER, reason);
+    let mut payload =
+        encode_to_vec((T::NAME, &stored), config::standard()).map_err(|error| refuse(error.to_string()))?;
+    let metadata = encode_to_vec(metadata, config::standard()).map_err(|error| refuse(error.to_string()))?;
+    // Of the room beyond its bytes it gets a half, so that the network has the other.
+    let mut again = limited(&metadata, ROOM / 2);
+    match decode_part::<M>(kind, &mut again) {
+        Ok(_) if again.reader().at == metadata.len() => payload.extend_from_slice(&metadata),
+        Ok(_) => return Err(refuse("its metadata would come back as something else".into())),
+        Err(error) => return Err(refuse(format!("its metadata would not be read again: {error}"))),
+    }
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(kind.magic);
     bytes.extend_from_slice(&kind.version.to_le_bytes());
@@ -108,16 +126,19 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
     if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
         return Err(refuse(20, "its checksum does not match: it is damaged".into()));
     }
-    let (scalar, start) = decode_part::<String>(kind, payload, 0)?;
+    let mut decoder = limited(payload, ROOM);
+    let scalar: String = decode_part(kind, &mut decoder)?;
     if scalar != T::NAME {
         return Err(refuse(HEADER, format!("its numbers are {scalar}, and {} are asked for", T::NAME)));
     }
-    let (payload, end) = decode_part::<Payload<T, M>>(kind, payload, start)?;
-    if end as u64 != length {
+    let stored: StoredNetwork<T> = decode_part(kind, &mut decoder)?;
+    let metadata = decode_part(kind, &mut decoder)?;
+    let end = decoder.reader().at;
+    if end != payload.len() {
         return Err(refuse(HEADER + end, "bytes are left over".into()));
     }
-    let network = restore(&payload).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
-    Ok((network, payload.metadata))
+    let network = restore(&stored).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
+    Ok((network, metadata))
 }
 
 impl Kind {
@@ -126,36 +147,54 @@ impl Kind {
     }
 }
 
-/// A part of the payload that begins at `start`, and where it ends.
-fn decode_part<P: DeserializeOwned>(kind: &Kind, payload: &[u8], start: usize) -> Result<(P, usize), Error> {
-    // An integer claims up to 16 bytes for each one that it takes in the file, and a text all that its length says
-    // before the first byte is read. The limit is part of a type: there can be a few of them, but not any.
-    let decode = match payload.len() {
-        0..=0xfff => decode_within::<P, 0x1_0000>,
-        0x1000..=0x3_ffff => decode_within::<P, 0x40_0000>,
-        0x4_0000..=0xff_ffff => decode_within::<P, 0x1000_0000>,
-        _ => decode_within::<P, LIMIT>,
-    };
-    let (part, read) = decode(&payload[start..]).map_err(|error| kind.refuse(HEADER + start, error.to_string()))?;
-    Ok((part, start + read))
+/// Bytes that are read, and how many of them have been.
+struct Position<'a> {
+    bytes: &'a [u8],
+    at: usize,
 }
 
-/// What `bytes` begin with, and how many of them it took, claiming no more than `LIMIT` bytes.
-fn decode_within<P: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<(P, usize), DecodeError> {
-    decode_from_slice(bytes, config::standard().with_limit::<LIMIT>())
+impl Reader for Position<'_> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
+        let left = &self.bytes[self.at..];
+        let part = left.get(..bytes.len());
+        bytes.copy_from_slice(part.ok_or(DecodeError::UnexpectedEnd { additional: bytes.len() - left.len() })?);
+        self.at += bytes.len();
+        Ok(())
+    }
+}
+
+/// A decoder of `bytes` that may claim [`CLAIMS`] times as many, and `room`.
+fn limited(bytes: &[u8], room: usize) -> impl Decoder<R = Position<'_>, Context = ()> {
+    // The limit is part of a type. What is not allowed is claimed before anything else is.
+    const LIMIT: usize = usize::MAX;
+    let mut decoder = DecoderImpl::new(Position { bytes, at: 0 }, config::standard().with_limit::<LIMIT>(), ());
+    let allowed = bytes.len().saturating_mul(CLAIMS).saturating_add(room);
+    decoder.claim_bytes_read(LIMIT - allowed).expect("it is within the limit");
+    decoder
+}
+
+/// The next part of the payload.
+fn decode_part<'a, P: DeserializeOwned>(
+    kind: &Kind,
+    decoder: &mut impl Decoder<R = Position<'a>, Context = ()>,
+) -> Result<P, Error> {
+    let part = <Compat<P> as Decode<()>>::decode(decoder);
+    part.map(|Compat(part)| part).map_err(|error| kind.refuse(HEADER + decoder.reader().at, error.to_string()))
 }
 
 /// The stored network, if every part has the size that its architecture gives it.
-fn restore<T: Scalar, M>(payload: &Payload<T, M>) -> Option<Network<T>> {
-    let sizes = || payload.architecture.layers();
-    let fits = sizes().zip(&payload.layers).all(|((inputs, outputs), stored)| {
+fn restore<T: Scalar>(stored: &StoredNetwork<T>) -> Option<Network<T>> {
+    let StoredNetwork { architecture, layers } = stored;
+    let sizes = || architecture.layers();
+    let fits = sizes().zip(layers).all(|((inputs, outputs), stored)| {
         inputs.checked_mul(outputs) == Some(stored.weight.len()) && stored.bias.len() == outputs
     });
-    if !fits || payload.layers.len() != payload.architecture.depth() {
+    if !fits || layers.len() != architecture.depth() {
         return None;
     }
-    let mut network = Network::zeros(&payload.architecture);
-    for ((layer, stored), (inputs, outputs)) in network.layers_mut().iter_mut().zip(&payload.layers).zip(sizes()) {
+    let mut network = Network::zeros(architecture);
+    for ((layer, stored), (inputs, outputs)) in network.layers_mut().iter_mut().zip(layers).zip(sizes()) {
         layer.affine.weight = RowMajor::from_rows(outputs, inputs, &stored.weight);
         layer.affine.bias.clone_from(&stored.bias);
         let units = layer.batch_norm.as_ref().map_or(0, |_| outputs);

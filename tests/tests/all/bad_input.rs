@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_tests::{Ended, cifar10, end, ended, files, folder, images, klayer, quick_report};
+use klayer_tests::{Ended, cifar10, end, ended, files, folder, images, klayer, quick_report, skipped};
 
 /// What stood under a name before.
 const OLD: &str = "an older model";
@@ -31,7 +31,9 @@ fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBu
 fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
     let (_guard, folder) = folder();
     let older = ["old.klayer", "old.klayer.metrics.jsonl"];
-    older.map(|name| fs::write(folder.join(name), OLD).expect("written"));
+    for name in older {
+        fs::write(folder.join(name), OLD).expect("written");
+    }
     fs::create_dir(folder.join("a-folder")).expect("a folder");
     let before = files(&folder);
     let cases = [
@@ -123,17 +125,11 @@ fn a_folder_that_may_not_be_written_to_is_refused_before_the_training() {
     fs::create_dir(&locked).expect("a folder");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).expect("it is ours");
     if fs::write(locked.join("probe"), "").is_ok() {
-        skip("the user may write everywhere");
+        skipped("the user may write everywhere");
         return;
     }
     let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --out locked/new.klayer").args(images()));
     assert_refused(&ended, "ermission denied", &folder, &[]);
-}
-
-/// Says why a test has nothing to test here.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skip(reason: &str) {
-    eprintln!("skipped: {reason}");
 }
 
 #[test]
@@ -147,7 +143,7 @@ fn data_that_are_missing_or_damaged_are_refused_and_named() {
     assert_refused(&train("a-file"), "a-file: not a directory", &folder, &before);
     assert_refused(&train("."), "data_batch_1.bin: not found", &folder, &before);
 
-    let Some(data) = cifar10() else { return skip("there is no CIFAR-10 to damage") };
+    let Some(data) = cifar10() else { return skipped("there is no CIFAR-10 to damage") };
     let damaged = folder.join("damaged");
     fs::create_dir(&damaged).expect("a folder");
     for file in files(&data) {

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_tests::{files, folder, images, klayer};
+use klayer_tests::{files, folder, images, klayer, skipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,7 +31,6 @@ struct Browser {
 
 impl Browser {
     /// Starts one; none where it is not installed.
-    #[expect(clippy::print_stdout, reason = "a test that is skipped says why")]
     fn start() -> Option<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let find = |name: &str| env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -40,7 +39,7 @@ impl Browser {
                 env::var_os("KLAYER_REQUIRE_BROWSER").is_none(),
                 "chromium and chromedriver are required and missing"
             );
-            println!("skipped: chromium and chromedriver are not installed; tests/browser/install.sh does that");
+            skipped("chromium and chromedriver are not installed; tests/browser/install.sh does that");
             return None;
         };
         let mut driver = Command::new(driver).arg("--port=0").stdout(Stdio::piped()).spawn().expect("it starts");

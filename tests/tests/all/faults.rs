@@ -14,7 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_tests::{Ended, end, files, folder, images, klayer};
+use klayer_tests::{Ended, end, files, folder, images, klayer, skipped};
+use serde_json::Value;
 
 use crate::interrupts::signal;
 
@@ -141,18 +142,58 @@ fn killed_training(kills: usize) -> Damage {
     assert_eq!(made, kills, "it ended too early");
     end(&mut train("killed.klayer", "--resume")).well();
     end(&mut train("alone.klayer", "")).well();
+    let left = ["alone.klayer", "alone.klayer.metrics.jsonl", "killed.klayer", "killed.klayer.metrics.jsonl"];
+    assert_eq!(files(&folder), left.map(Path::new), "nothing of what it was writing when it was killed");
     let model = |name: &str| fs::read(folder.join(name)).ok();
     let (alone, killed) = (model("alone.klayer"), model("killed.klayer"));
     Damage { records: 1, lost: killed.is_none().into(), different: (killed != alone).into() }
 }
 
-/// Kills two processes on one store several times, and lets two others end.
+/// The checkpoints of `store` by the keys of their trials.
+fn checkpoints(store: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(store).into_iter().flatten().flatten();
+    // One that is just being replaced need not be there.
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((name.strip_suffix(".checkpoint")?.to_owned(), fs::read(entry.path()).ok()?))
+        })
+        .collect()
+}
+
+/// Whether the process `child` has trials in `store`, and has written a checkpoint of one since they were `before`.
+fn is_at_work(store: &Path, child: &Child, before: &BTreeMap<String, Vec<u8>>) -> bool {
+    let now = checkpoints(store);
+    let entries = fs::read_dir(store).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| {
+        let lock = || -> Option<Value> { serde_json::from_slice(&fs::read(store.join(&name)).ok()?).ok() };
+        let owned = name.ends_with(".lock") && lock().is_some_and(|lock| lock["pid"] == child.id());
+        let key = name.split('.').next().unwrap_or_default();
+        owned && now.get(key).is_some_and(|checkpoint| before.get(key) != Some(checkpoint))
+    })
+}
+
+/// Kills two processes on one store several times, each while both are at work, and lets two others end.
 fn killed_processes() -> Damage {
     let (_guard, folder) = folder();
-    let size = "--n-s 1000 --trials 4 --threads 1 --checkpoint-every 0.1";
+    let store = folder.join("killed");
+    // A process takes four trials at a time.
+    let size = "--n-s 3000 --trials 8 --threads 1 --checkpoint-every 0.1";
     for i in 0..4 {
+        let before = checkpoints(&store);
         let mut children = [(); 2].map(|()| start(&mut search(&folder, "killed", size)));
-        thread::sleep(Duration::from_millis(600 + 150 * i));
+        let begun = Instant::now();
+        while !children.iter().all(|child| is_at_work(&store, child, &before)) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "life {i}: it takes too long");
+            for child in &mut children {
+                assert!(child.try_wait().expect("a status").is_none(), "life {i}: it ended before it was at work");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(50 * i));
+        for child in &mut children {
+            assert!(child.try_wait().expect("a status").is_none(), "life {i}: it runs when it is killed");
+        }
         for child in &mut children {
             child.kill().expect("it is ours");
             child.wait().expect("it ends");
@@ -161,9 +202,9 @@ fn killed_processes() -> Damage {
     for mut child in [(); 2].map(|()| start(&mut search(&folder, "killed", size))) {
         assert!(child.wait().expect("it ends").success());
     }
-    end(&mut search(&folder, "alone", size)).well();
-    assert_eq!(files(&folder.join("killed")), files(&folder.join("alone")), "nothing else is left");
-    Damage::between(&folder.join("alone"), &folder.join("killed"))
+    end(&mut search(&folder, "alone", &size.replace("--threads 1", "--threads 2"))).well();
+    assert_eq!(files(&store), files(&folder.join("alone")), "nothing else is left");
+    Damage::between(&folder.join("alone"), &store)
 }
 
 /// Halts one of two processes on a store for so long that it is held dead, and lets it go on.
@@ -184,13 +225,12 @@ fn halted_process() -> Damage {
 
 /// Two processes on one store, one of them with a clock that jumps by days, forward and back; the files in the store
 /// get times of another century. Nothing, where no library is there that deceives a process about the time.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says why")]
 fn jumping_clock() -> Option<Damage> {
     let libraries = fs::read_dir("/usr/lib").ok()?.flatten();
     let library = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     let Some(library) = library else {
         assert!(std::env::var_os("KLAYER_REQUIRE_FAKETIME").is_none(), "libfaketime is required and missing");
-        println!("skipped: libfaketime is not there");
+        skipped("libfaketime is not there");
         return None;
     };
     let (_guard, folder) = folder();
@@ -229,7 +269,7 @@ fn a_training_that_is_killed_a_dozen_times_and_resumed_makes_the_model_of_an_und
 
 #[test]
 fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
-    killed_processes().assert_none(4);
+    killed_processes().assert_none(8);
 }
 
 #[test]
@@ -340,7 +380,7 @@ fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_o
 struct Disk(PathBuf);
 
 impl Disk {
-    #[expect(clippy::print_stdout, reason = "a test that is skipped says why")]
+    /// With `$KLAYER_REQUIRE_MOUNT` set, that it cannot be mounted is a failure.
     fn mount(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir(&at).expect("a folder");
         let mut mount = Command::new("mount");
@@ -349,7 +389,7 @@ impl Disk {
             return Some(Self(at));
         }
         assert!(std::env::var_os("KLAYER_REQUIRE_MOUNT").is_none(), "a file system is required and cannot be mounted");
-        println!("skipped: no file system can be mounted here");
+        skipped("no file system can be mounted here");
         None
     }
 

@@ -146,7 +146,9 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
     let train = |out: &str, more: &str| train(&folder, out, &format!("--cycles 3 --validate-every 50 {more}"));
     end(&mut train("undisturbed.klayer", "")).well();
     let older = [("old.klayer", "an older model"), ("old.klayer.metrics.jsonl", "its metrics")];
-    older.map(|(name, content)| fs::write(folder.join(name), content).expect("written"));
+    for (name, content) in older {
+        fs::write(folder.join(name), content).expect("written");
+    }
     let log = folder.join("log");
     for (name, status, more) in [("INT", 130, ""), ("TERM", 143, "--resume")] {
         let mut child = spawn(&mut train("old.klayer", more), &log);
@@ -209,4 +211,130 @@ fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_ch
     end(&mut train("undisturbed.klayer", "")).well();
     let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(bytes("stopped.klayer") == bytes("undisturbed.klayer"));
+}
+
+#[test]
+fn a_report_writes_checkpoints_as_often_as_it_is_told() {
+    let (_guard, folder) = folder();
+    let report = |more: &str| {
+        let mut command = klayer_tests::command("xtask", &folder);
+        command.args("report --offline --only loss --threads 1 --out out".split(' ')).args(more.split_whitespace());
+        command.args(images());
+        command
+    };
+    let refused = end(&mut report("--checkpoint-every 0"));
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("a number of seconds above 0 is needed"), "{refused:#?}");
+
+    // In its full form, whose first cycle takes long: the points of its curves tell how far it is.
+    let records = folder.join("out").join("records");
+    let within_the_first_cycle = || {
+        let few = |lines: Vec<u8>| lines.iter().filter(|&&byte| byte == b'\n').count() < 20;
+        !of_kind(&records, ".checkpoint").is_empty() && of_kind(&records, ".metrics.jsonl").into_values().all(few)
+    };
+    let log = folder.join("log");
+    let mut child = spawn(&mut report("--checkpoint-every 0.05"), &log);
+    wait_until(&mut child, "a checkpoint within the first cycle, of 20 points", within_the_first_cycle);
+    signal(&child, "TERM");
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{ended:#?}");
+}
+
+/// A search of three trials in `folder`, which all end a cycle at the same time.
+fn search(folder: &Path, store: &str) -> Command {
+    let mut command = klayer(folder, "search --trials 3 --n-s 400 --cycles 3 --hidden 20 --validate-every 50");
+    command.args(["--threads", "1", "--checkpoint-every", "1000", "--store", store]).args(images());
+    command
+}
+
+/// The files of a store that end in `kind`, with their bytes.
+fn of_kind(store: &Path, kind: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut names = if store.exists() { files(store) } else { Vec::new() };
+    names.retain(|name| name.to_string_lossy().ends_with(kind));
+    // One that is just being replaced need not be there.
+    names.into_iter().filter_map(|name| Some((name.clone(), fs::read(store.join(name)).ok()?))).collect()
+}
+
+/// Starts `command` on `store` and sends the signal `name` when each of the three trials has ended a cycle.
+fn stop_within(command: &mut Command, store: &Path, name: &str, log: &Path) -> Ended {
+    let before = of_kind(store, ".checkpoint");
+    let mut child = spawn(command, log);
+    wait_until(&mut child, "the end of a cycle", || {
+        let now = of_kind(store, ".checkpoint");
+        now.len() == 3 && now.iter().all(|(name, checkpoint)| before.get(name) != Some(checkpoint))
+    });
+    signal(&child, name);
+    ended(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_one() {
+    let (_guard, folder) = folder();
+    end(&mut search(&folder, "undisturbed")).well();
+    let (store, log) = (folder.join("stopped"), folder.join("log"));
+    let mut metrics: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    for (name, status) in [("INT", 130), ("TERM", 143)] {
+        let ended = stop_within(&mut search(&folder, "stopped"), &store, name, &log);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
+        let told = fs::read_to_string(&log).expect("a file");
+        let last = told.lines().last().unwrap_or_default();
+        let expected = "error: stopped; what was made is kept in stopped, and the same command goes on from there";
+        assert_eq!(last, expected, "{told}");
+        assert_eq!((of_kind(&store, ".checkpoint").len(), json_files(&store).len()), (3, 0), "they are under way");
+        let owned = of_kind(&store, ".lock").into_values().filter(|lock| {
+            let lock: Value = serde_json::from_slice(lock).expect("a lock");
+            lock["released"] != true
+        });
+        assert_eq!(owned.count(), 0, "others need not wait");
+        // Their lines tell times, which no second start would repeat.
+        let now = of_kind(&store, ".metrics.jsonl");
+        assert!(metrics.iter().all(|(name, lines)| now[name].starts_with(lines)), "it went on");
+        metrics = now;
+    }
+    end(&mut search(&folder, "stopped")).well();
+    let now = of_kind(&store, ".metrics.jsonl");
+    assert!(metrics.iter().all(|(name, lines)| lines.len() > 100 && now[name].starts_with(lines)), "it went on");
+    assert_eq!(records(&store), records(&folder.join("undisturbed")));
+    assert_eq!(files(&store), files(&folder.join("undisturbed")), "nothing else is left");
+}
+
+#[test]
+fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never_had_them() {
+    let (_guard, folder) = folder();
+    let (store, log) = (folder.join("stopped"), folder.join("log"));
+    assert_eq!(stop_within(&mut search(&folder, "stopped"), &store, "INT", &log).code, Some(130));
+    let without = |store: &str| end(search(&folder, store).env("KLAYER_NO_KERNELS", "1")).well();
+    let went_on = without("stopped");
+    for words in ["left aside", "products run on klayer's kernels there, and on faer alone here"] {
+        assert_eq!(went_on.stderr.matches(words).count(), 3, "{went_on:#?}");
+    }
+    without("undisturbed");
+    assert_eq!(records(&store), records(&folder.join("undisturbed")));
+    end(&mut search(&folder, "with")).well();
+    let curves = |store: &str| -> Vec<_> {
+        records(&folder.join(store)).into_values().map(|record| record["curve"].clone()).collect()
+    };
+    assert_ne!(curves("stopped"), curves("with"), "the bits are others");
+}
+
+#[test]
+fn a_training_that_was_stopped_with_the_kernels_does_not_go_on_without_them() {
+    let (_guard, folder) = folder();
+    let train = |more: &str| {
+        let mut command = klayer(&folder, "train --n-s 400 --cycles 2 --hidden 20 --checkpoint-every 1000");
+        command.args(["--out", "stopped.klayer"]).args(more.split_whitespace()).args(images());
+        command
+    };
+    let (log, checkpoint) = (folder.join("log"), folder.join("stopped.klayer.checkpoint"));
+    let mut child = spawn(&mut train(""), &log);
+    wait_until(&mut child, "the end of a cycle", || checkpoint.exists());
+    assert_eq!(interrupt(child).code, Some(130));
+    let before = fs::read(&checkpoint).expect("a checkpoint");
+    let refused = end(train("--resume").env("KLAYER_NO_KERNELS", "1"));
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:#?}");
+    for words in ["stopped.klayer.checkpoint: ", "products run on klayer's kernels there, and on faer alone here"] {
+        assert!(refused.stderr.contains(words), "{refused:#?}");
+    }
+    assert!(fs::read(&checkpoint).expect("a checkpoint") == before, "it is left as it was");
+    end(&mut train("--resume")).well();
 }

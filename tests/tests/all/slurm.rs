@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_tests::{Ended, end, ended, files, folder, images, klayer, workspace};
+use klayer_tests::{Ended, end, ended, files, folder, images, klayer, skipped, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Slurm {
         };
         let required = env::var_os("KLAYER_REQUIRE_SLURM").is_some();
         if !required && !["sbatch", "slurmctld", "slurmd", "munged"].into_iter().all(installed) {
-            skipped();
+            skipped("Slurm is not installed (slurm-wlm and munge)");
             return None;
         }
         let slurm = Self {
@@ -89,11 +89,6 @@ impl Drop for Slurm {
     fn drop(&mut self) {
         let _ = self.script("stop.sh");
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped() {
-    eprintln!("skipped: Slurm is not installed (slurm-wlm and munge)");
 }
 
 /// The records in a store without what differs from one time, or one place, to another.

@@ -7,9 +7,11 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use klayer_experiments::checkpoint::{CHECKPOINT, State};
+use klayer_experiments::record::key;
+use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::{
-    Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
-    train_together,
+    Arithmetic, Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, RunsObserver, Silent, Store,
+    Trained, train, train_from, train_together,
 };
 use klayer_linalg::random::stream;
 use klayer_nn::{Network, model_file};
@@ -55,6 +57,25 @@ impl Observer for Watch {
 
     fn cancelled(&self) -> bool {
         self.most.is_some_and(|most| self.made.load(Ordering::Relaxed) >= most)
+    }
+}
+
+/// A watch that is lent to the one run of a set.
+struct Lent<'a>(&'a Watch);
+
+impl RunsObserver for Watch {
+    fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
+        Box::new(Lent(self))
+    }
+}
+
+impl Observer for Lent<'_> {
+    fn progressed(&self, done: u64) {
+        self.0.progressed(done);
+    }
+
+    fn warned(&self, warning: &str) {
+        self.0.warned(warning);
     }
 }
 
@@ -177,6 +198,103 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
     let watch = Watch::default();
     assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
     assert_eq!((watch.first.load(Ordering::Relaxed), watch.warnings().len()), (10, 0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before_it_or_is_an_error() {
+    let undisturbed = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&small_run(), &checkpoints, 10);
+    stop(&small_run(), &checkpoints, 21);
+    // A link to itself is there and has no content, as a file on a disk that fails.
+    let spoil = |path: &Path| {
+        fs::remove_file(path).expect("it is ours");
+        std::os::unix::fs::symlink(path, path).expect("a link");
+    };
+    spoil(checkpoints.path());
+    let watch = Watch::default();
+    assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
+    assert_eq!(watch.first.load(Ordering::Relaxed), 10);
+    let warnings = watch.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("the one before it is taken"), "{warnings:?}");
+
+    // Nothing to go on from, but something that may be read another time.
+    stop(&small_run(), &checkpoints, 20);
+    for path in [checkpoints.path(), &checkpoints.previous()] {
+        spoil(path);
+    }
+    let error = go(&small_run(), &checkpoints, &Silent).expect_err("none can be read");
+    assert!(matches!(&error, Error::File { path, .. } if path == checkpoints.path()), "{error}");
+    assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is left as it was");
+}
+
+/// Has the checkpoint at `path` say that it was computed with `arithmetic`.
+fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
+    let bytes = fs::read(path).expect("a checkpoint");
+    let (network, mut state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
+    state.environment.arithmetic = arithmetic;
+    fs::write(path, model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded")).expect("written");
+}
+
+/// Those of wider vectors, without the kernels, and of another build or system.
+fn other_arithmetics() -> [(Arithmetic, &'static str); 3] {
+    let here = Arithmetic::here();
+    [
+        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits there, and "),
+        (Arithmetic { kernels: !here.kernels, ..here.clone() }, "KLAYER_NO_KERNELS"),
+        (Arithmetic { sample: "0".repeat(64), ..here }, "of another build or system"),
+    ]
+}
+
+#[test]
+fn a_checkpoint_of_other_arithmetic_is_refused_with_the_difference_and_kept() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&small_run(), &checkpoints, 10);
+    assert_eq!(state(checkpoints.path()).environment.arithmetic, Some(Arithmetic::here()));
+    let others = other_arithmetics().map(|(other, words)| (Some(other), words));
+    for (other, words) in others.into_iter().chain([(None, "it does not tell")]) {
+        computed_with(checkpoints.path(), other);
+        let before = fs::read(checkpoints.path()).expect("a checkpoint");
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it would be of two kinds");
+        assert!(matches!(error, Error::OtherArithmetic { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(words) && text.contains("run.checkpoint"), "{text}");
+        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+    }
+    computed_with(checkpoints.path(), Some(Arithmetic::here()));
+    go(&small_run(), &checkpoints, &Silent).expect("it is of this machine again");
+}
+
+#[test]
+fn a_checkpoint_of_other_arithmetic_in_a_store_is_left_aside_and_its_trial_comes_to_the_bits_of_this_machine() {
+    let alone = small_run().run(&DATA, &Silent).expect("a run");
+    let key = key(RunConfig::KIND, &small_run(), DATA.dataset.sha256()).expect("a key");
+    for (other, words) in other_arithmetics() {
+        // (whether each is of the other kind, the step that the run goes on from)
+        for (foreign, first) in [([true, false], 10), ([true, true], 1), ([false, true], 30)] {
+            let folder = TempDir::new().expect("a temporary folder");
+            let store = Store::open(folder.path()).expect("a store");
+            let checkpoints = Checkpoints::new(folder.path().join(&key).with_extension("checkpoint"), NEVER);
+            stop(&small_run(), &checkpoints, 10);
+            stop(&small_run(), &checkpoints, 21);
+            for (path, foreign) in [checkpoints.path(), &checkpoints.previous()].into_iter().zip(foreign) {
+                if foreign {
+                    computed_with(path, Some(other.clone()));
+                }
+            }
+            let watch = Watch::default();
+            let record = run_all(&[small_run()], &DATA, &store, 1, &watch).expect("a run").remove(0);
+            assert_eq!((&record.curve, &record.test), (&alone.curve, &alone.test), "{foreign:?}");
+            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record says which");
+            assert_eq!(watch.first.load(Ordering::Relaxed), first, "{foreign:?}");
+            let expected = if foreign[0] { 1 + usize::from(foreign[1]) } else { 0 };
+            let warnings = watch.warnings();
+            assert!(warnings.len() == expected && warnings.iter().all(|told| told.contains(words)), "{warnings:?}");
+        }
+    }
 }
 
 /// A checkpoint of a small network after five steps.

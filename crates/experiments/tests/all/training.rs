@@ -16,7 +16,7 @@ use crate::{DATA, diverging_run, short_run, small_run};
 
 /// Everything of a run that its settings determine, as bytes.
 pub(crate) fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
-    let determined = (&trained.curve, trained.diverged, &trained.test);
+    let determined = (trained.curve.clone(), trained.diverged, trained.test.clone());
     model_file::encode(&MODEL, &trained.network, &determined).expect("it can be encoded")
 }
 

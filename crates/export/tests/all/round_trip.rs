@@ -7,7 +7,7 @@ use crate::{Training, generated, model};
 
 /// All of a model, as the bytes of a model file.
 fn bytes(model: &Model<Training>) -> Vec<u8> {
-    let metadata = (&model.training, &model.normalization, &model.classes);
+    let metadata = (model.training.clone(), model.normalization.clone(), model.classes.clone());
     model_file::encode(&MODEL, &model.network, &metadata).expect("bytes")
 }
 

@@ -184,6 +184,44 @@ fn a_length_that_lies_takes_no_memory() {
     }
 }
 
+/// In a large payload as well: a few times its bytes, however long a text or a list says that it is.
+#[test]
+fn a_length_that_lies_in_a_large_payload_takes_a_few_times_its_bytes_and_no_more() {
+    let (_, bytes) = trained::<f32>(&Shape { inputs: 3072, hidden: vec![100], ..small() });
+    let payload = &bytes[52..];
+    assert!(payload.len() > 1 << 20);
+    // Kind of number, widths and the weights of the first layer; at the end, the text, a length of one byte before it.
+    let text = payload.len() - 1 - metadata().0.len() - 1;
+    assert_eq!(usize::from(payload[text]), metadata().0.len());
+    for position in (0..20).chain(text..payload.len() - 1) {
+        for size in [23, 26, 30, 40, 62] {
+            let length = [&[0xfd][..], &(1_u64 << size).to_le_bytes()].concat();
+            let lie = sealed(&[&payload[..position], &length, &payload[position + 1..]].concat());
+            let mut error = None;
+            let taken = allocation_counter::measure(|| error = decoded::<f32>(&lie).err());
+            assert!(matches!(error, Some(Error::Format { .. })), "2^{size} at byte {position}: {error:?}");
+            let most = 6 * payload.len() as u64;
+            assert!(taken.bytes_max < most, "2^{size} at byte {position}: {} bytes", taken.bytes_max);
+        }
+    }
+}
+
+#[test]
+fn what_can_be_written_can_be_read() {
+    // The narrowest layers have the most lengths for their numbers.
+    for batch_norm in [true, false] {
+        let shape = Shape { inputs: 1, hidden: vec![1; 30_000], batch_norm, ..small() };
+        assert!(decoded::<f32>(&trained::<f32>(&shape).1).is_ok(), "batch norm: {batch_norm}");
+    }
+    let network = small().network::<f32>();
+    let encode = |numbers: &Vec<u128>| model_file::encode(&MODEL, &network, numbers);
+    let numbers = vec![0; 1_000];
+    let bytes = encode(&numbers).unwrap();
+    assert_eq!(model_file::decode::<f32, Vec<u128>>(&MODEL, &bytes).unwrap().1, numbers);
+    let error = encode(&vec![0; 100_000]).unwrap_err().to_string();
+    assert!(error.contains("would not be read again"), "{error}");
+}
+
 #[test]
 fn what_a_file_says_is_shown_without_control_characters_and_in_short() {
     let numbers = "\u{1b}[2J\n".repeat(40);
