@@ -157,8 +157,9 @@ impl Reader for Position<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
         let left = &self.bytes[self.at..];
-        let part = left.get(..bytes.len());
-        bytes.copy_from_slice(part.ok_or(DecodeError::UnexpectedEnd { additional: bytes.len() - left.len() })?);
+        let missing = || DecodeError::UnexpectedEnd { additional: bytes.len() - left.len() };
+        let part = left.get(..bytes.len()).ok_or_else(missing)?;
+        bytes.copy_from_slice(part);
         self.at += bytes.len();
         Ok(())
     }
