@@ -305,7 +305,8 @@ fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never
     assert_eq!(stop_within(&mut search(&folder, "stopped"), &store, "INT", &log).code, Some(130));
     let without = |store: &str| end(search(&folder, store).env("KLAYER_NO_KERNELS", "1")).well();
     let went_on = without("stopped");
-    let expected = ".checkpoint: it is left aside, since products run on klayer's kernels there, and on faer alone here";
+    let expected =
+        ".checkpoint: it is left aside, since products run on klayer's kernels there, and on faer alone here";
     assert_eq!(went_on.stderr.matches(expected).count(), 3, "{went_on:#?}");
     without("undisturbed");
     assert_eq!(records(&store), records(&folder.join("undisturbed")));
