@@ -268,8 +268,8 @@ fn json_line(records: &[RunRecord], synthetic: bool) -> String {
             json!({
                 "lambda": record.config.lambda,
                 "rank": rank,
-                "validation_loss": record.last().map(|point| point.validation_loss),
-                "validation_accuracy": record.last().map(|point| point.validation_accuracy),
+                "val_acc": record.last().map(|point| point.validation_accuracy),
+                "val_loss": record.last().map(|point| point.validation_loss),
                 "diverged": record.diverged,
             })
         })

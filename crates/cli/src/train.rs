@@ -7,7 +7,7 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Evaluation, Run, RunConfig, Trained, checkpoint, files, train_from};
+use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, files, train_from};
 use serde_json::json;
 
 use crate::Error;
@@ -133,7 +133,7 @@ impl TrainArgs {
             let _ = fs::remove_file(growing);
         }
         let report = if self.json {
-            json_line(&config, &trained, last, test, par.count(), data.dataset.synthetic())
+            json_line(&config, &trained, last, test.accuracy, par.count())
         } else {
             table(&config, &trained, last, test, self.out.as_deref(), data.dataset.synthetic())
         };
@@ -146,24 +146,16 @@ fn growing(metrics: &Path) -> PathBuf {
     outputs::beside(metrics, ".part")
 }
 
-fn json_line(
-    config: &RunConfig,
-    trained: &Trained<f32>,
-    last: &Point,
-    test: &Evaluation,
-    threads: usize,
-    synthetic: bool,
-) -> String {
+fn json_line(config: &RunConfig, trained: &Trained<f32>, last: &Point, test_accuracy: f64, threads: usize) -> String {
+    // Named as programs that do the same job elsewhere name it, so that one reader does for all.
     let line = json!({
         "steps": config.steps(),
-        "seconds": trained.seconds,
-        "steps_per_second": config.steps() as f64 / trained.seconds,
-        "validation_loss": last.validation_loss,
-        "validation_accuracy": last.validation_accuracy,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
+        "seconds_train": trained.seconds,
+        "steps_per_s": config.steps() as f64 / trained.seconds,
+        "val_loss": last.validation_loss,
+        "val_acc": last.validation_accuracy,
+        "test_acc": test_accuracy,
         "threads": threads,
-        "synthetic": synthetic,
     });
     format!("{line}\n")
 }
@@ -172,7 +164,7 @@ fn table(
     config: &RunConfig,
     trained: &Trained<f32>,
     last: &Point,
-    test: &Evaluation,
+    test: &klayer_experiments::Evaluation,
     out: Option<&Path>,
     synthetic: bool,
 ) -> String {

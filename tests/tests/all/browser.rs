@@ -217,7 +217,8 @@ fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
 fn the_live_page_says_that_a_run_has_finished_and_that_a_connection_is_lost() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
-    let mut command = klayer(&folder, "train --watch --hidden 10 --n-s 1000 --cycles 1 --validate-every 100");
+    // Long enough for the browser to come before its end.
+    let mut command = klayer(&folder, "train --watch --hidden 10 --n-s 10000 --cycles 1 --validate-every 1000");
     let watched = Watched::start(command.args(images()));
     browser.open(&format!("http://127.0.0.1:{}/", watched.port));
     browser.wait_until("document.getElementById('state').textContent === 'finished'");
