@@ -1,4 +1,7 @@
 //! The rectifier h = max(s, 0), whose gradient is passed on where h > 0.
+//!
+//! Both loops choose between values, which are loaded before: a choice between places, or a store on one side alone,
+//! is compiled into a branch, and the signs of activations cannot be predicted.
 
 use klayer_linalg::{RowMajor, Scalar, vectorize};
 
@@ -7,13 +10,14 @@ use klayer_linalg::{RowMajor, Scalar, vectorize};
 /// # Shapes
 /// `s` m x n.
 pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
-    let zero = T::from_f64(0.0);
     vectorize(
         #[inline(always)]
         || {
+            let zero = T::from_f64(0.0);
             for i in 0..s.nrows() {
                 for s in s.row_mut(i) {
-                    *s = if *s < zero { zero } else { *s };
+                    let value = *s;
+                    *s = if value < zero { zero } else { value };
                 }
             }
         },
@@ -25,13 +29,14 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
 /// # Shapes
 /// `h` (the output of [`forward`]) and `g` m x n.
 pub fn backward<T: Scalar>(h: &RowMajor<T>, g: &mut RowMajor<T>) {
-    let zero = T::from_f64(0.0);
     vectorize(
         #[inline(always)]
         || {
+            let zero = T::from_f64(0.0);
             for i in 0..g.nrows() {
                 for (g, &h) in g.row_mut(i).iter_mut().zip(h.row(i)) {
-                    *g = if h > zero { *g } else { zero };
+                    let value = *g;
+                    *g = if h > zero { value } else { zero };
                 }
             }
         },
