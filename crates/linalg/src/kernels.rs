@@ -10,6 +10,7 @@
 
 use std::array;
 use std::env;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -18,8 +19,10 @@ use crate::{MatMut, Scalar};
 
 /// Lanes of the widest vectors.
 const LANES: usize = 16;
-/// Rows of A that [`dots`] keeps in the second-level cache while the rows of B pass by.
+/// Rows of A that are kept in a cache while B passes by.
 const GROUP: usize = 60;
+/// Columns of B that [`combine`] keeps in the second-level cache, for 100 rows, while the rows of A pass by.
+const COLUMNS: usize = 768;
 /// Set to anything, this variable turns the kernels off, so that their results can be compared with faer's.
 const OFF: &str = "KLAYER_NO_KERNELS";
 
@@ -231,41 +234,50 @@ impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> 
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let lanes = size_of::<T::Vector<S>>() / size_of::<T>();
-        let columns = self.b.length;
-        let mut start = 0;
-        while start < columns {
-            // A strip of a few vectors of all rows of B stays in the first-level cache for all rows of C.
-            match (columns - start) / lanes {
-                4.. if S::REGISTER_COUNT >= 32 => {
-                    self.strip::<S, 4>(simd, start, 4 * lanes);
-                    start += 4 * lanes;
-                }
-                2.. => {
-                    self.strip::<S, 2>(simd, start, 2 * lanes);
-                    start += 2 * lanes;
-                }
-                1 => {
-                    self.strip::<S, 1>(simd, start, lanes);
-                    start += lanes;
-                }
-                _ => {
-                    self.strip::<S, 1>(simd, start, columns - start);
-                    start = columns;
-                }
+        let (rows, columns) = (self.c.nrows(), self.b.length);
+        for start in (0..columns).step_by(COLUMNS) {
+            for first in (0..rows).step_by(GROUP) {
+                self.block(simd, first..rows.min(first + GROUP), start..columns.min(start + COLUMNS));
             }
         }
     }
 }
 
 impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
-    /// All rows of C over `length` columns from `start` on: `V` vectors, or a part of one.
+    /// These rows and columns of C, a strip of a few vectors at a time: of all rows of B, it stays in the first-level
+    /// cache for all these rows of C.
     #[inline(always)]
-    fn strip<S: Simd, const V: usize>(&mut self, simd: S, start: usize, length: usize) {
-        let rows = self.c.nrows();
-        let mut i = 0;
-        while i < rows {
-            match rows - i {
+    fn block<S: Simd>(&mut self, simd: S, rows: Range<usize>, columns: Range<usize>) {
+        let lanes = size_of::<T::Vector<S>>() / size_of::<T>();
+        let mut start = columns.start;
+        while start < columns.end {
+            match (columns.end - start) / lanes {
+                4.. if S::REGISTER_COUNT >= 32 => {
+                    self.strip::<S, 4>(simd, rows.clone(), start, 4 * lanes);
+                    start += 4 * lanes;
+                }
+                2.. => {
+                    self.strip::<S, 2>(simd, rows.clone(), start, 2 * lanes);
+                    start += 2 * lanes;
+                }
+                1 => {
+                    self.strip::<S, 1>(simd, rows.clone(), start, lanes);
+                    start += lanes;
+                }
+                _ => {
+                    self.strip::<S, 1>(simd, rows.clone(), start, columns.end - start);
+                    start = columns.end;
+                }
+            }
+        }
+    }
+
+    /// These rows of C over `length` columns from `start` on: `V` vectors, or a part of one.
+    #[inline(always)]
+    fn strip<S: Simd, const V: usize>(&mut self, simd: S, rows: Range<usize>, start: usize, length: usize) {
+        let mut i = rows.start;
+        while i < rows.end {
+            match rows.end - i {
                 5.. => {
                     self.tile::<S, 5, V>(simd, start, length, i);
                     i += 5;

@@ -5,10 +5,10 @@
 //! - [`weight_gradient`]: G X^T, and [`descend`], which moves W along it at once;
 //! - [`input_gradient`]: W^T G.
 //!
-//! Images have contiguous columns and many features. Their products run on the kernels of the module `kernels`, and
-//! threads share out the features: each keeps its own part of W and of X in its cache. The outputs are then sums over
-//! fixed [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run on the kernels
-//! too; large ones run on faer, and threads share out the rows of the result.
+//! Images have contiguous columns and many features. With up to 256 units, their products run on the kernels of the
+//! module `kernels`, and threads share out the features: each keeps its own part of W and of X in its cache. The outputs
+//! are then sums over fixed [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run
+//! on the kernels too; large ones run on faer, and threads share out the rows of the result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
@@ -21,6 +21,8 @@ use crate::{Columns, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 pub const BLOCK: usize = 768;
 /// Rows of the result that one product on faer makes: how it sums may depend on its shape, so the shape is fixed.
 const ROWS: usize = 64;
+/// Units of the widest layer whose products with images run on the kernels.
+const SKINNY: usize = 256;
 /// Weights of the largest hidden layer whose products run on the kernels.
 const SMALL: usize = 128 * 128;
 
@@ -58,7 +60,8 @@ impl<'a, T: Scalar> Inputs<'a, T> {
     }
 }
 
-/// The sums over each block of features, of which [`outputs`] makes the outputs for images. Allocated once.
+/// The sums over each block of features, of which [`outputs`] on the kernels makes the outputs for images. Allocated
+/// once.
 #[derive(Debug, Clone)]
 pub struct BlockSums<T> {
     /// The m rows of the first block, those of the second, and so on.
@@ -68,7 +71,8 @@ pub struct BlockSums<T> {
 impl<T: Scalar> BlockSums<T> {
     /// For `units` units over `features` features of `images` images.
     pub fn new(units: usize, features: usize, images: usize) -> Self {
-        Self { sums: RowMajor::zeros(features.div_ceil(BLOCK) * units, images) }
+        let blocks = if skinny(units) { features.div_ceil(BLOCK) } else { 0 };
+        Self { sums: RowMajor::zeros(blocks * units, images) }
     }
 
     /// For layers whose inputs are no images.
@@ -88,7 +92,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
-        Inputs::Images(x) if kernels::on() => {
+        Inputs::Images(x) if skinny(m) => {
             let sums = &mut sums.sums;
             assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
@@ -166,7 +170,7 @@ pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T
 fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, store: Store<T>, par: &Par) {
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
-        Inputs::Images(x) if kernels::on() => {
+        Inputs::Images(x) if skinny(c.nrows()) => {
             par.for_columns(c.as_mut(), BLOCK, &|start, c| {
                 let x = x.view().columns(start, c.ncols());
                 combine(c, Factor::Rows(g.view()), x, store);
@@ -194,6 +198,10 @@ pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &Row
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }
+}
+
+fn skinny(units: usize) -> bool {
+    units <= SKINNY && kernels::on()
 }
 
 fn small<T: Scalar>(w: &RowMajor<T>) -> bool {

@@ -6,6 +6,9 @@
 
 use crate::{RowMajor, Scalar, vectorize};
 
+/// Columns that are summed side by side.
+const COLUMNS: usize = 16;
+
 /// Replaces each column of `logits` (classes x n) by its softmax, and writes its log-sum-exp to `log_sum_exp` (n).
 ///
 /// # Panics
@@ -37,15 +40,22 @@ pub fn softmax<T: Scalar>(logits: &mut RowMajor<T>, log_sum_exp: &mut [T]) {
                     *s = (*s - largest).exponential();
                 }
             }
-            for (j, largest) in largest.iter_mut().enumerate() {
-                let mut sum = T::from_f64(0.0);
+            for (block, largest) in largest.chunks_mut(COLUMNS).enumerate() {
+                let columns = block * COLUMNS..block * COLUMNS + largest.len();
+                let mut sums = [T::from_f64(0.0); COLUMNS];
                 for i in 0..logits.nrows() {
-                    sum += logits.row(i)[j];
+                    for (sum, &s) in sums.iter_mut().zip(&logits.row(i)[columns.clone()]) {
+                        *sum += s;
+                    }
                 }
                 for i in 0..logits.nrows() {
-                    logits.row_mut(i)[j] /= sum;
+                    for (s, &sum) in logits.row_mut(i)[columns.clone()].iter_mut().zip(&sums) {
+                        *s /= sum;
+                    }
                 }
-                *largest += sum.logarithm();
+                for (largest, sum) in largest.iter_mut().zip(sums) {
+                    *largest += sum.logarithm();
+                }
             }
         },
     );

@@ -8,8 +8,8 @@
 //! Where a ReLU changes sides between p - h and p + h, L has a kink there and the difference says nothing about the
 //! gradient. Such parameters are found by comparing which units are active on both sides, counted and left out.
 
-use std::iter;
 use std::ops::ControlFlow;
+use std::{iter, mem};
 
 use klayer_linalg::product::Inputs;
 use klayer_linalg::{Columns, Par, RowMajor};
@@ -253,12 +253,10 @@ struct Probe<'a> {
     /// The layer whose parameters move, and its affine output where the network stands.
     layer: usize,
     s: RowMajor<f64>,
-    /// The network that moves, and its activations.
+    /// The network that moves, its activations, and those a step ahead.
     moved: Network<f64>,
     workspace: Workspace<f64>,
-    /// Cross-entropy of each image, and which units are active, a step ahead.
-    losses_ahead: Vec<f64>,
-    active_ahead: Vec<bool>,
+    ahead: Workspace<f64>,
 }
 
 impl<'a> Probe<'a> {
@@ -277,9 +275,8 @@ impl<'a> Probe<'a> {
             layer: 0,
             s: RowMajor::zeros(0, 0),
             moved,
+            ahead: workspace.clone(),
             workspace,
-            losses_ahead: Vec::new(),
-            active_ahead: Vec::new(),
         })
     }
 
@@ -298,16 +295,13 @@ impl<'a> Probe<'a> {
     /// NaN on a kink.
     fn difference(&mut self, change: impl Fn(f64, &mut Layer<f64>, &mut RowMajor<f64>)) -> Result<f64, Error> {
         self.pass(self.step, &change)?;
-        self.losses_ahead.clear();
-        self.losses_ahead.extend_from_slice(self.workspace.image_losses());
-        self.active_ahead.clear();
-        self.active_ahead.extend(self.workspace.active_from(self.layer));
+        mem::swap(&mut self.workspace, &mut self.ahead);
         self.pass(-self.step, &change)?;
-        if !self.active_ahead.iter().copied().eq(self.workspace.active_from(self.layer)) {
+        if self.workspace.other_sides(&self.ahead, self.layer) {
             return Ok(f64::NAN);
         }
         // Image by image: the rounding of two large sums would outweigh their difference.
-        let pairs = self.losses_ahead.iter().zip(self.workspace.image_losses());
+        let pairs = self.ahead.image_losses().iter().zip(self.workspace.image_losses());
         let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
         Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
     }
