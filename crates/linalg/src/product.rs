@@ -19,8 +19,8 @@ use crate::{Columns, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 /// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
 /// those of 50 units and 100 images into a second-level cache of 512 KiB.
 pub const BLOCK: usize = 768;
-/// Rows of the result that one product on faer makes: how it sums may depend on its shape, so the shape is fixed.
-const ROWS: usize = 64;
+/// Least and most rows of the result that one product on faer makes.
+const ROWS: (usize, usize) = (64, 256);
 /// Units of the widest layer whose products with images run on the kernels.
 const SKINNY: usize = 256;
 /// Weights of the largest hidden layer whose products run on the kernels.
@@ -208,13 +208,14 @@ fn small<T: Scalar>(w: &RowMajor<T>) -> bool {
     w.nrows() * w.ncols() <= SMALL && kernels::on()
 }
 
-/// What `store` says of `c` and `a b`, on faer, [`ROWS`] rows at a time.
+/// What `store` says of `c` and `a b`, on faer, some rows at a time. Each time faer arranges `b` anew, so these are as
+/// many as leave four threads something to do; how it sums may depend on the shape, which depends on no thread.
 fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, store: Store<T>, par: &Par) {
-    let n = c.ncols();
+    let (n, together) = (c.ncols(), c.nrows().div_ceil(4).clamp(ROWS.0, ROWS.1));
     let (lines, stride) = c.strided_mut();
-    par.for_lines(lines, stride, ROWS, &|first, lines| {
-        for (i, lines) in lines.chunks_mut(ROWS * stride.max(1)).enumerate() {
-            let (first, rows) = (first + i * ROWS, lines.len() / stride);
+    par.for_lines(lines, stride, together, &|first, lines| {
+        for (i, lines) in lines.chunks_mut(together * stride.max(1)).enumerate() {
+            let (first, rows) = (first + i * together, lines.len() / stride);
             let (accum, alpha) = match store {
                 Store::Replace => (Accum::Replace, T::from_f64(1.0)),
                 Store::Descend { decay, rate } => {
