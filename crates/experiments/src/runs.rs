@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use klayer_dataset::FEATURES;
+use klayer_linalg::product::BLOCK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +15,7 @@ use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
 use crate::data::Data;
 use crate::environment::Environment;
-use crate::groups::groups;
+use crate::groups::{Plan, plan};
 use crate::lock::{Claim, Owner, Taken};
 use crate::metrics::Metrics;
 use crate::observer::{Observer, RunsObserver, Step};
@@ -28,6 +30,8 @@ pub trait Job: Serialize + Sync {
     type Record: Serialize + DeserializeOwned + Send;
     /// A word that tells its records from those of other kinds of jobs.
     const KIND: &'static str;
+    /// Most threads of which jobs that are made together make use.
+    const THREADS: usize = 1;
 
     /// How far [`Observer::progressed`] counts: update steps, or parameters.
     ///
@@ -47,11 +51,17 @@ pub trait Job: Serialize + Sync {
         false
     }
 
-    /// Makes the records of jobs that go with each other, on one thread.
+    /// Makes the records of jobs that go with each other, on `par`, which has at most [`Job::THREADS`] threads and
+    /// changes no result.
     ///
     /// # Errors
     /// What concerns all of them; the errors of [`Job::run`] are each job's own.
-    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<Self::Record, Error>>, Error> {
+    fn run_together(
+        tasks: &[Task<'_, Self>],
+        data: &Data,
+        par: &Par,
+    ) -> Result<Vec<Result<Self::Record, Error>>, Error> {
+        let _ = par;
         Ok(tasks.iter().map(|task| task.job.run(data, task.observer)).collect())
     }
 }
@@ -71,6 +81,7 @@ pub struct Task<'a, J: ?Sized> {
 impl Job for RunConfig {
     type Record = RunRecord;
     const KIND: &'static str = "run";
+    const THREADS: usize = FEATURES.div_ceil(BLOCK);
 
     fn work(&self, _: &Data) -> Result<u64, Error> {
         Ok(self.steps())
@@ -84,7 +95,7 @@ impl Job for RunConfig {
         self.goes_with(other)
     }
 
-    fn run_together(tasks: &[Task<'_, Self>], data: &Data) -> Result<Vec<Result<RunRecord, Error>>, Error> {
+    fn run_together(tasks: &[Task<'_, Self>], data: &Data, par: &Par) -> Result<Vec<Result<RunRecord, Error>>, Error> {
         let runs: Vec<_> = tasks
             .iter()
             .map(|task| Run {
@@ -94,8 +105,9 @@ impl Job for RunConfig {
                 metrics: Some(&task.metrics),
             })
             .collect();
-        let trained = train_together(&runs, data, &Par::Seq)?;
-        Ok(tasks.iter().zip(trained).map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
+        let trained = train_together(&runs, data, par)?;
+        let records = tasks.iter().zip(trained);
+        Ok(records.map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
     }
 }
 
@@ -112,7 +124,8 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 }
 
 /// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
-/// kept as soon as they are finished. Each thread makes several jobs at a time, where they go with each other.
+/// kept as soon as they are finished. Each thread makes several jobs at a time, where they go with each other; those that
+/// would be left over at the end are made on several threads.
 ///
 /// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
 /// was under way in a process that has died goes on from its last checkpoint.
@@ -128,7 +141,7 @@ pub fn run_all<J: Job>(
 ) -> Result<Vec<J::Record>, Error> {
     let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
     let keys = jobs.iter().map(|job| record::key(J::KIND, job, data.dataset.sha256())).collect::<Result<_, _>>()?;
-    let set = Set { jobs, work, keys, data, store, observer };
+    let set = Set { jobs, work, keys, data, store, threads: threads.max(1), observer };
     let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
     set.find(&mut records)?;
     if records.iter().any(Option::is_none) {
@@ -136,7 +149,7 @@ pub fn run_all<J: Job>(
         while records.iter().any(Option::is_none) {
             let missing: Vec<_> = (0..jobs.len()).filter(|&index| records[index].is_none()).collect();
             let mut elsewhere = None;
-            for (index, outcome) in set.make(&missing, &owner, threads) {
+            for (index, outcome) in set.make(&missing, &owner)? {
                 match outcome? {
                     Outcome::Record(record) => records[index] = Some(record),
                     Outcome::Elsewhere(name) => elsewhere = Some(name),
@@ -159,6 +172,8 @@ struct Set<'a, J> {
     keys: Vec<String>,
     data: &'a Data,
     store: &'a Store,
+    /// At least one.
+    threads: usize,
     observer: &'a dyn RunsObserver,
 }
 
@@ -190,13 +205,15 @@ impl<J: Job> Set<'_, J> {
     }
 
     /// Makes those of the jobs `missing` that nobody else makes. The outcomes are in the order of the jobs.
-    fn make(&self, missing: &[usize], owner: &Owner, threads: usize) -> Outcomes<J::Record> {
-        let groups = groups(missing, &self.work, threads, |a, b| self.jobs[a].goes_with(&self.jobs[b]));
-        let next = AtomicUsize::new(0);
-        let worker = || {
+    fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
+        let Plan { groups, wide } =
+            plan(missing, &self.work, self.threads, J::THREADS, |a, b| self.jobs[a].goes_with(&self.jobs[b]));
+        let (wide, narrow) = groups.split_at(wide);
+        // Makes one group after the other, until one has an error.
+        let make = |groups: &[Vec<usize>], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
             while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcomes = self.make_group(group, owner);
+                let outcomes = self.make_group(group, owner, par);
                 if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
                     next.fetch_max(groups.len(), Ordering::Relaxed);
                 }
@@ -204,16 +221,25 @@ impl<J: Job> Set<'_, J> {
             }
             made
         };
-        let mut made: Vec<_> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.clamp(1, groups.len().max(1))).map(|_| scope.spawn(worker)).collect();
-            let made = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| panic::resume_unwind(p)));
-            made.flatten().collect()
-        });
+        let mut made = Vec::new();
+        if !wide.is_empty() {
+            made = make(wide, &AtomicUsize::new(0), &Par::threads(self.threads.min(J::THREADS))?);
+        }
+        if made.iter().all(|(_, outcome)| outcome.is_ok()) {
+            let next = AtomicUsize::new(0);
+            let worker = || make(narrow, &next, &Par::Seq);
+            thread::scope(|scope| {
+                let workers: Vec<_> = (0..self.threads.min(narrow.len())).map(|_| scope.spawn(worker)).collect();
+                for worker in workers {
+                    made.extend(worker.join().unwrap_or_else(|p| panic::resume_unwind(p)));
+                }
+            });
+        }
         made.sort_by_key(|(index, _)| *index);
-        made
+        Ok(made)
     }
 
-    fn make_group(&self, group: &[usize], owner: &Owner) -> Outcomes<J::Record> {
+    fn make_group(&self, group: &[usize], owner: &Owner, par: &Par) -> Outcomes<J::Record> {
         let (mut outcomes, mut claims) = (Vec::new(), Vec::new());
         for &index in group {
             match self.take(index, owner) {
@@ -236,7 +262,7 @@ impl<J: Job> Set<'_, J> {
                 metrics: self.store.metrics(&self.keys[*index]),
             })
             .collect();
-        match J::run_together(&tasks, self.data) {
+        match J::run_together(&tasks, self.data, par) {
             Err(error) => outcomes.extend(group.first().map(|&index| (index, Err(error)))),
             Ok(records) => {
                 for (((index, claim), task), record) in claims.iter().zip(&tasks).zip(records) {
