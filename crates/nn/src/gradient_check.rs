@@ -1,21 +1,18 @@
 //! The analytic gradient against centred differences, for every parameter.
 //!
 //! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`.
-//! L is computed by the network's own forward pass in training mode. A change of one weight W_ij or bias b_i moves
-//! the affine output s of its layer by h x_j or h in row i, so the pass starts there: the layers below, which cannot
-//! change, are computed once. That is what makes it possible to check all 150,000 weights of a first layer.
+//! L is computed by the network's own forward pass in training mode, but for what cannot change (see the module
+//! `probe`).
 //!
 //! Where a ReLU changes sides between p - h and p + h, L has a kink there and the difference says nothing about the
 //! gradient. Such parameters are found by comparing which units are active on both sides, counted and left out.
 
 use std::ops::ControlFlow;
-use std::{iter, mem};
 
-use klayer_linalg::product::Inputs;
-use klayer_linalg::{Columns, Par, RowMajor};
+use klayer_linalg::Columns;
 
-use crate::batch_norm::BatchNorm;
-use crate::{Error, Gradients, Layer, Network, Workspace};
+use crate::probe::Probe;
+use crate::{Error, Gradients, Network};
 
 /// The numerical gradient of the mean cross-entropy, as [`numerical_gradient`] finds it.
 #[derive(Debug, Clone)]
@@ -136,25 +133,23 @@ pub fn numerical_gradient(
     let mut probe = Probe::new(network, x, labels, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
     let mut done = 0;
-    let mut advance = |parameters| {
-        done += parameters;
-        if progress(done).is_break() { Err(Error::Stopped) } else { Ok(()) }
-    };
     for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
-        let input = probe.start_at(layer);
         for unit in 0..gradient.affine.bias.len() {
-            gradient.affine.bias[unit] = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |_| 1.0))?;
+            let input = probe.go_to(layer, unit);
+            gradient.affine.bias[unit] = probe.difference(|h, unit| unit.shift(h, |_| 1.0))?;
             for (feature, gradient) in gradient.affine.weight.row_mut(unit).iter_mut().enumerate() {
                 let input = input.row(feature);
-                *gradient = probe.difference(|h, _, s| shift(s.row_mut(unit), h, |image| input[image]))?;
+                *gradient = probe.difference(|h, unit| unit.shift(h, |image| input[image]))?;
             }
-            advance(1 + input.nrows())?;
-        }
-        let Some(gradient) = &mut gradient.batch_norm else { continue };
-        for unit in 0..gradient.gamma.len() {
-            gradient.gamma[unit] = probe.difference(|h, layer, _| batch_norm(layer).gamma[unit] += h)?;
-            gradient.beta[unit] = probe.difference(|h, layer, _| batch_norm(layer).beta[unit] += h)?;
-            advance(2)?;
+            done += 1 + input.nrows();
+            if let Some(gradient) = &mut gradient.batch_norm {
+                gradient.gamma[unit] = probe.difference(|h, unit| unit.batch_norm().gamma[0] += h)?;
+                gradient.beta[unit] = probe.difference(|h, unit| unit.batch_norm().beta[0] += h)?;
+                done += 2;
+            }
+            if progress(done).is_break() {
+                return Err(Error::Stopped);
+            }
         }
     }
     Ok(NumericalGradient { gradients, step })
@@ -243,95 +238,7 @@ impl Comparison {
     }
 }
 
-/// A network whose loss is taken a step to both sides of where it stands, from one layer on.
-struct Probe<'a> {
-    network: &'a Network<f64>,
-    labels: &'a [u8],
-    step: f64,
-    /// The input of each layer where the network stands.
-    inputs: Vec<RowMajor<f64>>,
-    /// The layer whose parameters move, and its affine output where the network stands.
-    layer: usize,
-    s: RowMajor<f64>,
-    /// The network that moves, its activations, and those a step ahead.
-    moved: Network<f64>,
-    workspace: Workspace<f64>,
-    ahead: Workspace<f64>,
-}
-
-impl<'a> Probe<'a> {
-    fn new(network: &'a Network<f64>, x: Columns<'_, f64>, labels: &'a [u8], step: f64) -> Result<Self, Error> {
-        let mut moved = network.clone();
-        let mut workspace = Workspace::new(network.architecture(), x.ncols(), Par::Seq);
-        moved.forward_train(x, &mut workspace)?.cross_entropy(labels)?;
-        let mut images = RowMajor::zeros(x.nrows(), x.ncols());
-        images.as_mut().copy_from(x.as_mat());
-        let hidden = workspace.layers.iter().map(|space| space.h.clone());
-        Ok(Self {
-            network,
-            labels,
-            step,
-            inputs: iter::once(images).chain(hidden).collect(),
-            layer: 0,
-            s: RowMajor::zeros(0, 0),
-            moved,
-            ahead: workspace.clone(),
-            workspace,
-        })
-    }
-
-    /// Goes to `layer` and returns its input.
-    fn start_at(&mut self, layer: usize) -> RowMajor<f64> {
-        let input = self.inputs[layer].clone();
-        let Workspace { layers, sums, .. } = &mut self.workspace;
-        let s = &mut layers[layer].s;
-        self.network.layers[layer].affine.forward(Inputs::Hidden(&input), s, sums, &Par::Seq);
-        self.s = s.clone();
-        self.layer = layer;
-        input
-    }
-
-    /// The centred difference of the loss where `change` moves a parameter of the layer, or its affine output, by h.
-    /// NaN on a kink.
-    fn difference(&mut self, change: impl Fn(f64, &mut Layer<f64>, &mut RowMajor<f64>)) -> Result<f64, Error> {
-        self.pass(self.step, &change)?;
-        mem::swap(&mut self.workspace, &mut self.ahead);
-        self.pass(-self.step, &change)?;
-        if self.workspace.other_sides(&self.ahead, self.layer) {
-            return Ok(f64::NAN);
-        }
-        // Image by image: the rounding of two large sums would outweigh their difference.
-        let pairs = self.ahead.image_losses().iter().zip(self.workspace.image_losses());
-        let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
-        Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
-    }
-
-    fn pass(&mut self, h: f64, change: impl Fn(f64, &mut Layer<f64>, &mut RowMajor<f64>)) -> Result<(), Error> {
-        let (here, moved) = (&self.network.layers[self.layer], &mut self.moved.layers[self.layer]);
-        if let (Some(here), Some(moved)) = (&here.batch_norm, &mut moved.batch_norm) {
-            moved.gamma.copy_from_slice(&here.gamma);
-            moved.beta.copy_from_slice(&here.beta);
-        }
-        let s = &mut self.workspace.layers[self.layer].s;
-        s.copy_from(&self.s);
-        change(h, moved, s);
-        self.moved.forward_from(self.layer, &mut self.workspace);
-        self.workspace.cross_entropy(self.labels)?;
-        Ok(())
-    }
-}
-
 /// The larger of two numbers, and NaN if one of them is: the NaN of a broken analytic gradient must not get lost.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a >= b { a } else { b }
-}
-
-fn shift(row: &mut [f64], h: f64, direction: impl Fn(usize) -> f64) {
-    for (image, s) in row.iter_mut().enumerate() {
-        *s += h * direction(image);
-    }
-}
-
-fn batch_norm(layer: &mut Layer<f64>) -> &mut BatchNorm<f64> {
-    layer.batch_norm.as_mut().expect("asked for only where there is one")
 }

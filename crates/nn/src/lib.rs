@@ -41,6 +41,7 @@ mod gradients;
 mod init;
 pub mod model_file;
 mod network;
+mod probe;
 pub mod relu;
 mod workspace;
 

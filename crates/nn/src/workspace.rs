@@ -1,7 +1,7 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
 use klayer_linalg::product::BlockSums;
-use klayer_linalg::{Par, RowMajor, Scalar, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar};
 
 use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
@@ -101,26 +101,6 @@ impl<T: Scalar> Workspace<T> {
     /// classes x n.
     pub fn outputs(&self) -> &RowMajor<T> {
         &self.layers[self.layers.len() - 1].s
-    }
-
-    /// Whether a unit of hidden layer `first`, or of one above it, is on another side of its ReLU than in the last pass
-    /// in `other`, for any image.
-    pub(crate) fn other_sides(&self, other: &Self, first: usize) -> bool {
-        vectorize(
-            #[inline(always)]
-            || {
-                let zero = T::from_f64(0.0);
-                let mut differ = false;
-                for (here, there) in self.layers[first..].iter().zip(&other.layers[first..]) {
-                    for i in 0..here.h.nrows() {
-                        for (&here, &there) in here.h.row(i).iter().zip(there.h.row(i)) {
-                            differ |= (here > zero) != (there > zero);
-                        }
-                    }
-                }
-                differ
-            },
-        )
     }
 
     /// Refuses a backward pass that has nothing to start from.

@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn differences_from_the_affine_output_are_those_of_the_whole_network(shape in shapes()) {
+    fn differences_that_leave_out_what_cannot_change_are_those_of_the_whole_network(shape in shapes()) {
         let (network, (x, labels)) = (shape.network(), shape.batch());
         let plain = plain_differences(&network, x.as_ref(), &labels, STEP);
         let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &plain, |_| 0.0, FLOOR).unwrap();
