@@ -71,7 +71,7 @@ impl LrRangeArgs {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
         outputs::check([], self.figure.as_deref().into_iter().chain(self.csv.as_deref()))?;
-        self.threads.par()?;
+        self.threads.check()?;
         let config = RangeConfig {
             hidden: self.network.hidden(),
             batch_norm: self.network.batch_norm(),

@@ -62,6 +62,11 @@ impl ThreadArgs {
         self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 
+    /// Refuses more threads than there can be.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        Ok(Par::check(self.count())?)
+    }
+
     pub(crate) fn par(&self) -> Result<Par, Error> {
         Ok(Par::threads(self.count())?)
     }

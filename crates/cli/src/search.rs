@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::record::{self, RunRecord};
-use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::runs::{Job, get, run_all};
 use klayer_experiments::search::{log_uniform, ranks};
 use klayer_experiments::{Data, RunConfig, Store, checkpoint};
 use serde_json::json;
@@ -124,6 +124,7 @@ impl TrialArgs {
 impl SearchArgs {
     /// The runs of all trials, unless these settings make no search.
     pub(crate) fn check(&self) -> Result<Vec<RunConfig>, Error> {
+        self.threads.check()?;
         Ok(self.trials.configs()?)
     }
 
@@ -135,7 +136,10 @@ impl SearchArgs {
         if self.slurm.requested() {
             slurm::check()?;
         }
-        let data = Data::new(self.data.load(Path::new("."), self.trials.run.network.seed, terminal, interrupt)?);
+        let data = match self.data.load(Path::new("."), self.trials.run.network.seed, terminal, interrupt) {
+            Err(klayer_dataset::Error::Cancelled) => return Err(Error::SearchStopped { store: self.store }),
+            data => Data::new(data?),
+        };
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {
@@ -159,7 +163,7 @@ impl SearchArgs {
                 configs.len()
             ),
             (None, false) => table(&records, data.dataset.synthetic()),
-            (_, true) => json_line(&records, data.dataset.synthetic()),
+            (shard, true) => json_line(&records, shard, data.dataset.synthetic()),
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
@@ -230,7 +234,7 @@ fn collect(configs: &[RunConfig], data: &Data, store: &Store) -> Result<Vec<RunR
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     for (index, config) in configs.iter().enumerate() {
         let key = record::key(RunConfig::KIND, config, data.dataset.sha256())?;
-        match store.get(&key)? {
+        match get::<RunConfig>(store, &key)? {
             Some(record) => records.push(record),
             None => missing.push(format!("trial {} (lambda {:.3e}, {key}.json)", index + 1, config.lambda)),
         }
@@ -260,12 +264,17 @@ fn table(records: &[RunRecord], synthetic: bool) -> String {
     text
 }
 
-fn json_line(records: &[RunRecord], synthetic: bool) -> String {
+/// The trials in their order. Those of a part of them have no rank: it is one among all.
+fn json_line(records: &[RunRecord], shard: Option<Shard>, synthetic: bool) -> String {
+    let ranks = if shard.is_some() { vec![None; records.len()] } else { ranks(records) };
+    let Shard { index, of } = shard.unwrap_or(Shard { index: 1, of: 1 });
     let trials: Vec<_> = records
         .iter()
-        .zip(ranks(records))
-        .map(|(record, rank)| {
+        .zip(ranks)
+        .enumerate()
+        .map(|(i, (record, rank))| {
             json!({
+                "trial": index + i * of,
                 "lambda": record.config.lambda,
                 "rank": rank,
                 "val_acc": record.last().map(|point| point.validation_accuracy),

@@ -60,7 +60,7 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     /// What is trained, unless these settings make no training.
     pub(crate) fn check(&self) -> Result<RunConfig, Error> {
-        self.threads.par()?;
+        self.threads.check()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
         let growing = metrics.as_deref().map(growing);
         let kept =
@@ -90,7 +90,12 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: checkpoints.path().into() });
         }
         let watchers = self.watch.open("klayer train", terminal)?;
-        let data = Data::new(self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt)?);
+        let data = match self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt) {
+            Err(klayer_dataset::Error::Cancelled) => {
+                return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
+            }
+            data => Data::new(data?),
+        };
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
         let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
         let run =

@@ -149,7 +149,8 @@ impl<'a> Checkpoints<'a> {
     /// The last checkpoint that is whole and of this arithmetic, if there is one. `warn` is told of those that are not.
     ///
     /// # Errors
-    /// [`Error::OtherRun`]; [`Error::OtherArithmetic`], but for a run in a store; [`Error::File`] if one cannot be read
+    /// [`Error::OtherRun`]; [`Error::OtherArithmetic`], and [`Error::Model`] for one of another version, but for a run in
+    /// a store; [`Error::File`] if one cannot be read
     /// and there is no other to go on from: it may be read another time, and is not given up.
     pub(crate) fn find<T: Scalar>(
         &self,
@@ -178,6 +179,10 @@ impl<'a> Checkpoints<'a> {
                     let path = path.display();
                     warn(&format!("{path}: it is left aside, since {}; {instead}", printable(difference)));
                 }
+                // Of another version: a store has no trial of it, and what is no trial's is kept for that version.
+                Error::Model { source: klayer_nn::Error::Layout { .. }, .. } if self.claim.is_none() => {
+                    return Err(error);
+                }
                 Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
                 _ => return Err(error),
             }
@@ -191,7 +196,7 @@ impl<'a> Checkpoints<'a> {
 
     /// The checkpoint at `path`, if there is one.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
-        let bytes = match files::read(path) {
+        let bytes = match files::read_kind(&CHECKPOINT, path) {
             Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };

@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A record under the name of another.
+    #[error("{}: the record of another run, which belongs into {name}.json; rename or delete it", path.display())]
+    OtherRecord {
+        /// Which file.
+        path: PathBuf,
+        /// The key of the record.
+        name: String,
+    },
     /// A checkpoint of another run than the one that is to go on.
     #[error("{}: a checkpoint of another run: {}", path.display(), printable(difference))]
     OtherRun {

@@ -6,10 +6,11 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use klayer_nn::model_file::{HEADER, Kind, check_header};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
@@ -81,6 +82,21 @@ pub fn probe(path: &Path) -> Result<(), Error> {
 /// [`Error::File`].
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::file(path))
+}
+
+/// The bytes of the file of `kind` under `path`. What does not begin as one, or is of another length than it says, is
+/// not read to its end.
+pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut file = File::open(path).map_err(Error::file(path))?;
+    let data = file.metadata().map_err(Error::file(path))?;
+    let mut bytes = Vec::new();
+    // What is no file, like a pipe, has no length before its end.
+    if data.is_file() {
+        Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
+        check_header(kind, &bytes, data.len()).map_err(|source| Error::Model { path: path.into(), source })?;
+    }
+    file.read_to_end(&mut bytes).map_err(Error::file(path))?;
+    Ok(bytes)
 }
 
 /// The folder that the file under `path` is in, or would be.

@@ -89,6 +89,10 @@ impl Job for GradientConfig {
     type Record = GradientRecord;
     const KIND: &'static str = "gradients";
 
+    fn origin(record: &GradientRecord) -> (&Self, &DatasetInfo) {
+        (&record.config, &record.dataset)
+    }
+
     fn work(&self, data: &Data) -> Result<u64, Error> {
         Ok(self.architecture(data.dataset.class_names().len())?.parameters() as u64)
     }

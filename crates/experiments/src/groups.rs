@@ -49,8 +49,8 @@ pub(crate) fn plan(
     };
     let cuts = (1..=MOST).rev().flat_map(|most| [cut(&kinds, most, 1), cut(&kinds, most, threads)]);
     let plans = cuts.flat_map(|groups| {
-        let most_wide = if together > 1 { groups.len().min(threads - 1) } else { 0 };
-        (0..=most_wide).map(move |wide| Plan { groups: groups.clone(), wide })
+        let odd = if together > 1 { groups.len() % threads } else { 0 };
+        [Plan { groups: groups.clone(), wide: 0 }, Plan { groups, wide: odd }]
     });
     plans.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or_default()
 }

@@ -62,6 +62,8 @@ pub(crate) struct Owner {
 #[derive(Debug, Default)]
 struct Shared {
     ended: AtomicBool,
+    /// Whether a lock names the owner that could not be let go.
+    named: AtomicBool,
     held: Mutex<Vec<(PathBuf, PathBuf, Arc<AtomicBool>)>>,
 }
 
@@ -194,11 +196,15 @@ impl Owner {
 
     /// The owner of the lock at `path`, unless it is dead or has let go.
     fn alive(&self, path: &Path) -> Result<Option<String>, Error> {
-        let bytes = match files::read(path) {
+        let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             // Its trial has just been finished.
-            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // On a network's file system, also what another has just replaced: look again, but not for ever.
+            Err(error) if self.unchanged(path, <_>::default()) >= self.times.stale => {
+                return Err(Error::file(path)(error));
+            }
+            Err(_) => return Ok(Some("another process".to_owned())),
         };
         // A lock whose owner died before it could write its name has none.
         let lock: Lock = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -211,14 +217,20 @@ impl Owner {
             return Ok(None);
         }
         let name = if lock.host.is_empty() { lock.owner } else { format!("process {} on {}", lock.pid, lock.host) };
-        let beat = match fs::read(&owner) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        let mut beat = Vec::new();
+        match File::open(&owner).map(|mut file| file.read_to_end(&mut beat)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Error::file(owner)(error)),
-            // What cannot be read just now says nothing about its owner.
-            Err(_) => return Ok(Some(name)),
-            Ok(beat) => beat,
-        };
-        let what = (bytes, beat);
+            // What cannot be read just now says nothing about its owner; some file systems let nobody read what another
+            // has locked.
+            Err(_) | Ok(Err(_)) => return Ok(Some(name)),
+            Ok(Ok(_)) => {}
+        }
+        Ok(Some(name).filter(|_| self.unchanged(path, (bytes, beat)) < self.times.stale))
+    }
+
+    /// For how long the lock at `path`, with its owner's heartbeat, has been seen to be `what` it is now.
+    fn unchanged(&self, path: &Path, what: (Vec<u8>, Vec<u8>)) -> Duration {
         let now = Instant::now();
         let mut seen = lock_of(&self.seen);
         let seen = seen.entry(path.into()).or_insert_with(|| Seen {
@@ -233,7 +245,7 @@ impl Owner {
             *seen = Seen { what, unchanged: Duration::ZERO, last: now };
         }
         seen.last = now;
-        Ok(Some(name).filter(|_| seen.unchanged < self.times.stale))
+        seen.unchanged
     }
 }
 
@@ -244,7 +256,10 @@ impl Drop for Owner {
             heart.thread().unpark();
             let _ = heart.join();
         }
-        let _ = fs::remove_file(owner_path(&self.folder, &self.id));
+        // A lock that could not be let go needs the file to tell that its owner has ended.
+        if !self.shared.named.load(Ordering::Acquire) {
+            let _ = fs::remove_file(owner_path(&self.folder, &self.id));
+        }
         remove_leftovers(&self.folder, self.started);
     }
 }
@@ -274,9 +289,10 @@ impl Drop for Claim {
     fn drop(&mut self) {
         lock_of(&self.shared.held).retain(|(lock, _, _)| *lock != self.lock);
         if !self.lost() && self.held() {
-            // If it cannot be written, the lock becomes stale with its owner's end.
             let released = Lock { released: true, ..self.content.clone() };
-            let _ = serde_json::to_vec(&released).map(|json| files::write(&self.lock, &json));
+            if !serde_json::to_vec(&released).is_ok_and(|json| files::write(&self.lock, &json).is_ok()) {
+                self.shared.named.store(true, Ordering::Release);
+            }
         }
     }
 }
@@ -588,6 +604,58 @@ mod tests {
         fs::write(folder.path().join("any"), "").expect("written");
         let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode();
         assert_eq!(mode(&owner_path(folder.path(), &one.id)), mode(&folder.path().join("any")));
+    }
+
+    /// Looks at the trial until the owner of a lock that does not change would be held dead, and a little longer.
+    fn look_for_long(one: &Owner) -> Vec<Result<Taken, Error>> {
+        let looks = 3 * TIMES.stale.as_millis() / (2 * TIMES.beat.as_millis());
+        let look = |_| {
+            thread::sleep(TIMES.beat);
+            one.take("key")
+        };
+        (0..looks).map(look).collect()
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_read_is_waited_for_and_told_at_last() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        // A folder can be opened and not be read, as a file that a server has lost.
+        fs::create_dir(lock_path(folder.path(), "key", 1)).expect("a folder");
+        let looks = look_for_long(&one);
+        assert!(matches!(looks.first(), Some(Ok(Taken::Others(_)))), "{looks:?}");
+        assert!(
+            matches!(looks.last(), Some(Err(Error::File { path, .. })) if path.ends_with("key.1.lock")),
+            "{looks:?}"
+        );
+    }
+
+    #[test]
+    fn an_owner_whose_heartbeat_cannot_be_read_is_not_held_dead() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        foreign_lock(&folder, 1, 0);
+        let beat = owner_path(folder.path(), "foreign");
+        fs::remove_file(&beat).expect("it is ours");
+        fs::create_dir(&beat).expect("a folder");
+        let looks = look_for_long(&one);
+        assert!(looks.iter().all(|look| matches!(look, Ok(Taken::Others(_)))), "{looks:?}");
+    }
+
+    #[test]
+    fn an_owner_that_could_not_let_a_trial_go_is_known_to_have_ended() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        let claim = take(&one).expect("it is free");
+        let content = fs::read(&claim.lock).expect("a lock");
+        // What stands there now cannot be replaced, as on a full disk.
+        fs::remove_file(&claim.lock).expect("it is ours");
+        fs::create_dir(&claim.lock).expect("a folder");
+        let lock = claim.lock.clone();
+        drop((claim, one));
+        fs::remove_dir(&lock).expect("a folder");
+        fs::write(&lock, content).expect("written");
+        assert!(take(&owner(&folder)).is_some(), "nobody has to wait until its heart has stopped");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(),
 /// [`Error::File`], and [`Error::Model`] for a file that is no model, or not of images and classes that fit together.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
     let (network, info): (Network<f32>, ModelInfo) =
-        model_file::decode(&MODEL, &files::read(path)?).map_err(refuse(path))?;
+        model_file::decode(&MODEL, &files::read_kind(&MODEL, path)?).map_err(refuse(path))?;
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
     if info.normalization.mean().len() != inputs || info.classes.len() != classes {
         let reason = format!(

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
-use crate::data::Data;
+use crate::data::{Data, DatasetInfo};
 use crate::environment::Environment;
 use crate::groups::{Plan, plan};
 use crate::lock::{Claim, Owner, Taken};
@@ -32,6 +32,9 @@ pub trait Job: Serialize + Sync {
     const KIND: &'static str;
     /// Most threads of which jobs that are made together make use.
     const THREADS: usize = 1;
+
+    /// What determines a record: its settings, and its dataset.
+    fn origin(record: &Self::Record) -> (&Self, &DatasetInfo);
 
     /// How far [`Observer::progressed`] counts: update steps, or parameters.
     ///
@@ -83,6 +86,10 @@ impl Job for RunConfig {
     const KIND: &'static str = "run";
     const THREADS: usize = FEATURES.div_ceil(BLOCK);
 
+    fn origin(record: &RunRecord) -> (&Self, &DatasetInfo) {
+        (&record.config, &record.dataset)
+    }
+
     fn work(&self, _: &Data) -> Result<u64, Error> {
         Ok(self.steps())
     }
@@ -131,7 +138,7 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 /// was under way in a process that has died goes on from its last checkpoint.
 ///
 /// # Errors
-/// The first error of a job in their order. No job is started after an error; those under way are finished first.
+/// [`Error::Threads`] for too many of them; the first error of a job in their order. No job is started after an error; those under way are finished first.
 pub fn run_all<J: Job>(
     jobs: &[J],
     data: &Data,
@@ -139,6 +146,7 @@ pub fn run_all<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
+    Par::check(threads)?;
     let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
     let keys = jobs.iter().map(|job| record::key(J::KIND, job, data.dataset.sha256())).collect::<Result<_, _>>()?;
     let set = Set { jobs, work, keys, data, store, threads: threads.max(1), observer };
@@ -196,7 +204,7 @@ impl<J: Job> Set<'_, J> {
     /// Adds the records that the store has.
     fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
         for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
-            *record = self.store.get(&self.keys[index])?;
+            *record = get::<J>(self.store, &self.keys[index])?;
             if record.is_some() {
                 self.observer.found(index, self.work[index]);
             }
@@ -280,7 +288,7 @@ impl<J: Job> Set<'_, J> {
             Taken::Ours(claim) => claim,
             Taken::Others(name) => return Ok(Err(Outcome::Elsewhere(name))),
         };
-        let Some(record) = self.store.get(key)? else { return Ok(Ok(claim)) };
+        let Some(record) = get::<J>(self.store, key)? else { return Ok(Ok(claim)) };
         claim.finish();
         self.observer.found(index, self.work[index]);
         Ok(Err(Outcome::Record(record)))
@@ -299,7 +307,7 @@ impl<J: Job> Set<'_, J> {
         }
         let record = record?;
         // One that was halted for long may find that another has taken its run over and finished it.
-        if let Some(record) = self.store.get(&self.keys[index])? {
+        if let Some(record) = get::<J>(self.store, &self.keys[index])? {
             return Ok(Outcome::Record(record));
         }
         self.store.put(&self.keys[index], &record)?;
@@ -348,6 +356,17 @@ impl Observer for Claimed<'_> {
     }
 }
 
+/// The record `key`, if `store` has it.
+///
+/// # Errors
+/// Those of [`Store::get`]; [`Error::OtherRecord`] if it is the record of other settings or another dataset.
+pub fn get<J: Job>(store: &Store, key: &str) -> Result<Option<J::Record>, Error> {
+    let Some(record) = store.get(key)? else { return Ok(None) };
+    let (job, dataset) = J::origin(&record);
+    let name = record::key(J::KIND, job, &dataset.sha256)?;
+    if name == key { Ok(Some(record)) } else { Err(Error::OtherRecord { path: store.path(key), name }) }
+}
+
 /// The records of `jobs` on the dataset of checksum `sha256`, in their order, without making any.
 ///
 /// # Errors
@@ -355,7 +374,7 @@ impl Observer for Claimed<'_> {
 pub fn found<J: Job>(jobs: &[J], sha256: &str, store: &Store) -> Result<Vec<J::Record>, Error> {
     let records = jobs.iter().map(|job| {
         let key = record::key(J::KIND, job, sha256)?;
-        store.get(&key)?.ok_or_else(|| Error::Missing { path: store.path(&key) })
+        get::<J>(store, &key)?.ok_or_else(|| Error::Missing { path: store.path(&key) })
     });
     records.collect()
 }

@@ -8,12 +8,15 @@ use rand::RngExt;
 use crate::Error;
 use crate::record::RunRecord;
 
+/// Most trials of a search.
+pub const MOST_TRIALS: usize = 100_000;
+
 /// `trials` values between `from` and `to` whose logarithms are uniform, from the stream `name` of the root `seed`.
 ///
 /// The first values do not depend on how many there are.
 ///
 /// # Errors
-/// [`Error::Setting`] unless 0 < from <= to < infinity.
+/// [`Error::Setting`] unless 0 < from <= to < infinity, and for more than [`MOST_TRIALS`].
 ///
 /// ```
 /// use klayer_experiments::search::log_uniform;
@@ -27,6 +30,10 @@ pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> 
     if !(0.0 < from && from <= to && to.is_finite()) {
         let needed = "it must go from a positive number up to a finite one".to_owned();
         return Err(Error::Setting { name: "the range of lambda", value: format!("{from:e} to {to:e}"), needed });
+    }
+    if trials > MOST_TRIALS {
+        let needed = format!("a search has at most {MOST_TRIALS}");
+        return Err(Error::Setting { name: "the number of trials", value: trials.to_string(), needed });
     }
     let mut rng = stream(seed, name);
     let (low, high) = (from.ln(), to.ln());

@@ -107,8 +107,8 @@ pub fn train<T: Scalar>(
 ///
 /// # Errors
 /// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one of a
-/// machine or a build that computes other bits, [`Error::File`] for one that cannot be read, or not be written when the
-/// run is stopped.
+/// machine or a build that computes other bits, [`Error::Model`] for one of another version of klayer, [`Error::File`]
+/// for one that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
     train_together(&[*run], data, par)?.pop().expect("a result for each run")
 }
@@ -231,8 +231,12 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// What is stopped writes a checkpoint, unless it has not gone on from the one that is there.
     fn goes_on(&mut self, step: u64, shuffle: &Shuffle, data: &Data) -> bool {
         if self.under_way() && self.observer.cancelled() {
-            let kept = if self.done == step { self.keep(shuffle, data) } else { Ok(()) };
-            self.error = Some(kept.err().unwrap_or(Error::Cancelled));
+            if self.done == step
+                && let Err(error) = self.keep(shuffle, data)
+            {
+                self.observer.warned(&format!("no checkpoint can be written: {error}"));
+            }
+            self.error = Some(Error::Cancelled);
         }
         self.under_way()
     }

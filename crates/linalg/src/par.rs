@@ -28,14 +28,20 @@ impl Par {
     /// # Errors
     /// [`Error::TooManyThreads`] for more than 1024, [`Error::Threads`] if the system does not grant them.
     pub fn threads(threads: usize) -> Result<Self, Error> {
+        Self::check(threads)?;
         if threads <= 1 {
             return Ok(Self::Seq);
         }
-        if threads > MOST_THREADS {
-            return Err(Error::TooManyThreads { threads, most: MOST_THREADS });
-        }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         pool.map(|pool| Self::Pool(Arc::new(pool))).map_err(|source| Error::Threads { threads, source })
+    }
+
+    /// Refuses more threads than there can be, before any is started.
+    ///
+    /// # Errors
+    /// [`Error::TooManyThreads`].
+    pub fn check(threads: usize) -> Result<(), Error> {
+        if threads > MOST_THREADS { Err(Error::TooManyThreads { threads, most: MOST_THREADS }) } else { Ok(()) }
     }
 
     /// How many threads take part.

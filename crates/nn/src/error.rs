@@ -96,6 +96,14 @@ pub enum Error {
     /// A gradient check that was broken off by whoever asked for it.
     #[error("the gradient check was stopped before its end")]
     Stopped,
+    /// A file as another version of klayer writes it, or of the other kind of numbers: it is not damaged.
+    #[error("a klayer {what} that cannot be read here: {reason}")]
+    Layout {
+        /// What it is.
+        what: &'static str,
+        /// In what it is another one.
+        reason: String,
+    },
     /// Bytes that are not the file that they should be.
     #[error("not a klayer {what}: {}, at byte {offset}", printable(reason))]
     Format {

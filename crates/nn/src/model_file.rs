@@ -39,7 +39,8 @@ pub struct Kind {
 /// Trained networks.
 pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
 
-const HEADER: usize = 52;
+/// Bytes before the payload.
+pub const HEADER: usize = 52;
 /// What decoding may claim for each byte of the payload. A text claims its length before the first byte is read, and an
 /// integer up to 8 bytes for each one that it takes in the file; a network, of the narrowest layers, claims 3.5.
 const CLAIMS: usize = 4;
@@ -108,28 +109,21 @@ where
 /// The network and the metadata that [`encode`] turned into `bytes`.
 ///
 /// # Errors
-/// [`Error::Format`] if the bytes are cut off, damaged, of another kind or version, or of another kind of number.
+/// [`Error::Format`] if the bytes are cut off, damaged or of another kind of file; [`Error::Layout`] if they are of
+/// another version, or another kind of number.
 pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Result<(Network<T>, M), Error> {
     let refuse = |offset, reason: String| kind.refuse(offset, reason);
-    if bytes.len() < HEADER || &bytes[..8] != kind.magic {
-        return Err(refuse(0, "it does not begin as one".into()));
-    }
-    let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
-    if version != kind.version {
-        return Err(refuse(8, format!("its layout is of version {version}, and only {} is known", kind.version)));
-    }
-    let length = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
+    check_header(kind, bytes, bytes.len() as u64)?;
     let payload = &bytes[HEADER..];
-    if length != payload.len() as u64 {
-        return Err(refuse(12, format!("it promises {length} bytes and has {}", payload.len())));
-    }
     if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
         return Err(refuse(20, "its checksum does not match: it is damaged".into()));
     }
     let mut decoder = limited(payload, ROOM);
     let scalar: String = decode_part(kind, &mut decoder)?;
     if scalar != T::NAME {
-        return Err(refuse(HEADER, format!("its numbers are {scalar}, and {} are asked for", T::NAME)));
+        let reason = format!("its numbers are {scalar}, and {} are asked for", T::NAME);
+        let known = [f32::NAME, f64::NAME].contains(&scalar.as_str());
+        return Err(if known { Error::Layout { what: kind.name, reason } } else { refuse(HEADER, reason) });
     }
     let stored: StoredNetwork<T> = decode_part(kind, &mut decoder)?;
     let metadata = decode_part(kind, &mut decoder)?;
@@ -139,6 +133,27 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
     }
     let network = restore(&stored).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
     Ok((network, metadata))
+}
+
+/// Looks at the first [`HEADER`] bytes of a file of `length` bytes, or at more, before the others are read.
+///
+/// # Errors
+/// Those that [`decode`] would have of them.
+pub fn check_header(kind: &Kind, bytes: &[u8], length: u64) -> Result<(), Error> {
+    if bytes.len() < HEADER || &bytes[..8] != kind.magic {
+        return Err(kind.refuse(0, "it does not begin as one".into()));
+    }
+    let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+    if version != kind.version {
+        let reason = format!("its layout is of version {version}, and only {} is known", kind.version);
+        return Err(Error::Layout { what: kind.name, reason });
+    }
+    let promised = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
+    let found = length - HEADER as u64;
+    if promised != found {
+        return Err(kind.refuse(12, format!("it promises {promised} bytes and has {found}")));
+    }
+    Ok(())
 }
 
 impl Kind {

@@ -100,20 +100,31 @@ fn a_network_that_no_memory_can_hold_is_refused() {
 }
 
 #[test]
-fn more_threads_than_a_machine_can_have_are_refused_at_once() {
+fn more_threads_or_trials_than_there_can_be_are_refused_at_once() {
     let (_guard, folder) = folder();
-    let mut command = klayer(&folder, "train --n-s 5 --cycles 1 --threads 1000000");
-    let mut child = command.args(images()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let start = Instant::now();
-    while child.try_wait().expect("a status").is_none() {
-        if start.elapsed() > Duration::from_secs(10) {
-            child.kill().expect("it runs still");
-            child.wait().expect("it ends");
-            panic!("it tries to start them all");
+    let most = usize::MAX.to_string();
+    let cases = [
+        ("train --n-s 5 --cycles 1 --threads", "1000000"),
+        ("search --store store --threads", "2000"),
+        ("search --store store --threads", &most),
+        ("search --store store --trials", &most),
+        ("search --store store --trials", "1000000000000"),
+    ];
+    for (command, many) in cases {
+        let mut command = klayer(&folder, command);
+        command.arg(many).args(images());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let start = Instant::now();
+        while child.try_wait().expect("a status").is_none() {
+            if start.elapsed() > Duration::from_secs(10) {
+                child.kill().expect("it runs still");
+                child.wait().expect("it ends");
+                panic!("it tries to make them all");
+            }
+            thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_millis(20));
+        assert_refused(&ended(child.wait_with_output().expect("it ended")), many, &folder, &[]);
     }
-    assert_refused(&ended(child.wait_with_output().expect("it ended")), "1000000", &folder, &[]);
 }
 
 #[cfg(unix)]

@@ -43,7 +43,10 @@ fn parts_come_together_to_the_table_of_one_search() {
     let missing = end(&mut search(&folder, "parts", "--collect"));
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""), "{missing:#?}");
     assert!(missing.stderr.contains("2 of 5 trials have not finished: trial 2 (lambda "), "{missing:#?}");
-    end(&mut search(&folder, "parts", "--shard 2/2")).well();
+    let part: Value = serde_json::from_str(&end(&mut search(&folder, "parts", "--shard 2/2 --json")).well().stdout)
+        .expect("a line of JSON");
+    let numbers: Vec<_> = array(&part["trials"]).iter().map(|trial| (&trial["trial"], &trial["rank"])).collect();
+    assert_eq!(numbers, [(&2.into(), &Value::Null), (&4.into(), &Value::Null)], "a rank is one among all trials");
     assert_eq!(end(&mut search(&folder, "parts", "--collect")).well().stdout, whole);
     assert_eq!(records(&folder.join("parts")), records(&folder.join("whole")));
     let line: Value = serde_json::from_str(&end(&mut search(&folder, "parts", "--collect --json")).well().stdout)

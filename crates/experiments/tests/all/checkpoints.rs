@@ -379,6 +379,29 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
 }
 
 #[test]
+fn a_checkpoint_of_another_version_or_other_numbers_is_refused_and_kept() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    stop(&small_run(), &checkpoints, 10);
+    let whole = fs::read(checkpoints.path()).expect("a checkpoint");
+    let mut older = whole.clone();
+    older[8] -= 1;
+    let (network, state) = model_file::decode::<f32, State>(&CHECKPOINT, &whole).expect("it is whole");
+    let wide = Network::<f64>::zeros(network.architecture());
+    let wide = model_file::encode(&CHECKPOINT, &wide, &state).expect("it can be encoded");
+    for (bytes, expected) in [(older, "of version"), (wide, "its numbers are f64, and f32 are asked for")] {
+        for path in [checkpoints.path(), &checkpoints.previous()] {
+            fs::write(path, &bytes).expect("written");
+        }
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it cannot go on here").to_string();
+        assert!(error.contains(expected) && error.contains("run.checkpoint"), "{error}");
+        for path in [checkpoints.path(), &checkpoints.previous()] {
+            assert!(fs::read(path).expect("a checkpoint") == bytes, "it is left as it was");
+        }
+    }
+}
+
+#[test]
 fn runs_that_were_stopped_at_different_steps_go_on_together_to_the_same_bits() {
     // The curve has points at 30 and 60, the end of the first cycle is 40.
     for (first, last) in [(55, 12), (60, 12), (12, 60), (60, 30), (40, 79)] {
@@ -415,6 +438,9 @@ fn a_checkpoint_that_cannot_be_written_is_warned_of_and_changes_no_bit() {
     assert!(bits(&trained) == bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run")));
     let warnings = watch.warnings();
     assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
-    let error = go(&small_run(), &missing, &Watch::stop_after(3)).expect_err("there is nothing to go on from");
-    assert!(matches!(error, Error::File { .. }), "{error}");
+    let watch = Watch::stop_after(3);
+    let error = go(&small_run(), &missing, &watch).expect_err("it was told to stop");
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    let warnings = watch.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
 }

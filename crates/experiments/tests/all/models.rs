@@ -50,3 +50,19 @@ fn a_model_that_is_read_back_is_the_one_that_was_trained() {
     let error = model::load(&path).expect_err("classes are missing").to_string();
     assert!(error.contains("1 classes named"), "{error}");
 }
+
+#[test]
+fn a_file_that_is_no_model_or_of_another_length_is_not_read_to_its_end() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("model.klayer");
+    let mut header = MODEL.magic.to_vec();
+    header.extend(MODEL.version.to_le_bytes());
+    header.extend([1; 40]);
+    for (header, expected) in [(vec![], "does not begin as one"), (header, "it promises")] {
+        fs::write(&path, header).expect("written");
+        // A hundred gigabytes of nothing, more than there is memory.
+        fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 30)).expect("a sparse file");
+        let error = model::load(&path).expect_err("it is no model").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -119,6 +119,25 @@ fn a_damaged_record_is_named_with_its_line_and_column_and_never_overwritten() {
 }
 
 #[test]
+fn the_record_of_another_run_is_refused_and_kept() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let store = Store::open(folder.path()).expect("a store");
+    let jobs = [short_run(0.003, 5), short_run(0.004, 5)];
+    run_all(&jobs, &DATA, &store, 1, &Silent).expect("runs");
+    let [one, other] = jobs.each_ref().map(|job| key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key"));
+    fs::copy(store.path(&one), store.path(&other)).expect("copied");
+    let errors = [
+        run_all(&jobs, &DATA, &store, 1, &Silent).expect_err("it is of another run"),
+        found(&jobs, DATA.dataset.sha256(), &store).expect_err("it is of another run"),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.contains(&format!("{other}.json: ")) && text.contains(&format!("{one}.json;")), "{text}");
+    }
+    assert_eq!(fs::read(store.path(&one)).expect("a record"), fs::read(store.path(&other)).expect("a record"));
+}
+
+#[test]
 fn what_is_wrong_with_a_record_is_told_once() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
