@@ -1,6 +1,6 @@
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::{Shell, generate};
 
 use crate::Error;
@@ -19,7 +19,7 @@ pub(crate) struct CompletionsArgs {
 impl CompletionsArgs {
     pub(crate) fn run(self) -> Result<(), Error> {
         let mut script = Vec::new();
-        generate(self.shell, &mut crate::Args::command(), "klayer", &mut script);
+        generate(self.shell, &mut crate::config::command(), "klayer", &mut script);
         io::Write::write_all(&mut io::stdout(), &script).map_err(Error::Output)
     }
 }

@@ -11,7 +11,7 @@ use std::{env, fs};
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory};
 use toml::{Table, Value};
 
 use crate::Error;
@@ -28,6 +28,26 @@ pub(crate) struct ConfigArgs {
     print_config: bool,
 }
 
+/// The commands. Every switch takes a value that begins with a minus, whose refusal then says what is needed; one that
+/// says yes can be told no as well, which takes back what a file says.
+pub(crate) fn command() -> Command {
+    let settable = |arg: Arg| match arg.get_action() {
+        ArgAction::SetTrue if arg.get_long().is_some() => arg
+            .action(ArgAction::Set)
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(clap::value_parser!(bool))
+            .default_value("false")
+            .default_missing_value("true")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        action if action.takes_values() => arg.allow_negative_numbers(true),
+        _ => arg,
+    };
+    crate::Args::command().mut_subcommands(|command| command.mut_args(settable))
+}
+
 /// What was typed, and what a file adds to it. Ends the program with status 2 if that makes no command.
 pub(crate) fn matches() -> ArgMatches {
     let typed: Vec<OsString> = env::args_os().collect();
@@ -42,7 +62,7 @@ pub(crate) fn printed(matches: &ArgMatches) -> Option<Result<String, Error>> {
 }
 
 fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
-    let mut command = crate::Args::command();
+    let mut command = command();
     let first = command.clone().ignore_errors(true).try_get_matches_from(&typed);
     let named = first.as_ref().ok().and_then(|first| first.subcommand()).and_then(|(name, given)| {
         let path = given.try_get_one::<PathBuf>("config").ok()??;
@@ -98,16 +118,14 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
         {
             continue;
         }
-        match (value, arg.get_action().takes_values()) {
-            (Value::Boolean(true), false) => switches.push(format!("--{key}")),
-            (Value::Boolean(false), false) => {}
-            (Value::Boolean(given), true)
-                if !is_flag(arg) && arg.get_num_args().is_some_and(|n| n.min_values() == 0) =>
-            {
+        match value {
+            Value::Boolean(given) if !is_flag(arg) && arg.get_num_args().is_some_and(|n| n.min_values() == 0) => {
                 switches.extend(given.then(|| format!("--{key}")));
             }
-            (_, false) => return Err(format!("'{key}' is {value}, but must be true or false")),
-            (value, true) => switches.push(format!("--{key}={}", word(key, value)?)),
+            value if is_flag(arg) && !value.is_bool() => {
+                return Err(format!("'{key}' is {value}, but must be true or false"));
+            }
+            value => switches.push(format!("--{key}={}", word(key, value)?)),
         }
     }
     Ok(switches)
@@ -139,7 +157,7 @@ fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
 
 /// All settings of the command `name` as a file, those too that nobody has typed.
 fn file(name: &str, given: &ArgMatches) -> Result<String, Error> {
-    let mut command = crate::Args::command();
+    let mut command = command();
     command.build();
     let command = command.find_subcommand(name).expect("it was found");
     let mut text = format!("# klayer {name} --config FILE, klayer {}\n", env!("CARGO_PKG_VERSION"));

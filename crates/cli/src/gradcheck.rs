@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::NetworkArgs;
+use crate::run_args::{NetworkArgs, parse_positive};
 
 /// The switches of `klayer gradcheck`.
 #[derive(Debug, Args)]
@@ -28,19 +28,19 @@ pub(crate) struct GradcheckArgs {
     #[command(flatten)]
     network: NetworkArgs,
     /// Weights of the L2 penalty
-    #[arg(long, allow_negative_numbers = true, value_delimiter = ',', default_value = "0,0.005")]
+    #[arg(long, value_delimiter = ',', default_value = "0,0.005")]
     lambda: Vec<f64>,
     /// Step of the centred differences
-    #[arg(long, value_name = "STEP", allow_negative_numbers = true, default_value_t = 1e-5)]
+    #[arg(long, value_name = "STEP", default_value_t = 1e-5)]
     h: f64,
     /// Below this, errors are not relative to the gradients but to it
-    #[arg(long, allow_negative_numbers = true, default_value_t = 1e-4)]
+    #[arg(long, default_value_t = 1e-4)]
     eps: f64,
     /// The largest relative error that passes
-    #[arg(long, allow_negative_numbers = true, value_name = "ERROR", default_value_t = 1e-6)]
+    #[arg(long, value_name = "ERROR", default_value_t = 1e-6)]
     tolerance: f64,
     /// Features of an image that the network sees, the first ones [default: all]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_positive)]
     features: Option<usize>,
     #[command(flatten)]
     _config: ConfigArgs,

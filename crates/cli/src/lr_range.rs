@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{NetworkArgs, ThreadArgs};
+use crate::run_args::{NetworkArgs, ThreadArgs, parse_count};
 
 /// Rows of the table, about.
 const ROWS: usize = 20;
@@ -31,16 +31,16 @@ pub(crate) struct LrRangeArgs {
     #[command(flatten)]
     network: NetworkArgs,
     /// Weight of the L2 penalty
-    #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
+    #[arg(long, default_value_t = 0.005)]
     lambda: f64,
     /// The rate of the first update step
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     from: f64,
     /// The rate of the last update step
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 0.5)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
     to: f64,
     /// Update steps
-    #[arg(long, default_value_t = 2250)]
+    #[arg(long, default_value_t = 2250, value_parser = parse_count::<u64>)]
     steps: u64,
     /// Let the rate grow by a factor every step, in place of an amount
     #[arg(long)]

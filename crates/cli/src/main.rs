@@ -165,7 +165,7 @@ fn main() -> ExitCode {
     if let Some(settings) = config::printed(&matches) {
         let settings = args.command.check().and(settings);
         let written = settings.and_then(|settings| io::stdout().write_all(settings.as_bytes()).map_err(Error::Output));
-        return written.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+        return status(&written);
     }
     let interrupt = match Interrupt::on_signal() {
         Ok(interrupt) => interrupt,
@@ -190,11 +190,19 @@ fn main() -> ExitCode {
         Command::Import(args) => args.run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.interrupted() => {
             fail(&error);
             interrupt.status()
         }
-        Err(error) => fail(&error),
+        result => status(&result),
+    }
+}
+
+/// The status of a command; a failure is told. Whoever reads the output of a command may stop before its end.
+fn status(result: &Result<(), Error>) -> ExitCode {
+    match result {
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+        Ok(()) => ExitCode::SUCCESS,
     }
 }

@@ -26,7 +26,8 @@ const TOGETHER: usize = 32;
 pub(crate) struct PredictArgs {
     /// A network that `klayer train --out` has written
     model: PathBuf,
-    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI or ICO, known by their content) and folders of them
+    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI, ICO, HDR, OpenEXR, DDS or farbfeld, known by
+    /// their content, or TGA) and folders of them
     #[arg(required = true, value_name = "PICTURE|FOLDER")]
     pictures: Vec<PathBuf>,
     /// The most probable classes to tell of each picture
@@ -91,7 +92,7 @@ impl PredictArgs {
             }
             let (before, mut others) = (paths.len(), 0);
             let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-            let entries = WalkDir::new(path).sort_by_file_name().into_iter();
+            let entries = WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
             for entry in entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())) {
                 match entry {
                     Ok(entry) if entry.path().is_dir() => {}

@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::thread;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use klayer_cli::DataArgs;
 use klayer_experiments::{Cyclical, Error, Init, Par, RunConfig};
 
@@ -13,17 +13,16 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
     hidden: Widths,
     /// Leave batch norm out
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(action = ArgAction::Set, default_value_t = false, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     no_bn: bool,
-    /// Standard deviation of the initial weights [default: sqrt(2 / inputs of the layer)]
-    #[arg(long, allow_negative_numbers = true)]
-    sigma: Option<f64>,
+    /// Standard deviation of the initial weights, or "he": sqrt(2 / inputs of the layer)
+    #[arg(long, default_value = "he", value_parser = parse_init)]
+    sigma: Init,
     /// Images in a mini-batch
     #[arg(long, value_name = "IMAGES", default_value_t = 100, value_parser = parse_count::<usize>)]
     pub(crate) batch: usize,
     /// Seed of the initial weights and of the order of the images
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_parser = parse_seed)]
     pub(crate) seed: u64,
 }
 
@@ -39,10 +38,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "STEPS", default_value_t = 2250, value_parser = parse_count::<u64>)]
     n_s: u64,
     /// Smallest learning rate
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-5)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     eta_min: f64,
     /// Largest learning rate
-    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 1e-1)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-1)]
     eta_max: f64,
     /// Update steps between validations [default: one epoch]
     #[arg(long, value_name = "STEPS", value_parser = parse_count::<u64>)]
@@ -53,7 +52,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ThreadArgs {
     /// Threads, at least 1; the result is the same on any number [default: all cores]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count::<NonZeroUsize>)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
 
@@ -87,8 +86,19 @@ fn parse_widths(text: &str) -> Result<Widths, String> {
     widths.collect::<Result<_, _>>().map(Widths)
 }
 
+fn parse_init(text: &str) -> Result<Init, String> {
+    if text == "he" {
+        return Ok(Init::He);
+    }
+    text.parse().map(|sigma| Init::Normal { sigma }).map_err(|_| "a number is needed, or he".to_owned())
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is needed", u64::MAX))
+}
+
 /// A number of things. That there are none of them is for the settings as a whole to refuse.
-fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
+pub(crate) fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "a whole number is needed, and 1 is the smallest".to_owned())
 }
 
@@ -110,7 +120,7 @@ impl NetworkArgs {
 
     /// How the weights are drawn.
     pub(crate) fn init(&self) -> Init {
-        self.sigma.map_or(Init::He, |sigma| Init::Normal { sigma })
+        self.sigma
     }
 
     /// The switches as they would be typed.
@@ -121,7 +131,7 @@ impl NetworkArgs {
         push("--hidden", if widths.is_empty() { "none".to_owned() } else { widths.join(",") });
         push("--batch", self.batch.to_string());
         push("--seed", self.seed.to_string());
-        if let Some(sigma) = self.sigma {
+        if let Init::Normal { sigma } = self.sigma {
             push("--sigma", sigma.to_string());
         }
         if self.no_bn {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{RunArgs, ThreadArgs};
+use crate::run_args::{RunArgs, ThreadArgs, parse_count};
 use crate::slurm::{self, SlurmArgs};
 
 /// The switches of `klayer search`.
@@ -62,13 +62,13 @@ pub(crate) struct SearchArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrialArgs {
     /// Smallest lambda
-    #[arg(long, allow_negative_numbers = true, value_name = "LAMBDA", default_value_t = 1e-5)]
+    #[arg(long, value_name = "LAMBDA", default_value_t = 1e-5)]
     from: f64,
     /// Largest lambda
-    #[arg(long, allow_negative_numbers = true, value_name = "LAMBDA", default_value_t = 1e-1)]
+    #[arg(long, value_name = "LAMBDA", default_value_t = 1e-1)]
     to: f64,
     /// How many lambdas to draw; their logarithms are uniform, and the first ones do not depend on how many there are
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = parse_count::<usize>)]
     trials: usize,
     #[command(flatten)]
     run: RunArgs,

@@ -1,5 +1,5 @@
 use std::error::Error as StdError;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -44,7 +44,12 @@ pub fn fail(error: &dyn StdError) -> ExitCode {
 /// Writes a line that begins with `word` in bold colour, where standard error is a terminal that wants colours.
 fn complain(color: AnsiColor, word: &str, line: &str) {
     let style = color.on_default().bold();
-    anstream::eprintln!("{style}{word}:{style:#} {line}");
+    tell(&format!("{style}{word}:{style:#} {line}"));
+}
+
+/// Writes a line. Where it cannot be written, there is nobody to tell that: the work goes on.
+fn tell(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 impl Terminal {
@@ -61,7 +66,7 @@ impl Terminal {
 
     /// Writes a line that was asked for, above the bars if there are any.
     pub fn line(&self, line: &str) {
-        self.bars.suspend(|| anstream::eprintln!("{line}"));
+        self.bars.suspend(|| tell(line));
     }
 
     /// Writes a warning.

@@ -26,7 +26,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
     /// Weight of the L2 penalty
-    #[arg(long, allow_negative_numbers = true, default_value_t = 0.005)]
+    #[arg(long, default_value_t = 0.005)]
     lambda: f64,
     #[command(flatten)]
     threads: ThreadArgs,

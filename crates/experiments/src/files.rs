@@ -5,9 +5,9 @@
 //! counts in. So the next that will write the same file finds what is left of it, and whether its writer has ended.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use klayer_nn::model_file::{HEADER, Kind, check_header};
@@ -23,12 +23,39 @@ pub(crate) const TEMPORARY: &str = ".klayer-";
 /// A temporary file that nobody has written to for so long is left over, wherever its writer ran.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Writes `bytes` under `path`: to a temporary name beside it, synced, then renamed.
+/// Writes `bytes` under `path`: to a temporary name beside it, synced, then renamed. Where a link stands, that becomes of
+/// what it leads to; into a pipe or a device, they are written as they are.
 ///
 /// # Errors
-/// [`Error::File`]; whatever stood under `path` before then still does.
+/// [`Error::File`]; the file that stood under `path` before then still does.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    stage(path, bytes)?.place(path)
+    if is_stream(path) {
+        return OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(Error::file(path));
+    }
+    let target = target(path);
+    stage(&target, bytes)?.place(&target)
+}
+
+/// Whether a pipe, a device or the like stands under `path`, which takes bytes and has none of its own.
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
+}
+
+/// What the link under `path` leads to, whether it is there or not; `path` where no link stands.
+fn target(path: &Path) -> PathBuf {
+    let mut target = path.to_path_buf();
+    // As many links as the system itself follows.
+    for _ in 0..40 {
+        match fs::read_link(&target) {
+            Ok(link) => target = folder(&target).join(link),
+            Err(_) => break,
+        }
+    }
+    target
 }
 
 /// A file that is written and synced, and has no name yet. It goes away if it gets none.
@@ -68,10 +95,14 @@ pub fn probe(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Err(Error::file(path)(std::io::ErrorKind::IsADirectory.into()));
     }
-    let file = temporary(path)?;
+    if is_stream(path) {
+        return Ok(());
+    }
+    let target = target(path);
+    let file = temporary(&target)?;
     // Its time is that of the folder's own clock, and its owner is this user.
     if let Ok(data) = file.as_file().metadata() {
-        remove_leftovers(path, &data);
+        remove_leftovers(&target, &data);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 /// Most jobs that are made together. Each more saves less, and takes memory and cache.
 const MOST: usize = 4;
 /// What a group does once for all its jobs, as a part of what it does for each.
-const SHARED: f64 = 0.1;
+const SHARED: f64 = 0.15;
 
 /// What more threads than one make of a group, as a part of what as many would make of as many groups.
 const SHARE: f64 = 0.8;
@@ -105,6 +105,7 @@ mod tests {
     fn what_is_left_over_is_made_on_all_threads() {
         assert_eq!(shares(5, 2, 4, 5), (1, vec![2, 2]));
         assert_eq!(shares(9, 4, 4, 9), (1, vec![2; 4]));
+        assert_eq!(shares(10, 2, 4, 5), (2, vec![4, 4]));
         assert_eq!(shares(1, 4, 4, 1), (1, vec![0; 4]));
         assert_eq!(shares(1, 4, 1, 1), (0, vec![1, 0, 0, 0]), "it can only use one");
     }

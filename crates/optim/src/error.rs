@@ -15,8 +15,8 @@ pub enum Error {
     NoSteps,
     /// Learning rates between which none can rise.
     #[error(
-        "learning rates from {eta_min} to {eta_max} make no range: 0 <= eta_min < eta_max < infinity is needed, and \
-         0 < eta_min where the rate grows by a factor"
+        "learning rates from {eta_min} to {eta_max} make no range: the first must be at least 0 and below the last, which \
+         must be finite, and where the rate grows by a factor the first must be above 0"
     )]
     Ramp {
         /// The smallest rate.

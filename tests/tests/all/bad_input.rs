@@ -100,6 +100,76 @@ fn a_network_that_no_memory_can_hold_is_refused() {
 }
 
 #[test]
+fn a_number_that_cannot_be_is_refused_with_what_is_needed() {
+    let (_guard, folder) = folder();
+    let count = "a whole number is needed, and 1 is the smallest";
+    for (words, expected) in [
+        ("train --n-s -5", count),
+        ("train --cycles -1", count),
+        ("train --batch -1", count),
+        ("train --validate-every -1", count),
+        ("train --threads -1", count),
+        ("train --threads 0", count),
+        ("train --seed -1", "a whole number from 0 to 18446744073709551615 is needed"),
+        ("train --hidden -3", "'-3' is not a width"),
+        ("train --sigma wide", "a number is needed, or he"),
+        ("search --store store --trials -1", count),
+        ("lr-range --steps -1", count),
+        ("gradcheck --features 0", "a whole number of at least 1 is needed"),
+        ("predict model.klayer cat.png --top -1", "a whole number of at least 1 is needed"),
+    ] {
+        assert_refused(&end(&mut klayer(&folder, words)), expected, &folder, &[]);
+    }
+}
+
+#[test]
+fn what_cannot_be_told_costs_no_work() {
+    let (_guard, folder) = folder();
+    let train = |out: &str| {
+        let mut command = klayer(&folder, "train --n-s 20 --cycles 1 --validate-every 10 -v --out");
+        command.arg(out).args(images());
+        command
+    };
+    let full = fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
+    assert_eq!(train("told.klayer").stdout(Stdio::null()).stderr(full).status().expect("it ends").code(), Some(0));
+    let mut child = train("read.klayer").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Whoever reads what it prints stops before that, as head does.
+    drop(child.stdout.take());
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert!(ended.code == Some(0) && !ended.stderr.contains("error"), "{ended:#?}");
+    let model = |name: &str| fs::read(folder.join(name)).expect("a model");
+    assert!(model("told.klayer") == model("read.klayer"));
+}
+
+#[test]
+fn an_output_goes_through_a_link_and_into_a_pipe() {
+    let (_guard, folder) = folder();
+    end(klayer(&folder, "train --n-s 5 --cycles 1 --out model.klayer").args(images())).well();
+    let export = |out: &str| klayer(&folder, &format!("export model.klayer --format onnx --out {out}"));
+    end(&mut export("plain.onnx")).well();
+    let plain = fs::read(folder.join("plain.onnx")).expect("a file");
+
+    fs::create_dir(folder.join("elsewhere")).expect("a folder");
+    std::os::unix::fs::symlink("elsewhere/linked.onnx", folder.join("link.onnx")).expect("a link");
+    for _ in 0..2 {
+        end(&mut export("link.onnx")).well();
+        assert!(fs::symlink_metadata(folder.join("link.onnx")).expect("a link").is_symlink());
+        assert!(fs::read(folder.join("elsewhere/linked.onnx")).expect("a file") == plain);
+        fs::write(folder.join("elsewhere/linked.onnx"), OLD).expect("written");
+    }
+
+    let pipe = folder.join("pipe.onnx");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
+    let reader = thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).expect("a pipe")
+    });
+    end(&mut export("pipe.onnx")).well();
+    assert!(reader.join().expect("it reads") == plain);
+    assert!(!fs::symlink_metadata(&pipe).expect("a pipe").is_file());
+}
+
+#[test]
 fn more_threads_or_trials_than_there_can_be_are_refused_at_once() {
     let (_guard, folder) = folder();
     let most = usize::MAX.to_string();

@@ -49,6 +49,14 @@ fn what_is_typed_wins_over_the_file() {
     assert!(printed.contains("batch = 20\n") && printed.contains("hidden = \"none\"\n"), "{printed}");
     assert!(printed.contains("data = \"elsewhere\"\n"), "{printed}");
     assert!(!printed.contains("no-bn") && !printed.contains("synthetic"), "{printed}");
+    fs::write(folder.join("yes.toml"), "json = true\nlog = true\nsigma = 0.5\n").expect("written");
+    for (typed, expected) in [("", true), ("--json=false --log=false --sigma he", false)] {
+        let words = format!("lr-range --config yes.toml {typed} --print-config");
+        let printed = end(&mut klayer(&folder, &words)).well().stdout;
+        for line in ["json = true\n", "log = true\n", "sigma = 0.5\n"] {
+            assert_eq!(printed.contains(line), expected, "{typed}: {printed}");
+        }
+    }
     for command in ["search --store trials", "lr-range", "gradcheck"] {
         let words = format!("{command} --config network.toml --no-bn=false --print-config");
         fs::write(folder.join("network.toml"), "no-bn = true\nsigma = 0.5\n").expect("written");

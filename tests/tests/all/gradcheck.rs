@@ -34,7 +34,6 @@ fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
 
     for (switches, expected) in [
         ("--features 4000", "the number of features is 4000"),
-        ("--features 0", "at least one unit"),
         ("--h 0", "step of the differences is 0"),
         ("--eps -1", "eps is -1"),
         ("--lambda -1", "lambda is -1"),

@@ -65,7 +65,7 @@ fn rates_that_make_no_range_are_refused() {
     let (_guard, folder) = folder();
     for (switches, expected) in [
         ("--from 0.1 --to 0.1", "make no range"),
-        ("--from 0 --log", "0 < eta_min where the rate grows by a factor"),
+        ("--from 0 --log", "where the rate grows by a factor the first must be above 0"),
         ("--to inf", "make no range"),
         ("--steps 1", "at least two are needed"),
         ("--batch 0", "batch size is 0, but from 2 to 45000 training images are possible, and 2 is nearest"),
