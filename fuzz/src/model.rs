@@ -2,16 +2,13 @@
 
 use klayer_experiments::{DatasetInfo, RunConfig};
 use klayer_linalg::{ColMajor, Par, Scalar};
-use klayer_nn::model_file::{Kind, decode, encode};
+use klayer_nn::model_file::{HEADER, Kind, decode, encode};
 use klayer_nn::{Error, Network, Workspace};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::assert_sentence;
-
-/// Bytes before the payload.
-const HEADER: usize = 52;
 
 /// What a trained network is kept with, but for the means and deviations of its 3,072 inputs: a payload of fifty
 /// thousand bytes would leave the fuzzer little time for the others.
@@ -46,7 +43,9 @@ pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u
     let (network, metadata) = match decode::<T, M>(kind, bytes) {
         Ok(decoded) => decoded,
         Err(error) => {
-            assert!(matches!(error, Error::Format { offset, .. } if offset <= bytes.len()), "{error}");
+            let place = if let Error::Format { offset, .. } = error { Some(offset) } else { None };
+            assert!(matches!(error, Error::Format { .. } | Error::Layout { .. }), "{error}");
+            assert!(place.is_none_or(|offset| offset <= bytes.len()), "{error}");
             assert_sentence(&error);
             return None;
         }
@@ -63,4 +62,35 @@ pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u
     let x = ColMajor::zeros(network.architecture().inputs(), 2);
     network.infer(x.as_ref(), &mut workspace).expect("it fits").predict(&mut [0; 2]);
     Some((network, metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use klayer_experiments::checkpoint::{CHECKPOINT, State};
+    use klayer_nn::model_file::MODEL;
+
+    use super::*;
+
+    fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let seeds: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).expect("a seed"))).collect();
+        assert!(seeds.len() >= 3, "{target}");
+        seeds
+    }
+
+    /// One that does not decode shows a fuzzer nothing of what is behind its header.
+    #[test]
+    fn the_seeds_are_of_the_layouts_that_are_read() {
+        for (path, bytes) in seeds("checkpoint") {
+            assert!(check::<f32, State>(&CHECKPOINT, &bytes).is_some(), "{}", path.display());
+        }
+        for (path, bytes) in seeds("model") {
+            let read = check::<f32, Notes>(&MODEL, &bytes).is_some() || check::<f64, Notes>(&MODEL, &bytes).is_some();
+            assert!(read, "{}", path.display());
+        }
+    }
 }
