@@ -1,4 +1,6 @@
 //! Pictures of any size and format as the 3,072 pixels that a network takes, and such pixels as sheets of tiles.
+//!
+//! Of the formats that the library reads, AVIF alone is left out: its decoder needs a library in C.
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
