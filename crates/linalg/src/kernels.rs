@@ -17,8 +17,6 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::{MatMut, Scalar};
 
-/// Lanes of the widest vectors.
-const LANES: usize = 16;
 /// Rows of A that are kept in a cache while B passes by.
 const GROUP: usize = 60;
 /// Columns of B that [`combine`] keeps in the second-level cache, for 100 rows, while the rows of A pass by.
@@ -196,7 +194,7 @@ impl<T: Scalar> Dots<'_, T> {
         for (r, sums) in sums.into_iter().enumerate() {
             let row = &mut self.c[(i + r) * self.stride + j..][..C];
             for (c, sum) in row.iter_mut().zip(sums) {
-                let sum = sum_of_lanes(simd, sum);
+                let sum = T::sum(simd, sum);
                 *c = match self.store {
                     Store::Replace => sum,
                     Store::Descend { decay, rate } => (-rate).fused(sum, decay * *c),
@@ -204,22 +202,6 @@ impl<T: Scalar> Dots<'_, T> {
             }
         }
     }
-}
-
-/// The sum of the lanes of a vector, halves added to halves.
-#[inline(always)]
-fn sum_of_lanes<T: Scalar, S: Simd>(simd: S, vector: T::Vector<S>) -> T {
-    let mut lanes = [T::from_f64(0.0); LANES];
-    let mut width = size_of::<T::Vector<S>>() / size_of::<T>();
-    T::vectors_mut(simd, &mut lanes[..width]).0[0] = vector;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            let other = lanes[lane + width];
-            lanes[lane] += other;
-        }
-    }
-    lanes[0]
 }
 
 struct Combine<'a, T, const TRANSPOSED: bool> {
