@@ -66,18 +66,7 @@ impl Par {
                 let _finish = FinishOnDrop(&finished);
                 return Some(work());
             }
-            let mut idle = 0_u32;
-            while !finished.0.load(Ordering::Acquire) {
-                if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                    idle = 0;
-                } else if idle < SPINS {
-                    idle += 1;
-                    hint::spin_loop();
-                } else {
-                    // More threads than cores, or a long sequential part: let others have the core.
-                    thread::yield_now();
-                }
-            }
+            finished.wait();
             None
         });
         results.into_iter().flatten().next().expect("one thread took the work")
@@ -122,7 +111,8 @@ impl Par {
             Self::Pool(pool) if parts > 1 && matrix.ncols() > together => {
                 let (left, here) = cut(parts, matrix.ncols().div_ceil(together), together);
                 let (a, b) = matrix.split_at_col_mut(here);
-                pool.join(
+                join(
+                    pool,
                     || self.columns(left, first, a, together, work),
                     || self.columns(parts - left, first + here, b, together, work),
                 );
@@ -145,7 +135,8 @@ impl Par {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
                 let (left, here) = cut(parts, groups, together);
                 let (a, b) = lines.split_at_mut(here * stride);
-                pool.join(
+                join(
+                    pool,
                     || self.part(left, first, a, stride, together, work),
                     || self.part(parts - left, first + here, b, stride, together, work),
                 );
@@ -153,6 +144,21 @@ impl Par {
             _ => work(first, lines),
         }
     }
+}
+
+/// Runs both on the threads of `pool`, and waits awake for the one that another thread has taken.
+fn join(pool: &ThreadPool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    let finished = Finished::default();
+    pool.join(
+        || {
+            a();
+            finished.wait();
+        },
+        || {
+            let _finish = FinishOnDrop(&finished);
+            b();
+        },
+    );
 }
 
 /// How many of `parts` go to the left of a cut, and how many lines of `groups` groups of `together` lines.
@@ -164,6 +170,24 @@ fn cut(parts: usize, groups: usize, together: usize) -> (usize, usize) {
 /// Whether the work that threads wait for has come to its end.
 #[derive(Default)]
 struct Finished(AtomicBool);
+
+impl Finished {
+    /// Does what other work there is, until this work has come to its end.
+    fn wait(&self) {
+        let mut idle = 0_u32;
+        while !self.0.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = 0;
+            } else if idle < SPINS {
+                idle += 1;
+                hint::spin_loop();
+            } else {
+                // More threads than cores, or a long sequential part: let others have the core.
+                thread::yield_now();
+            }
+        }
+    }
+}
 
 struct FinishOnDrop<'a>(&'a Finished);
 
