@@ -255,18 +255,18 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
         Init::He => "He".to_owned(),
         Init::Normal { sigma } => format!("sigma {sigma}"),
     };
+    let cycles = if config.cycles == 1 { "1 cycle".to_owned() } else { format!("{} cycles", config.cycles) };
     let classes: Vec<_> = info.classes.iter().map(printable).collect();
     let test = info.test_accuracy.map_or(String::new(), |test| format!(", test {:.2}%", 100.0 * test));
     format!(
         "network      {architecture}, {} parameters\n\
          trained on   {} (SHA-256 {})\n\
-         training     {} cycles of {} steps, rates from {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
+         training     {cycles} of {} steps, rates from {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
          accuracy     validation {:.2}%{test}\n\
          classes      {}\n",
         architecture.parameters(),
         printable(&info.dataset.name),
         printable(&info.dataset.sha256),
-        config.cycles,
         schedule.cycle(),
         schedule.eta_min(),
         schedule.eta_max(),
