@@ -62,7 +62,6 @@ impl Par {
         let results = pool.broadcast(|_| {
             let mine = work.lock().expect("taking the work does not panic").take();
             if let Some(work) = mine {
-                // Also if the work panics: the others must not wait for ever.
                 let _finish = FinishOnDrop(&finished);
                 return Some(work());
             }
@@ -189,6 +188,7 @@ impl Finished {
     }
 }
 
+/// Ends the work when dropped, also if it panics: the others must not wait for ever.
 struct FinishOnDrop<'a>(&'a Finished);
 
 impl Drop for FinishOnDrop<'_> {

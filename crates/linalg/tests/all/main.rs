@@ -4,6 +4,7 @@ mod matrices;
 mod products;
 mod random;
 mod softmax;
+mod threads;
 
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, RowMajor, Scalar};
