@@ -3,11 +3,9 @@
 //! The factor 1/255 cancels: with the mean m and the deviation s of the features in 0..1, the result is
 //! (pixel - 255 m) / (255 s), which is what is computed.
 
-use std::hint::black_box;
 use std::ops::Range;
 
-use klayer_linalg::product::BLOCK;
-use klayer_linalg::{ColMajor, Par, Scalar, vectorize};
+use klayer_linalg::{ColMajor, Par, Pixels, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, FEATURES, Subset};
@@ -22,11 +20,6 @@ pub struct Normalization {
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
-
-/// Images that are fetched from memory together.
-const TOGETHER: usize = 4;
-/// Bytes that come from memory at once.
-const CACHE_LINE: usize = 64;
 
 /// A [`Normalization`] as it was read.
 #[derive(Deserialize)]
@@ -117,6 +110,14 @@ impl<T: Scalar> Normalizer<T> {
         &self.scale
     }
 
+    /// `images` as a mini-batch whose bytes become numbers where they are used: nothing is copied.
+    ///
+    /// # Panics
+    /// If an image does not have 3,072 pixels.
+    pub fn pixels<'a>(&'a self, images: &'a [&'a [u8]]) -> Pixels<'a, T> {
+        Pixels::new(images, &self.mean, &self.scale)
+    }
+
     /// Writes the images `indices` of `subset` to the first columns of `out`, in this order.
     ///
     /// # Shapes
@@ -125,8 +126,8 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If an index is not below `subset.len()`, or `out` does not fit.
     pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>, par: &Par) {
-        let image = |j: usize| subset.image(indices[j] as usize);
-        self.gather_images(indices.len(), &image, out, par);
+        let images: Vec<_> = indices.iter().map(|&i| subset.image(i as usize)).collect();
+        self.pixels(&images).write(out, par);
     }
 
     /// Writes the images `range` of `subset` to the first columns of `out`.
@@ -137,38 +138,8 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If the range goes beyond the last image, or `out` does not fit.
     pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>, par: &Par) {
-        let subset = subset.slice(range);
-        self.gather_images(subset.len(), &|j| subset.image(j), out, par);
-    }
-
-    /// Threads share out the features, as they do in the products that follow.
-    fn gather_images<'a>(
-        &self,
-        count: usize,
-        image: &(impl Fn(usize) -> &'a [u8] + Sync),
-        out: &mut ColMajor<T>,
-        par: &Par,
-    ) {
-        assert!(count <= out.ncols(), "{count} images for {} columns", out.ncols());
-        assert_eq!(out.nrows(), FEATURES, "a column of the batch has {FEATURES} features");
-        par.for_columns(out.as_mut().transpose_mut(), BLOCK, &|start, mut rows| {
-            let features = start..start + rows.ncols();
-            vectorize(
-                #[inline(always)]
-                || {
-                    for first in (0..count).step_by(TOGETHER) {
-                        let images = first..count.min(first + TOGETHER);
-                        for j in images.clone() {
-                            touch(&image(j)[features.clone()]);
-                        }
-                        for j in images {
-                            let row = rows.as_mut().row_mut(j).try_as_row_major_mut().expect("columns are contiguous");
-                            self.convert(&image(j)[features.clone()], features.start, row.as_slice_mut());
-                        }
-                    }
-                },
-            );
-        });
+        let images: Vec<_> = subset.slice(range).images().collect();
+        self.pixels(&images).write(out, par);
     }
 
     /// Writes one image of 3,072 pixels to `out`.
@@ -176,31 +147,11 @@ impl<T: Scalar> Normalizer<T> {
     /// # Panics
     /// If either has another length.
     pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
-        vectorize(
-            #[inline(always)]
-            || {
-                assert_eq!(pixels.len(), FEATURES, "an image has {FEATURES} pixels");
-                self.convert(pixels, 0, out);
-            },
-        );
-    }
-
-    /// Writes the features from `start` on, of which `pixels` are the values, to `out`.
-    #[inline(always)]
-    fn convert(&self, pixels: &[u8], start: usize, out: &mut [T]) {
-        assert_eq!(pixels.len(), out.len(), "a pixel a feature");
-        let parameters = self.mean[start..].iter().zip(&self.scale[start..]);
-        for ((out, &pixel), (&mean, &scale)) in out.iter_mut().zip(pixels).zip(parameters) {
+        assert_eq!((pixels.len(), out.len()), (FEATURES, FEATURES), "an image has {FEATURES} pixels");
+        for ((out, &pixel), (&mean, &scale)) in out.iter_mut().zip(pixels).zip(self.mean.iter().zip(&self.scale)) {
             *out = (T::from_f64(f64::from(pixel)) - mean) * scale;
         }
     }
-}
-
-/// Reads a byte of each cache line. Images lie anywhere in memory: this way all their lines are on the way together,
-/// where a conversion would wait for one after the other.
-#[inline(always)]
-fn touch(pixels: &[u8]) {
-    black_box(pixels.iter().step_by(CACHE_LINE).fold(0, |all, pixel| all | pixel));
 }
 
 /// Sums of each feature and of its square.

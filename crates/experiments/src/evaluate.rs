@@ -1,7 +1,7 @@
 //! A network on images that it does not learn from.
 
-use klayer_dataset::{FEATURES, Normalizer, Subset};
-use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
+use klayer_dataset::{Normalizer, Subset};
+use klayer_linalg::{Par, RowMajor, Scalar};
 use klayer_nn::{Architecture, Logits, Network, Workspace};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,6 @@ pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
     /// One for each architecture.
     workspaces: Vec<(Architecture, Workspace<T>)>,
-    images: ColMajor<T>,
     predictions: Vec<u8>,
     par: Par,
 }
@@ -49,13 +48,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
                 workspaces.push((architecture.clone(), Workspace::new(architecture, CHUNK, par.clone())));
             }
         }
-        Self {
-            normalizer,
-            workspaces,
-            images: ColMajor::zeros(FEATURES, CHUNK),
-            predictions: vec![0; CHUNK],
-            par: par.clone(),
-        }
+        Self { normalizer, workspaces, predictions: vec![0; CHUNK], par: par.clone() }
     }
 
     /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
@@ -67,7 +60,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         Ok(self.evaluate_all(&[network], subset)?.remove(0))
     }
 
-    /// The same for each of `networks`; each image is gathered once for all of them.
+    /// The same for each of `networks`; each image is fetched from memory once for all of them.
     ///
     /// # Errors
     /// [`Error::Network`] if a label is beyond the classes of a network.
@@ -82,7 +75,6 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         }
         for start in (0..subset.len()).step_by(CHUNK) {
             let chunk = subset.slice(start..subset.len().min(start + CHUNK));
-            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images, &self.par);
             for (network, evaluation) in networks.iter().zip(&mut evaluations) {
                 evaluation.loss += self.chunk(network, chunk)? * chunk.len() as f64;
                 for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
@@ -111,8 +103,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         let mut all = RowMajor::zeros(subset.len(), classes);
         for start in (0..subset.len()).step_by(CHUNK) {
             let chunk = subset.slice(start..subset.len().min(start + CHUNK));
-            self.normalizer.gather_range(chunk, 0..chunk.len(), &mut self.images, &self.par);
-            self.infer(network, chunk.len(), |logits, _| {
+            self.infer(network, chunk, |logits, _| {
                 for (class, row) in logits.as_matrix().rows().enumerate() {
                     for (j, &logit) in row.iter().enumerate() {
                         all.row_mut(start + j)[class] = logit;
@@ -123,9 +114,9 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         Ok(all)
     }
 
-    /// Mean loss of the at most [`CHUNK`] images that are gathered; leaves their predictions.
+    /// Mean loss of at most [`CHUNK`] images; leaves their predictions.
     fn chunk(&mut self, network: &Network<T>, images: Subset<'_>) -> Result<f64, Error> {
-        let loss = self.infer(network, images.len(), |logits, predictions| {
+        let loss = self.infer(network, images, |logits, predictions| {
             logits.predict(predictions);
             logits.cross_entropy(images.labels())
         })?;
@@ -136,14 +127,14 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         }
     }
 
-    /// What `look` makes of the logits of the first `n` images that are gathered; it is lent the room for predictions.
+    /// What `look` makes of the logits of at most [`CHUNK`] images; it is lent the room for predictions.
     fn infer<R>(
         &mut self,
         network: &Network<T>,
-        n: usize,
+        images: Subset<'_>,
         look: impl FnOnce(Logits<'_, T>, &mut [u8]) -> R,
     ) -> Result<R, Error> {
-        let architecture = network.architecture();
+        let (architecture, n) = (network.architecture(), images.len());
         let known = self.workspaces.iter_mut().find(|(known, _)| n == CHUNK && known == architecture);
         let mut rest;
         let workspace = match known {
@@ -153,7 +144,8 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
                 &mut rest
             }
         };
-        let logits = network.infer(self.images.as_ref().first(n), workspace)?;
+        let images: Vec<_> = images.images().collect();
+        let logits = network.infer(self.normalizer.pixels(&images), workspace)?;
         Ok(look(logits, &mut self.predictions[..n]))
     }
 }

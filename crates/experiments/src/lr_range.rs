@@ -124,7 +124,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
     let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
     let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
     let normalizer = data.normalization.normalizer();
-    let mut batches = Batches::new((config.seed, config.batch), None, data, &normalizer, par)?;
+    let mut batches = Batches::new((config.seed, config.batch), None, data, &normalizer)?;
     let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
 
     let (start, mut points, mut losses) = (Instant::now(), Vec::new(), Vec::new());
@@ -133,8 +133,8 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
-        batches.gather_next();
-        let x = batches.images.as_ref();
+        batches.advance();
+        let x = batches.pixels();
         match network.forward_train(x, &mut workspace)?.cross_entropy(&batches.labels) {
             Err(klayer_nn::Error::NonFiniteLoss { .. }) => {
                 return Ok(RangeTest { points, diverged: diverged(&network, step) });

@@ -1,8 +1,8 @@
 //! A trained network on images of which nobody says what they show.
 
-use klayer_dataset::{FEATURES, Normalization, Normalizer};
+use klayer_dataset::{Normalization, Normalizer};
 use klayer_linalg::softmax::softmax;
-use klayer_linalg::{ColMajor, Par, RowMajor};
+use klayer_linalg::{Par, RowMajor};
 use klayer_nn::{Network, Workspace};
 
 use crate::Error;
@@ -31,7 +31,6 @@ pub struct Classifier<'a> {
     network: &'a Network<f32>,
     normalizer: Normalizer<f32>,
     workspace: Workspace<f32>,
-    images: ColMajor<f32>,
 }
 
 impl<'a> Classifier<'a> {
@@ -40,9 +39,8 @@ impl<'a> Classifier<'a> {
         Self {
             network,
             normalizer: normalization.normalizer(),
-            // Always of this size, though the last columns may be of no use: how a wide layer sums may depend on it.
+            // Always of this size, though some columns may be of no use: how a wide layer sums may depend on it.
             workspace: Workspace::new(network.architecture(), CHUNK, par),
-            images: ColMajor::zeros(FEATURES, CHUNK),
         }
     }
 
@@ -106,15 +104,11 @@ impl<'a> Classifier<'a> {
     ) -> Result<(), Error> {
         let mut images = images.into_iter();
         loop {
-            let mut n = 0;
-            for image in images.by_ref().take(CHUNK) {
-                self.normalizer.normalize(image, self.images.col_mut(n));
-                n += 1;
-            }
-            if n == 0 {
-                return Ok(());
-            }
-            self.network.infer(self.images.as_ref(), &mut self.workspace)?;
+            let mut chunk: Vec<_> = images.by_ref().take(CHUNK).collect();
+            let n = chunk.len();
+            let Some(&first) = chunk.first() else { return Ok(()) };
+            chunk.resize(CHUNK, first);
+            self.network.infer(self.normalizer.pixels(&chunk), &mut self.workspace)?;
             look(self.workspace.outputs(), &self.workspace, n)?;
         }
     }

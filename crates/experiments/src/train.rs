@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use klayer_dataset::{FEATURES, Normalizer, Shuffle, Subset};
+use klayer_dataset::{Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
-use klayer_linalg::{ColMajor, Columns, Par, Scalar};
+use klayer_linalg::{Par, Pixels, Scalar};
 use klayer_nn::{Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
@@ -78,14 +78,13 @@ struct Trial<'a, T> {
     seconds: f64,
 }
 
-/// The mini-batches of the training part, normalized one after the other into the same memory.
+/// The mini-batches of the training part, one after the other.
 pub(crate) struct Batches<'a, T> {
     training: Subset<'a>,
     normalizer: &'a Normalizer<T>,
     shuffle: Shuffle,
-    pub(crate) images: ColMajor<T>,
+    images: Vec<&'a [u8]>,
     pub(crate) labels: Vec<u8>,
-    par: Par,
 }
 
 /// Trains a network as `config` says. The result does not depend on `par`.
@@ -113,7 +112,7 @@ pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Tr
     train_together(&[*run], data, par)?.pop().expect("a result for each run")
 }
 
-/// Trains several networks step by step on the same mini-batches, each of which is gathered once for all of them.
+/// Trains several networks step by step on the same mini-batches, each of which comes from memory once for all of them.
 ///
 /// The results are in the order of `runs`. Each is the same, to the bit, as that of the run alone: one that diverges,
 /// is stopped or cannot be made leaves the others as they are.
@@ -145,7 +144,7 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
     // Those that go on from a checkpoint wait for the one that is furthest behind.
     let behind = trials.iter_mut().min_by_key(|trial| trial.done).expect("there is a first");
     let (first, shuffle) = (behind.done, behind.shuffle.take());
-    let mut batches = Batches::new((trials[0].config.seed, trials[0].config.batch), shuffle, data, &normalizer, par)?;
+    let mut batches = Batches::new((trials[0].config.seed, trials[0].config.batch), shuffle, data, &normalizer)?;
     let mut evaluator =
         Evaluator::of_several(trials.iter().map(|trial| trial.network.architecture()), &normalizer, par);
     let validation = data.dataset.validation();
@@ -158,9 +157,9 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
             break;
         }
         let mut here: Vec<_> = trials.iter_mut().filter(|trial| trial.done == step).collect();
-        batches.gather_next();
+        batches.advance();
         for trial in &mut here {
-            trial.step(batches.images.as_ref(), &batches.labels);
+            trial.step(batches.pixels(), &batches.labels);
         }
 
         let done = step + 1;
@@ -273,7 +272,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// One update step on a mini-batch.
-    fn step(&mut self, images: Columns<'_, T>, labels: &[u8]) {
+    fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) {
         match self.descend(images, labels) {
             Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
             Err(error) => self.error = Some(error),
@@ -285,7 +284,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
     }
 
-    fn descend(&mut self, images: Columns<'_, T>, labels: &[u8]) -> Result<(), Error> {
+    fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.config.schedule.rate(self.done);
         let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
         self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?;
@@ -371,7 +370,6 @@ impl<'a, T: Scalar> Batches<'a, T> {
         shuffle: Option<Shuffle>,
         data: &'a Data,
         normalizer: &'a Normalizer<T>,
-        par: &Par,
     ) -> Result<Self, Error> {
         let training = data.dataset.training();
         let fresh = || Shuffle::new(stream(seed, "shuffle"), training.len(), batch);
@@ -379,18 +377,22 @@ impl<'a, T: Scalar> Batches<'a, T> {
             training,
             normalizer,
             shuffle: shuffle.map_or_else(fresh, Ok)?,
-            images: ColMajor::zeros(FEATURES, batch),
-            labels: vec![0; batch],
-            par: par.clone(),
+            images: Vec::with_capacity(batch),
+            labels: Vec::with_capacity(batch),
         })
     }
 
-    /// Makes `images` and `labels` the next mini-batch.
-    pub(crate) fn gather_next(&mut self) {
-        let batch = self.shuffle.next_batch();
-        self.normalizer.gather(self.training, batch, &mut self.images, &self.par);
-        for (label, &image) in self.labels.iter_mut().zip(batch) {
-            *label = self.training.label(image as usize);
-        }
+    /// Goes on to the next mini-batch.
+    pub(crate) fn advance(&mut self) {
+        let batch = self.shuffle.next_batch().iter().map(|&image| image as usize);
+        self.images.clear();
+        self.images.extend(batch.clone().map(|image| self.training.image(image)));
+        self.labels.clear();
+        self.labels.extend(batch.map(|image| self.training.label(image)));
+    }
+
+    /// The images of this mini-batch.
+    pub(crate) fn pixels(&self) -> Pixels<'_, T> {
+        self.normalizer.pixels(&self.images)
     }
 }

@@ -3,6 +3,7 @@
 //! This crate is the only one that names faer. It adds to it
 //! - [`Scalar`]: `f32` and `f64`, so that the code whose gradients are checked is the code that trains;
 //! - [`ColMajor`] and [`RowMajor`]: owned matrices that say which way they lie in memory;
+//! - [`Images`]: a mini-batch, of numbers or of bytes;
 //! - [`product`]: the three products of a layer, of which the threads of a [`Par`] change no bit;
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow;
 //! - [`peak`]: how fast a core could multiply and add at best;
@@ -23,16 +24,18 @@
 //!
 //! let mut out = RowMajor::zeros(2, 2);
 //! let mut sums = BlockSums::new(2, 3, 2);
-//! outputs(&mut out, &weights, Inputs::Images(images.as_ref()), &mut sums, &Par::Seq);
+//! outputs(&mut out, &weights, Inputs::Images(images.as_ref().into()), &mut sums, &Par::Seq);
 //! assert_eq!(out.row(0), [6.0, 4.0]);
 //! assert_eq!(out.row(1), [0.0, -2.0]);
 //! ```
 
 mod error;
+mod images;
 mod kernels;
 mod matrix;
 mod par;
 pub mod peak;
+mod prefetch;
 pub mod product;
 pub mod random;
 pub mod reduce;
@@ -43,6 +46,7 @@ pub mod text;
 
 pub use error::Error;
 pub use faer::{MatMut, MatRef};
+pub use images::{Images, Pixels};
 pub use kernels::on as kernels_on;
 pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;

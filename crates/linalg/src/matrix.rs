@@ -17,7 +17,7 @@ pub struct ColMajor<T> {
     lines: Lines<T>,
 }
 
-/// All or the first columns of a [`ColMajor`], to be read.
+/// A [`ColMajor`], to be read.
 #[derive(Debug)]
 pub struct Columns<'a, T> {
     memory: &'a [T],
@@ -165,18 +165,9 @@ impl<'a, T: Scalar> Columns<'a, T> {
         self.rows
     }
 
-    /// How many columns these are.
+    /// Columns of the matrix.
     pub fn ncols(self) -> usize {
         self.count
-    }
-
-    /// The first `count` of these columns.
-    ///
-    /// # Panics
-    /// If there are fewer.
-    pub fn first(self, count: usize) -> Self {
-        assert!(count <= self.count, "{count} columns of {}", self.count);
-        Self { count, ..self }
     }
 
     /// Column `j`, contiguous.

@@ -6,19 +6,17 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Images have contiguous columns and many features. With up to 256 units, their products run on the kernels of the
-//! module `kernels`, and threads share out the features: each keeps its own part of W and of X in its cache. The outputs
+//! module `kernels`, and threads share out the features: each keeps its own part of W and of X in its cache. Bytes become numbers in the kernels. The outputs
 //! are then sums over fixed [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run
 //! on the kernels too; large ones run on faer, and threads share out the rows of the result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
 
-use crate::kernels::{self, Factor, Store, apply, combine, dots};
-use crate::{Columns, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
+pub use crate::kernels::BLOCK;
+use crate::kernels::{self, Factor, Source, Store, apply, combine, dots};
+use crate::{Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
-/// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
-/// those of 50 units and 100 images into a second-level cache of 512 KiB.
-pub const BLOCK: usize = 768;
 /// Least and most rows of the result that one product on faer makes.
 const ROWS: (usize, usize) = (64, 256);
 /// Units of the widest layer whose products with images run on the kernels.
@@ -29,8 +27,8 @@ const SMALL: usize = 128 * 128;
 /// The inputs X (k x n) of a layer.
 #[derive(Debug, Clone, Copy)]
 pub enum Inputs<'a, T> {
-    /// A mini-batch of images, contiguous columns.
-    Images(Columns<'a, T>),
+    /// A mini-batch of images.
+    Images(Images<'a, T>),
     /// What the layer below put out, contiguous rows.
     Hidden(&'a RowMajor<T>),
 }
@@ -54,7 +52,8 @@ impl<'a, T: Scalar> Inputs<'a, T> {
 
     fn as_mat(self) -> MatRef<'a, T> {
         match self {
-            Self::Images(x) => x.as_mat(),
+            Self::Images(Images::Columns(x)) => x.as_mat(),
+            Self::Images(Images::Pixels(_)) => panic!("only the kernels multiply bytes"),
             Self::Hidden(x) => x.as_ref(),
         }
     }
@@ -81,32 +80,33 @@ impl<T: Scalar> BlockSums<T> {
     }
 }
 
+/// Whether the products of a layer of so many units take images as bytes; else they are to be
+/// [written](crate::Pixels::write) as numbers before.
+pub fn take_pixels(units: usize) -> bool {
+    skinny(units)
+}
+
 /// `s = w x`. For images, `sums` must be made for this shape; it is left with what nobody needs.
 ///
 /// # Shapes
 /// `s` m x n, `w` m x k, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree.
+/// If the shapes do not agree, or `x` are bytes that the layer does not [take](take_pixels).
 pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
         Inputs::Images(x) if skinny(m) => {
-            let sums = &mut sums.sums;
+            let (sums, x) = (&mut sums.sums, x.view());
             assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
             par.for_lines(memory, m * stride, 1, &|first, lines| {
                 for (block, lines) in lines.chunks_exact_mut((m * stride).max(1)).enumerate() {
                     let start = (first + block) * BLOCK;
                     let length = BLOCK.min(k - start);
-                    dots(
-                        lines,
-                        stride,
-                        w.view().columns(start, length),
-                        x.view().columns(start, length),
-                        Store::Replace,
-                    );
+                    let (w, x) = (w.view().columns(start, length), x.columns(start, length));
+                    dots(lines, stride, w, x, Store::Replace);
                 }
             });
             let sums = &*sums;
@@ -126,7 +126,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             );
         }
         Inputs::Hidden(x) if small(w) => {
-            combine(s.as_mut(), Factor::Rows(w.view()), x.view(), Store::Replace);
+            combine(s.as_mut(), Factor::Rows(w.view()), Source::Rows(x.view()), Store::Replace);
         }
         _ => by_rows(s, w.as_ref(), x.as_mat(), Store::Replace, par),
     }
@@ -138,7 +138,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
 /// `d_w` m x k, `g` m x n, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree.
+/// As [`outputs`].
 pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, par: &Par) {
     gradient_product(d_w, g, x, Store::Replace, par);
 }
@@ -149,7 +149,7 @@ pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inp
 /// `w` m x k, `g` m x n, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree.
+/// As [`outputs`].
 pub fn descend<T: Scalar>(w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, decay: T, rate: T, par: &Par) {
     gradient_product(w, g, x, Store::Descend { decay, rate }, par);
 }
@@ -178,7 +178,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
         }
         Inputs::Hidden(x) if small(c) => {
             let (c, stride) = c.strided_mut();
-            dots(c, stride, g.view(), x.view(), store);
+            dots(c, stride, g.view(), Source::Rows(x.view()), store);
         }
         _ => by_rows(c, g.as_ref(), x.as_mat().transpose(), store, par),
     }
@@ -194,7 +194,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
 pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &RowMajor<T>, par: &Par) {
     assert_shapes([(d_x.nrows(), w.ncols()), (w.nrows(), g.nrows()), (d_x.ncols(), g.ncols())]);
     if small(w) {
-        combine(d_x.as_mut(), Factor::Transposed(w.view()), g.view(), Store::Replace);
+        combine(d_x.as_mut(), Factor::Transposed(w.view()), Source::Rows(g.view()), Store::Replace);
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// Arithmetic comes from the supertraits; what follows are the conversions and functions that the networks need.
 /// Sealed: the products below it exist for these two types alone.
 pub trait Scalar:
-    faer::traits::RealField + Vectors + Copy + Default + Display + Debug + Serialize + DeserializeOwned
+    faer::traits::RealField + Vectors + Copy + Default + Display + Debug + Serialize + DeserializeOwned + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;

@@ -4,7 +4,7 @@ use std::mem;
 
 use klayer_linalg::product::Inputs;
 use klayer_linalg::random::Pcg64;
-use klayer_linalg::{Columns, RowMajor, Scalar};
+use klayer_linalg::{ColMajor, Images, RowMajor, Scalar};
 
 use crate::affine::Affine;
 use crate::batch_norm::BatchNorm;
@@ -79,18 +79,20 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OtherNetwork`], [`Error::BatchTooSmall`]; the network is then unchanged.
-    pub fn forward_train<'w>(
+    pub fn forward_train<'w, 'x>(
         &mut self,
-        x: Columns<'_, T>,
+        x: impl Into<Images<'x, T>>,
         workspace: &'w mut Workspace<T>,
     ) -> Result<Logits<'w, T>, Error> {
+        let x = x.into();
         self.check(x, workspace)?;
         let images = workspace.images;
         if images < 2 && self.layers[0].batch_norm.is_some() {
             return Err(Error::BatchTooSmall { images });
         }
-        let Workspace { layers, sums, par, .. } = &mut *workspace;
-        self.layers[0].affine.forward(Inputs::Images(x), &mut layers[0].s, sums, par);
+        workspace.take(x);
+        let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
+        self.layers[0].affine.forward(Inputs::Images(taken(x, columns)), &mut layers[0].s, sums, par);
         self.forward_from(0, workspace);
         for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
             if let Some(batch_norm) = &mut layer.batch_norm {
@@ -129,10 +131,17 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OtherNetwork`].
-    pub fn infer<'w>(&self, x: Columns<'_, T>, workspace: &'w mut Workspace<T>) -> Result<Logits<'w, T>, Error> {
+    pub fn infer<'w, 'x>(
+        &self,
+        x: impl Into<Images<'x, T>>,
+        workspace: &'w mut Workspace<T>,
+    ) -> Result<Logits<'w, T>, Error> {
+        let x = x.into();
         self.check(x, workspace)?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, sums, par, .. } = &mut *workspace;
+        workspace.take(x);
+        let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
+        let x = taken(x, columns);
         for (l, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -156,18 +165,20 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OtherNetwork`]; [`Error::NoLoss`] if there is nothing to go back from.
-    pub fn backward(
+    pub fn backward<'x>(
         &self,
-        x: Columns<'_, T>,
+        x: impl Into<Images<'x, T>>,
         workspace: &mut Workspace<T>,
         gradients: &mut Gradients<T>,
     ) -> Result<(), Error> {
+        let x = x.into();
         self.check(x, workspace)?;
         if gradients.architecture() != &self.architecture {
             return Err(self.other_network("the gradients", gradients.architecture()));
         }
         workspace.check_loss()?;
-        let Workspace { layers, par, .. } = workspace;
+        let Workspace { layers, columns, par, .. } = workspace;
+        let x = taken(x, columns);
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
@@ -192,11 +203,19 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// As for [`Network::backward`]; the network is then unchanged.
-    pub fn descend(&mut self, x: Columns<'_, T>, workspace: &mut Workspace<T>, decay: T, rate: T) -> Result<(), Error> {
+    pub fn descend<'x>(
+        &mut self,
+        x: impl Into<Images<'x, T>>,
+        workspace: &mut Workspace<T>,
+        decay: T,
+        rate: T,
+    ) -> Result<(), Error> {
+        let x = x.into();
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, par, .. } = workspace;
+        let Workspace { layers, columns, par, .. } = workspace;
+        let x = taken(x, columns);
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -213,7 +232,7 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
-    fn check(&self, x: Columns<'_, T>, workspace: &Workspace<T>) -> Result<(), Error> {
+    fn check(&self, x: Images<'_, T>, workspace: &Workspace<T>) -> Result<(), Error> {
         if workspace.architecture != self.architecture {
             return Err(self.other_network("the workspace", &workspace.architecture));
         }
@@ -235,8 +254,16 @@ impl<T: Scalar> Network<T> {
     }
 }
 
+/// The images as the first layer takes them, which the workspace may have written to `columns`.
+fn taken<'a, T: Scalar>(x: Images<'a, T>, columns: &'a Option<ColMajor<T>>) -> Images<'a, T> {
+    match (x, columns) {
+        (Images::Pixels(_), Some(columns)) => columns.as_ref().into(),
+        _ => x,
+    }
+}
+
 /// The input of a layer: the mini-batch, or what the highest of the layers below puts out.
-fn input<'a, T: Scalar>(x: Columns<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inputs<'a, T> {
+fn input<'a, T: Scalar>(x: Images<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inputs<'a, T> {
     below.last().map_or(Inputs::Images(x), |below| Inputs::Hidden(&below.h))
 }
 

@@ -1,7 +1,7 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
-use klayer_linalg::product::BlockSums;
-use klayer_linalg::{Par, RowMajor, Scalar};
+use klayer_linalg::product::{BlockSums, take_pixels};
+use klayer_linalg::{ColMajor, Images, Par, RowMajor, Scalar};
 
 use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
@@ -14,6 +14,8 @@ pub struct Workspace<T> {
     pub(crate) images: usize,
     pub(crate) par: Par,
     pub(crate) layers: Vec<LayerWorkspace<T>>,
+    /// The images of the last forward pass, where they came as bytes and the first layer does not take them so.
+    pub(crate) columns: Option<ColMajor<T>>,
     /// Of the first layer.
     pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
@@ -61,9 +63,11 @@ impl<T: Scalar> Workspace<T> {
                 norm_gradient: BatchNormGradient::zeros(hidden_units),
             }
         });
+        let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
         Self {
             layers: layers.collect(),
-            sums: BlockSums::new(architecture.widths()[1], architecture.inputs(), images),
+            columns: (!take_pixels(units)).then(|| ColMajor::zeros(inputs, images)),
+            sums: BlockSums::new(units, inputs, images),
             architecture: architecture.clone(),
             images,
             par,
@@ -101,6 +105,13 @@ impl<T: Scalar> Workspace<T> {
     /// classes x n.
     pub fn outputs(&self) -> &RowMajor<T> {
         &self.layers[self.layers.len() - 1].s
+    }
+
+    /// Writes bytes to `columns`, if there is such a place.
+    pub(crate) fn take(&mut self, x: Images<'_, T>) {
+        if let (Images::Pixels(pixels), Some(columns)) = (x, &mut self.columns) {
+            pixels.write(columns, &self.par);
+        }
     }
 
     /// Refuses a backward pass that has nothing to start from.

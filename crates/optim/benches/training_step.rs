@@ -7,7 +7,7 @@ use divan::{Bencher, black_box};
 use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::softmax::softmax;
-use klayer_linalg::{ColMajor, Par, RowMajor};
+use klayer_linalg::{Images, Par, Pixels, RowMajor};
 use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
@@ -27,13 +27,26 @@ fn normal(rows: usize, cols: usize) -> RowMajor<f32> {
     matrix
 }
 
-/// A mini-batch, one column per image.
-fn images(features: usize) -> ColMajor<f32> {
-    let (rows, mut images) = (normal(BATCH, features), ColMajor::zeros(features, BATCH));
-    for (j, image) in rows.rows().enumerate() {
-        images.col_mut(j).copy_from_slice(image);
+/// A mini-batch of bytes, which lie in a cache, and the numbers that they become.
+struct Bytes {
+    images: Vec<&'static [u8]>,
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Bytes {
+    fn new(features: usize) -> Self {
+        let bytes: &[u8] = (0..BATCH * features).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
+        Self {
+            images: bytes.chunks_exact(features).collect(),
+            mean: vec![128.0; features],
+            scale: vec![0.02; features],
+        }
     }
-    images
+
+    fn pixels(&self) -> Pixels<'_, f32> {
+        Pixels::new(&self.images, &self.mean, &self.scale)
+    }
 }
 
 fn operations((units, inputs): (usize, usize)) -> ItemsCount {
@@ -41,15 +54,16 @@ fn operations((units, inputs): (usize, usize)) -> ItemsCount {
 }
 
 /// Inputs of a layer as they lie in a network: images, or what a hidden layer put out.
-struct LayerInputs(ColMajor<f32>, RowMajor<f32>);
+struct LayerInputs(Bytes, RowMajor<f32>);
 
 impl LayerInputs {
     fn new(inputs: usize) -> Self {
-        Self(images(inputs), normal(inputs, BATCH))
+        Self(Bytes::new(inputs), normal(inputs, BATCH))
     }
 
     fn get(&self) -> Inputs<'_, f32> {
-        if self.0.nrows() == 3072 { Inputs::Images(self.0.as_ref()) } else { Inputs::Hidden(&self.1) }
+        let images = self.0.pixels();
+        if images.nrows() == 3072 { Inputs::Images(Images::Pixels(images)) } else { Inputs::Hidden(&self.1) }
     }
 }
 
@@ -116,15 +130,16 @@ fn softmax_of_ten_classes(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = ["3-layer", "9-layer"])]
-fn whole_step_without_gather(bencher: Bencher<'_, '_>, name: &str) {
+fn whole_step(bencher: Bencher<'_, '_>, name: &str) {
     let architecture = architecture(name);
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
     let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
-    let (x, labels) = (images(architecture.inputs()), [3; BATCH]);
+    let (images, labels) = (Bytes::new(architecture.inputs()), [3; BATCH]);
+    let x = images.pixels();
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
-        let loss = network.forward_train(x.as_ref(), &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
-        sgd.descend(&mut network, x.as_ref(), &mut workspace, 1e-6).expect("shapes agree");
+        let loss = network.forward_train(x, &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
+        sgd.descend(&mut network, x, &mut workspace, 1e-6).expect("shapes agree");
         loss
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! With the penalty's gradient 2 lambda w, a weight moves as w <- (1 - 2 eta lambda) w - eta dJ/dw.
 
-use klayer_linalg::{Columns, Par, Scalar, product};
+use klayer_linalg::{Images, Par, Scalar, product};
 use klayer_nn::{Gradients, Network, Workspace};
 
 use crate::L2;
@@ -26,10 +26,10 @@ impl Sgd {
     ///
     /// # Errors
     /// Those of [`Network::backward`]; the network is then unchanged.
-    pub fn descend<T: Scalar>(
+    pub fn descend<'x, T: Scalar>(
         &self,
         network: &mut Network<T>,
-        x: Columns<'_, T>,
+        x: impl Into<Images<'x, T>>,
         workspace: &mut Workspace<T>,
         rate: f64,
     ) -> Result<(), klayer_nn::Error> {

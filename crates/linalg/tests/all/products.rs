@@ -1,7 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use klayer_linalg::product::{BlockSums, Inputs, descend, descend_along, input_gradient, outputs, weight_gradient};
-use klayer_linalg::{MatRef, Par, RowMajor, Scalar};
+use klayer_linalg::product::{
+    BlockSums, Inputs, descend, descend_along, input_gradient, outputs, take_pixels, weight_gradient,
+};
+use klayer_linalg::{ColMajor, Images, MatRef, Par, Pixels, RowMajor, Scalar};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -15,6 +17,11 @@ fn features() -> impl Strategy<Value = usize> {
 /// Few units, and numbers around the groups of the kernels.
 fn units() -> impl Strategy<Value = usize> {
     prop_oneof![4 => 1..20_usize, 1 => select(vec![60, 61, 125])]
+}
+
+/// Few images, and more than a strip has terms that are added in one go.
+fn images() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 1..30_usize, 1 => select(vec![128, 129, 260])]
 }
 
 /// Asserts that `found` is `a b` as a triple loop in f64 has it, within the rounding of a sum of that many terms.
@@ -41,7 +48,7 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
     hidden.as_mut().copy_from(images.as_ref().as_mat());
     let x = images.as_ref().as_mat();
     let mut products = Vec::new();
-    for inputs in [Inputs::Images(images.as_ref()), Inputs::Hidden(&hidden)] {
+    for inputs in [Inputs::Images(images.as_ref().into()), Inputs::Hidden(&hidden)] {
         let mut s = RowMajor::zeros(m, n);
         outputs(&mut s, &w, inputs, &mut BlockSums::new(m, k, n), par);
         assert_product(s.as_ref(), w.as_ref(), x, unit);
@@ -75,7 +82,7 @@ proptest! {
     #![proptest_config(cases(60))]
 
     #[test]
-    fn the_products_of_a_layer_agree_with_a_triple_loop(m in units(), k in features(), n in 1..30_usize) {
+    fn the_products_of_a_layer_agree_with_a_triple_loop(m in units(), k in features(), n in images()) {
         layer_products::<f64>(m, k, n, f64::EPSILON, &Par::Seq);
         layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
     }
@@ -89,6 +96,49 @@ fn the_number_of_threads_changes_no_bit_of_a_product() {
             let par = Par::threads(threads).unwrap();
             assert_eq!(par.count(), threads);
             assert!(alone == layer_products::<f32>(m, k, n, f32::EPSILON.into(), &par), "{threads} threads");
+        }
+    }
+}
+
+/// What the products of images with a layer of m units leave.
+fn image_products<T: Scalar>(m: usize, x: Images<'_, T>, par: &Par) -> [RowMajor<T>; 2] {
+    let (w, g) = (normal::<T>(m, x.nrows(), 1), normal::<T>(m, x.ncols(), 3));
+    let (mut s, mut after) = (RowMajor::zeros(m, x.ncols()), w.clone());
+    outputs(&mut s, &w, Inputs::Images(x), &mut BlockSums::new(m, x.nrows(), x.ncols()), par);
+    descend(&mut after, &g, Inputs::Images(x), T::from_f64(0.75), T::from_f64(0.1), par);
+    [s, after]
+}
+
+/// Images as bytes give the bits that they give as numbers, on any number of threads.
+fn assert_bytes_are_as_good<T: Scalar>(m: usize, k: usize, n: usize, threads: usize) {
+    let bytes: Vec<u8> = (0..k * n).map(|i| (i * i % 251) as u8).collect();
+    let images: Vec<&[u8]> = bytes.chunks_exact(k).collect();
+    let number = |i: usize| T::from_f64((i % 97) as f64 / 10.0);
+    let (mean, scale): (Vec<T>, Vec<T>) = (0..k).map(|i| (number(7 * i), number(3 * i))).unzip();
+    let pixels = Pixels::new(&images, &mean, &scale);
+    let par = Par::threads(threads).unwrap();
+    let mut columns = ColMajor::zeros(k, n);
+    pixels.write(&mut columns, &par);
+    for (j, image) in images.iter().enumerate() {
+        for i in 0..k {
+            assert_eq!(columns.col(j)[i], (T::from_f64(image[i].into()) - mean[i]) * scale[i], "({i}, {j})");
+        }
+    }
+    if take_pixels(m) {
+        let numbers = image_products(m, columns.as_ref().into(), &Par::Seq);
+        for (of_bytes, of_numbers) in image_products(m, pixels.into(), &par).iter().zip(&numbers) {
+            assert!(of_bytes.rows().eq(of_numbers.rows()), "{m} x {k} x {n}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn images_as_bytes_change_no_bit_of_a_product() {
+    // Around the tiles, groups, blocks and chunks of the kernels.
+    for (m, k, n) in [(1, 1, 1), (7, 385, 5), (50, 3072, 100), (61, 769, 129), (121, 300, 9), (256, 768, 257)] {
+        for threads in [1, 2, 3] {
+            assert_bytes_are_as_good::<f32>(m, k, n, threads);
+            assert_bytes_are_as_good::<f64>(m, k, n, threads);
         }
     }
 }
@@ -112,7 +162,7 @@ fn shapes_that_do_not_agree_are_never_multiplied() {
             let (x, y) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
             let product = || {
                 let (mut s, mut sums) = (RowMajor::zeros(out.0, out.1), BlockSums::new(a.0, a.1, b.1));
-                outputs(&mut s, &x, Inputs::Images(y.as_ref()), &mut sums, &Par::Seq);
+                outputs(&mut s, &x, Inputs::Images(y.as_ref().into()), &mut sums, &Par::Seq);
             };
             multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("outputs", out, a, b)));
         }
@@ -126,7 +176,7 @@ fn shapes_that_do_not_agree_are_never_multiplied() {
         for (out, a, b) in shapes {
             let (g, x) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
             let product = || {
-                let x = Inputs::Images(x.as_ref());
+                let x = Inputs::Images(x.as_ref().into());
                 weight_gradient(&mut RowMajor::zeros(out.0, out.1), &g, x, &Par::Seq);
             };
             multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("weight_gradient", out, a, b)));

@@ -1,17 +1,22 @@
-use klayer_linalg::random::{fill_normal, stream};
-use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
+use klayer_linalg::random::stream;
+use klayer_linalg::{ColMajor, Images, Par, Pixels, Scalar};
 use klayer_nn::model_file::{MODEL, encode};
 use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
 
 const BATCH: usize = 50;
+const INPUTS: usize = 1668;
 
 /// A training whose first layer runs on the kernels and whose second is cut into several products.
 struct Training<T> {
     network: Network<T>,
     workspace: Workspace<T>,
     gradients: Gradients<T>,
-    images: ColMajor<T>,
+    images: Vec<&'static [u8]>,
+    mean: Vec<T>,
+    scale: Vec<T>,
+    /// The images as numbers, if it trains on these.
+    columns: Option<ColMajor<T>>,
     labels: Vec<u8>,
     sgd: Sgd,
 }
@@ -27,33 +32,44 @@ impl<T: Scalar> Training<T> {
     }
 
     fn with_hidden(hidden: &[usize], batch_norm: bool, par: Par) -> Self {
-        let inputs = 1668;
-        let architecture = Architecture::new(inputs, hidden, 10, batch_norm).unwrap();
-        let (mut rows, mut images) = (RowMajor::zeros(BATCH, inputs), ColMajor::zeros(inputs, BATCH));
-        fill_normal(&mut rows, 1.0, &mut stream(42, "images"));
-        rows.rows().enumerate().for_each(|(j, image)| images.col_mut(j).copy_from_slice(image));
+        let architecture = Architecture::new(INPUTS, hidden, 10, batch_norm).unwrap();
+        let bytes: &[u8] = (0..BATCH * INPUTS).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
         Self {
             network: Network::new(&architecture, Init::He, &mut stream(42, "init")).unwrap(),
             workspace: Workspace::new(&architecture, BATCH, par.clone()),
             gradients: Gradients::zeros(&architecture),
-            images,
+            images: bytes.chunks_exact(INPUTS).collect(),
+            mean: (0..INPUTS).map(|i| T::from_f64(120.0 + (i % 17) as f64)).collect(),
+            scale: (0..INPUTS).map(|i| T::from_f64(0.01 + 1e-4 * (i % 13) as f64)).collect(),
+            columns: None,
             labels: (0..BATCH).map(|j| (j % 10) as u8).collect(),
             sgd: Sgd { l2: L2::new(1e-3).unwrap(), par },
         }
     }
 
+    /// The same, on images that are numbers before.
+    fn on_numbers(mut self) -> Self {
+        let mut columns = ColMajor::zeros(INPUTS, BATCH);
+        Pixels::new(&self.images, &self.mean, &self.scale).write(&mut columns, &self.sgd.par);
+        self.columns = Some(columns);
+        self
+    }
+
     fn step(&mut self) -> f64 {
-        let Self { network, workspace, images, labels, sgd, .. } = self;
-        let loss = network.forward_train(images.as_ref(), workspace).unwrap().cross_entropy(labels).unwrap();
-        sgd.descend(network, images.as_ref(), workspace, 0.05).unwrap();
+        let Self { network, workspace, images, mean, scale, columns, labels, sgd, .. } = self;
+        let pixels = Images::Pixels(Pixels::new(images, mean, scale));
+        let x = columns.as_ref().map_or(pixels, |columns| columns.as_ref().into());
+        let loss = network.forward_train(x, workspace).unwrap().cross_entropy(labels).unwrap();
+        sgd.descend(network, x, workspace, 0.05).unwrap();
         loss
     }
 
     /// The same with gradients that are kept.
     fn step_in_two(&mut self) -> f64 {
-        let Self { network, workspace, gradients, images, labels, sgd } = self;
-        let loss = network.forward_train(images.as_ref(), workspace).unwrap().cross_entropy(labels).unwrap();
-        network.backward(images.as_ref(), workspace, gradients).unwrap();
+        let Self { network, workspace, gradients, images, mean, scale, labels, sgd, .. } = self;
+        let x = Pixels::new(images, mean, scale);
+        let loss = network.forward_train(x, workspace).unwrap().cross_entropy(labels).unwrap();
+        network.backward(x, workspace, gradients).unwrap();
         sgd.step(network, gradients, 0.05);
         loss
     }
@@ -96,7 +112,8 @@ fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
             "{}",
             T::NAME
         );
-        let no_loss = at_once.sgd.descend(&mut at_once.network, at_once.images.as_ref(), &mut at_once.workspace, 0.05);
+        let x = Pixels::new(&at_once.images, &at_once.mean, &at_once.scale);
+        let no_loss = at_once.sgd.descend(&mut at_once.network, x, &mut at_once.workspace, 0.05);
         assert_eq!(no_loss, Err(klayer_nn::Error::NoLoss), "a step needs a loss of its own");
     }
     for batch_norm in [true, false] {
@@ -106,9 +123,20 @@ fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
 }
 
 #[test]
+fn images_as_bytes_change_no_bit_of_a_training() {
+    fn check<T: Scalar>(par: &Par) {
+        let wide = || Training::<T>::new(true, par.clone());
+        let small = || Training::<T>::small(true, par.clone());
+        assert!(wide().run() == wide().on_numbers().run(), "a layer that takes no bytes, {}", T::NAME);
+        assert!(small().run() == small().on_numbers().run(), "a layer that takes bytes, {}", T::NAME);
+    }
+    check::<f32>(&Par::Seq);
+    check::<f64>(&Par::threads(2).unwrap());
+}
+
+#[test]
 fn a_training_step_allocates_nothing() {
-    fn check<T: Scalar>(batch_norm: bool, par: Par) {
-        let mut training = Training::<T>::new(batch_norm, par);
+    fn check<T: Scalar>(batch_norm: bool, mut training: Training<T>) {
         // The first step may set up what lasts: the products' buffers, for each thread.
         training.step();
         let allocations = allocation_counter::measure(|| {
@@ -119,8 +147,10 @@ fn a_training_step_allocates_nothing() {
         assert_eq!(allocations.count_total, 0, "{allocations:?}, {}, batch norm {batch_norm}", T::NAME);
     }
     for batch_norm in [true, false] {
-        check::<f32>(batch_norm, Par::Seq);
-        check::<f64>(batch_norm, Par::Seq);
+        check(batch_norm, Training::<f32>::new(batch_norm, Par::Seq));
+        check(batch_norm, Training::<f64>::new(batch_norm, Par::Seq));
+        check(batch_norm, Training::<f32>::small(batch_norm, Par::Seq));
+        check(batch_norm, Training::<f64>::small(batch_norm, Par::Seq));
     }
     // The counter counts: making a workspace is nothing but allocations.
     let counted = allocation_counter::measure(|| drop(Training::<f32>::new(true, Par::Seq)));

@@ -1,0 +1,186 @@
+//! C = A B.
+
+use std::ops::Range;
+use std::{array, mem};
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::kernels::{Aligned, Rows, Source, Store, load};
+use crate::{MatMut, Scalar};
+
+/// Terms of a sum that are added in one go: so many rows of a strip of B stay in the first-level cache.
+const TERMS: usize = 128;
+/// Columns of the widest strip: four vectors of 512 bits, of the narrower numbers.
+const WIDTH: usize = 64;
+/// Rows of C that a strip serves.
+const GROUP: usize = 256;
+
+/// The factor A of [`combine`].
+#[derive(Clone, Copy)]
+pub(crate) enum Factor<'a, T> {
+    /// These rows.
+    Rows(Rows<'a, T>),
+    /// The transpose of these rows.
+    Transposed(Rows<'a, T>),
+}
+
+/// `c = a b`, or what `store` says, for a `c` with contiguous rows.
+pub(crate) fn combine<T: Scalar>(c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
+    let (mut room, mut sums);
+    let strip = match b {
+        Source::Rows(_) => &mut [][..],
+        Source::Pixels(_) => {
+            room = Aligned::<T, { TERMS * WIDTH }>::zeros();
+            &mut room.0[..]
+        }
+    };
+    let partial = if b.count() <= TERMS {
+        &mut [][..]
+    } else {
+        sums = Aligned::<T, { GROUP * WIDTH }>::zeros();
+        &mut sums.0[..]
+    };
+    match a {
+        Factor::Rows(a) => Arch::new().dispatch(Combine::<_, false> { c, a, b, strip, partial, store }),
+        Factor::Transposed(a) => Arch::new().dispatch(Combine::<_, true> { c, a, b, strip, partial, store }),
+    }
+}
+
+struct Combine<'a, T, const TRANSPOSED: bool> {
+    c: MatMut<'a, T>,
+    a: Rows<'a, T>,
+    b: Source<'a, T>,
+    /// Room for a strip of `b`, where it are bytes.
+    strip: &'a mut [T],
+    /// Room for the sums of a strip, where they have more terms than are added in one go.
+    partial: &'a mut [T],
+    store: Store<T>,
+}
+
+impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let rows = self.c.nrows();
+        for first in (0..rows).step_by(GROUP) {
+            self.group(simd, first..rows.min(first + GROUP));
+        }
+    }
+}
+
+impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
+    /// These rows of C, a strip of a few vectors at a time: of the rows of B, it stays in the first-level cache for all
+    /// these rows of C.
+    #[inline(always)]
+    fn group<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+        let (lanes, columns) = (lanes::<T, S>(), self.b.length());
+        let mut start = 0;
+        while start < columns {
+            match (columns - start) / lanes {
+                4.. if S::REGISTER_COUNT >= 32 => {
+                    self.strip::<S, 4>(simd, rows.clone(), start, 4 * lanes);
+                    start += 4 * lanes;
+                }
+                2.. => {
+                    self.strip::<S, 2>(simd, rows.clone(), start, 2 * lanes);
+                    start += 2 * lanes;
+                }
+                1 => {
+                    self.strip::<S, 1>(simd, rows.clone(), start, lanes);
+                    start += lanes;
+                }
+                _ => {
+                    self.strip::<S, 1>(simd, rows.clone(), start, columns - start);
+                    start = columns;
+                }
+            }
+        }
+    }
+
+    /// These rows of C over `length` columns from `start` on: `V` vectors, or a part of one.
+    #[inline(always)]
+    fn strip<S: Simd, const V: usize>(&mut self, simd: S, rows: Range<usize>, start: usize, length: usize) {
+        let (all, width) = (self.b.count(), V * lanes::<T, S>());
+        let room = mem::take(&mut self.strip);
+        for first in (0..all).step_by(TERMS) {
+            let terms = first..all.min(first + TERMS);
+            let b = match self.b {
+                Source::Rows(b) => Rows::new(&b.memory[first * b.stride + start..], b.stride, terms.len(), length),
+                Source::Pixels(pixels) => {
+                    let strip = pixels.features(start, length);
+                    for (q, row) in terms.clone().zip(room.chunks_exact_mut(width)) {
+                        strip.convert::<1>(q, row);
+                    }
+                    Rows::new(room, width, terms.len(), length)
+                }
+            };
+            let mut i = rows.start;
+            while i < rows.end {
+                let at = (i - rows.start) * width;
+                match rows.end - i {
+                    5.. => {
+                        self.tile::<S, 5, V>(simd, i, start, terms.clone(), b, at);
+                        i += 5;
+                    }
+                    2.. => {
+                        self.tile::<S, 2, V>(simd, i, start, terms.clone(), b, at);
+                        i += 2;
+                    }
+                    _ => {
+                        self.tile::<S, 1, V>(simd, i, start, terms.clone(), b, at);
+                        i += 1;
+                    }
+                }
+            }
+        }
+        self.strip = room;
+    }
+
+    /// Adds `terms` to the sums of `R` rows of C from row `i` on and the columns of `b` from `start` on. Sums that have
+    /// terms on either side wait in `partial`, at `at`.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        i: usize,
+        start: usize,
+        terms: Range<usize>,
+        b: Rows<'_, T>,
+        at: usize,
+    ) {
+        let width = V * lanes::<T, S>();
+        let a: [&[T]; R] = array::from_fn(|r| if TRANSPOSED { &[][..] } else { &self.a.row(i + r)[terms.clone()] });
+        let mut sums = [[T::splat(simd, T::from_f64(0.0)); V]; R];
+        if terms.start > 0 {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                *sums = load::<T, S, V>(simd, &self.partial[at + r * width..][..width]);
+            }
+        }
+        for q in 0..terms.len() {
+            let b = load::<T, S, V>(simd, &b.memory[q * b.stride..][..b.length]);
+            let column =
+                if TRANSPOSED { &self.a.memory[(terms.start + q) * self.a.stride + i..][..R] } else { &[][..] };
+            for r in 0..R {
+                let a = T::splat(simd, if TRANSPOSED { column[r] } else { a[r][q] });
+                for v in 0..V {
+                    sums[r][v] = T::mul_add(simd, a, b[v], sums[r][v]);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            if terms.end == self.b.count() {
+                let row =
+                    self.c.as_mut().row_mut(i + r).try_as_row_major_mut().expect("rows are contiguous").as_slice_mut();
+                self.store.store(simd, &mut row[start..][..b.length], sums);
+            } else {
+                Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums);
+            }
+        }
+    }
+}
+
+/// Numbers in a vector.
+fn lanes<T: Scalar, S: Simd>() -> usize {
+    size_of::<T::Vector<S>>() / size_of::<T>()
+}

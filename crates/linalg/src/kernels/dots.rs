@@ -1,0 +1,155 @@
+//! C = A B^T.
+
+use std::{array, mem};
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::Scalar;
+use crate::kernels::{Aligned, BLOCK, Rows, Source, Store};
+
+/// Rows of A that are kept in a second-level cache while B passes by.
+const GROUP: usize = 60;
+/// The same where B are bytes, which leave room for more; each time they pass by, they become numbers anew.
+const GROUP_FOR_PIXELS: usize = 2 * GROUP;
+/// Columns of the widest tile.
+const WIDEST: usize = 5;
+
+/// `c = a b^T`, or what `store` says; the rows of `c` lie `stride` apart.
+///
+/// # Panics
+/// If `b` are bytes of more than [`BLOCK`] features.
+pub(crate) fn dots<T: Scalar>(c: &mut [T], stride: usize, a: Rows<'_, T>, b: Source<'_, T>, store: Store<T>) {
+    let mut room;
+    let strip = match b {
+        Source::Rows(_) => &mut [][..],
+        Source::Pixels(_) => {
+            room = Aligned::<T, { WIDEST * BLOCK }>::zeros();
+            &mut room.0[..]
+        }
+    };
+    Arch::new().dispatch(Dots { c, stride, a, b, strip, store });
+}
+
+struct Dots<'a, T> {
+    c: &'a mut [T],
+    stride: usize,
+    a: Rows<'a, T>,
+    b: Source<'a, T>,
+    /// Room for the rows of `b` that make a strip, where they are bytes.
+    strip: &'a mut [T],
+    store: Store<T>,
+}
+
+impl<T: Scalar> WithSimd for Dots<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let rows = if matches!(self.b, Source::Pixels(_)) { GROUP_FOR_PIXELS } else { GROUP };
+        for first in (0..self.a.count).step_by(rows) {
+            let end = self.a.count.min(first + rows);
+            if S::REGISTER_COUNT >= 32 {
+                self.group::<S, 5, WIDEST>(simd, first, end);
+            } else {
+                self.group::<S, 3, 4>(simd, first, end);
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Dots<'_, T> {
+    /// Rows `first..end` of C, in tiles of at most R x C.
+    #[inline(always)]
+    fn group<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, first: usize, end: usize) {
+        let mut j = 0;
+        while j < self.b.count() {
+            match self.b.count() - j {
+                left if left >= C => {
+                    self.strip::<S, R, C>(simd, first, end, j);
+                    j += C;
+                }
+                2.. => {
+                    self.strip::<S, R, 2>(simd, first, end, j);
+                    j += 2;
+                }
+                _ => {
+                    self.strip::<S, R, 1>(simd, first, end, j);
+                    j += 1;
+                }
+            }
+        }
+    }
+
+    /// Rows `first..end` of C columns from column `j` on.
+    #[inline(always)]
+    fn strip<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, first: usize, end: usize, j: usize) {
+        let room = mem::take(&mut self.strip);
+        let b: [&[T]; C] = match self.b {
+            Source::Rows(rows) => array::from_fn(|c| rows.row(j + c)),
+            Source::Pixels(pixels) => pixels.convert(j, room),
+        };
+        let tiles = (end - first).div_ceil(R);
+        let mut i = first;
+        for tile in 0.. {
+            if let Source::Pixels(pixels) = self.b {
+                // While a tile is computed, a part of the strip that follows is on its way from memory.
+                pixels.prefetch(j + C, C, tile, tiles);
+            }
+            match end - i {
+                0 => break,
+                left if left >= R => {
+                    self.tile::<S, R, C>(simd, i, j, b);
+                    i += R;
+                }
+                2.. => {
+                    self.tile::<S, 2, C>(simd, i, j, b);
+                    i += 2;
+                }
+                _ => {
+                    self.tile::<S, 1, C>(simd, i, j, b);
+                    i += 1;
+                }
+            }
+        }
+        self.strip = room;
+    }
+
+    /// The elements of `R` rows and `C` columns.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, i: usize, j: usize, b: [&[T]; C]) {
+        let a: [&[T]; R] = array::from_fn(|r| self.a.row(i + r));
+        // The whole vectors of each row, as many everywhere, and behind them what is left.
+        let whole = T::vectors(simd, b[0]).0.len();
+        let a_whole: [&[T::Vector<S>]; R] = array::from_fn(|r| &T::vectors(simd, a[r]).0[..whole]);
+        let b_whole: [&[T::Vector<S>]; C] = array::from_fn(|c| &T::vectors(simd, b[c]).0[..whole]);
+        let mut sums = [[T::splat(simd, T::from_f64(0.0)); C]; R];
+        for v in 0..whole {
+            let a: [T::Vector<S>; R] = array::from_fn(|r| a_whole[r][v]);
+            for c in 0..C {
+                let b = b_whole[c][v];
+                for r in 0..R {
+                    sums[r][c] = T::mul_add(simd, a[r], b, sums[r][c]);
+                }
+            }
+        }
+        if !T::vectors(simd, b[0]).1.is_empty() {
+            let a: [T::Vector<S>; R] = array::from_fn(|r| T::load_part(simd, T::vectors(simd, a[r]).1));
+            for c in 0..C {
+                let b = T::load_part(simd, T::vectors(simd, b[c]).1);
+                for r in 0..R {
+                    sums[r][c] = T::mul_add(simd, a[r], b, sums[r][c]);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            let row = &mut self.c[(i + r) * self.stride + j..][..C];
+            for (c, sum) in row.iter_mut().zip(sums) {
+                let sum = T::sum(simd, sum);
+                *c = match self.store {
+                    Store::Replace => sum,
+                    Store::Descend { decay, rate } => (-rate).fused(sum, decay * *c),
+                };
+            }
+        }
+    }
+}
