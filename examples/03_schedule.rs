@@ -1,8 +1,8 @@
 //! A learning-rate schedule of your own, in a training loop of your own: `cargo run --release --example 03_schedule`.
 
 use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
+use klayer_linalg::Par;
 use klayer_linalg::random::stream;
-use klayer_linalg::{ColMajor, Par};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
@@ -34,17 +34,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init"))?;
     let mut workspace = Workspace::new(&architecture, batch, par.clone());
     let mut shuffle = Shuffle::new(stream(42, "shuffle"), dataset.training().len(), batch)?;
-    let mut images = ColMajor::zeros(3072, batch);
     let sgd = Sgd { l2: L2::new(0.005)?, par: par.clone() };
     let schedule = WarmUpAndCosine { largest: 0.1, warm_up: 20, steps: 200 };
 
     for step in 0..schedule.steps {
         let indices = shuffle.next_batch();
         let labels: Vec<u8> = indices.iter().map(|&i| dataset.training().label(i as usize)).collect();
-        normalizer.gather(dataset.training(), indices, &mut images, &par);
+        let images: Vec<_> = indices.iter().map(|&i| dataset.training().image(i as usize)).collect();
+        let x = normalizer.pixels(&images);
         let rate = schedule.rate(step);
-        let loss = network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(&labels)?;
-        sgd.descend(&mut network, images.as_ref(), &mut workspace, rate)?;
+        let loss = network.forward_train(x, &mut workspace)?.cross_entropy(&labels)?;
+        sgd.descend(&mut network, x, &mut workspace, rate)?;
         if step % 40 == 0 || step == schedule.steps - 1 {
             println!("step {step:3}: rate {rate:.4}, loss {loss:.3}");
         }

@@ -14,6 +14,8 @@
 //! assert!(ended.stdout.starts_with("klayer "));
 //! ```
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::fs;
 use std::io::{self, Write};

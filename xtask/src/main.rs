@@ -1,6 +1,8 @@
 //! `cargo xtask`: the tasks of this repository. `cargo xtask report` regenerates the report, `cargo xtask bench`
 //! measures how fast training is.
 
+#![forbid(unsafe_code)]
+
 mod assemble;
 mod bench;
 mod data;

@@ -18,6 +18,8 @@
 //! assert!(svg.starts_with("<svg "));
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod axis;
 mod chart;
 pub mod format;

@@ -10,6 +10,8 @@
 //! assert!(!interrupt.requested());
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod data_args;
 mod interrupt;
 mod live;

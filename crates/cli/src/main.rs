@@ -1,6 +1,8 @@
 //! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and uses, looks into and exports
 //! them. Each of its commands is a file.
 
+#![forbid(unsafe_code)]
+
 mod completions;
 mod config;
 mod data;

@@ -8,14 +8,13 @@
 //! 5. the official archive, which it downloads, resuming what an earlier start left, and unpacks without trusting it;
 //! 6. a synthetic stand-in, if the archive cannot be had: [`Dataset::synthetic_reason`] then says why.
 //!
-//! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes; a [`Normalizer`] converts
-//! those of a batch straight into the caller's matrix, and a [`Shuffle`] says which ones are next. What goes on
-//! leaves through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads
+//! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes: a [`Normalizer`] says how
+//! those of a mini-batch become numbers where they are used, and a [`Shuffle`] which ones are next. What goes on leaves through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads
 //! and writes files.
 //!
 //! ```
-//! use klayer_dataset::{Dataset, FEATURES, Normalization, Shuffle, Sizes};
-//! use klayer_linalg::{ColMajor, Par, random::stream};
+//! use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
+//! use klayer_linalg::random::stream;
 //!
 //! // A small set of generated images; `load` gives the real ones.
 //! let sizes = Sizes { training: 200, validation: 50, test: 50 };
@@ -24,15 +23,17 @@
 //!
 //! let normalizer = Normalization::fit(training).normalizer::<f32>();
 //! let mut shuffle = Shuffle::new(stream(42, "shuffle"), training.len(), 100)?;
-//! let mut batch = ColMajor::zeros(FEATURES, 100);
 //! for _ in 0..shuffle.batches_per_epoch() {
 //!     let indices = shuffle.next_batch();
-//!     normalizer.gather(training, indices, &mut batch, &Par::Seq);
 //!     assert!(indices.iter().all(|&i| usize::from(training.label(i as usize)) < dataset.class_names().len()));
-//!     assert!(batch.col(99).iter().all(|x| x.abs() < 10.0));
+//!     let images: Vec<_> = indices.iter().map(|&i| training.image(i as usize)).collect();
+//!     let batch = normalizer.pixels(&images);
+//!     assert_eq!((batch.nrows(), batch.ncols()), (3072, 100));
 //! }
 //! # Ok::<(), klayer_dataset::Error>(())
 //! ```
+
+#![forbid(unsafe_code)]
 
 mod archive;
 mod checksum;

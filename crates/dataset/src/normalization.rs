@@ -3,9 +3,7 @@
 //! The factor 1/255 cancels: with the mean m and the deviation s of the features in 0..1, the result is
 //! (pixel - 255 m) / (255 s), which is what is computed.
 
-use std::ops::Range;
-
-use klayer_linalg::{ColMajor, Par, Pixels, Scalar, vectorize};
+use klayer_linalg::{Pixels, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, FEATURES, Subset};
@@ -110,7 +108,8 @@ impl<T: Scalar> Normalizer<T> {
         &self.scale
     }
 
-    /// `images` as a mini-batch whose bytes become numbers where they are used: nothing is copied.
+    /// `images` as a mini-batch whose bytes become numbers where they are used: nothing is copied. [`Pixels::write`] makes
+    /// a matrix of them.
     ///
     /// # Panics
     /// If an image does not have 3,072 pixels.
@@ -118,39 +117,12 @@ impl<T: Scalar> Normalizer<T> {
         Pixels::new(images, &self.mean, &self.scale)
     }
 
-    /// Writes the images `indices` of `subset` to the first columns of `out`, in this order.
-    ///
-    /// # Shapes
-    /// `out` is 3072 x n with n at least `indices.len()`; further columns are left alone.
-    ///
-    /// # Panics
-    /// If an index is not below `subset.len()`, or `out` does not fit.
-    pub fn gather(&self, subset: Subset<'_>, indices: &[u32], out: &mut ColMajor<T>, par: &Par) {
-        let images: Vec<_> = indices.iter().map(|&i| subset.image(i as usize)).collect();
-        self.pixels(&images).write(out, par);
-    }
-
-    /// Writes the images `range` of `subset` to the first columns of `out`.
-    ///
-    /// # Shapes
-    /// `out` is 3072 x n with n at least `range.len()`; further columns are left alone.
-    ///
-    /// # Panics
-    /// If the range goes beyond the last image, or `out` does not fit.
-    pub fn gather_range(&self, subset: Subset<'_>, range: Range<usize>, out: &mut ColMajor<T>, par: &Par) {
-        let images: Vec<_> = subset.slice(range).images().collect();
-        self.pixels(&images).write(out, par);
-    }
-
     /// Writes one image of 3,072 pixels to `out`.
     ///
     /// # Panics
     /// If either has another length.
     pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
-        assert_eq!((pixels.len(), out.len()), (FEATURES, FEATURES), "an image has {FEATURES} pixels");
-        for ((out, &pixel), (&mean, &scale)) in out.iter_mut().zip(pixels).zip(self.mean.iter().zip(&self.scale)) {
-            *out = (T::from_f64(f64::from(pixel)) - mean) * scale;
-        }
+        self.pixels(&[pixels]).write_one(0, out);
     }
 }
 

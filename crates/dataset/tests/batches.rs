@@ -49,7 +49,8 @@ fn the_training_part_has_mean_0_and_variance_1_once_normalized() {
     let dataset = small(1);
     let training = dataset.training();
     let mut batch = ColMajor::<f64>::zeros(FEATURES, training.len());
-    Normalization::fit(training).normalizer().gather_range(training, 0..training.len(), &mut batch, &Par::Seq);
+    let images: Vec<_> = training.images().collect();
+    Normalization::fit(training).normalizer().pixels(&images).write(&mut batch, &Par::Seq);
     let n = training.len() as f64;
     for feature in 0..FEATURES {
         let row: Vec<f64> = (0..training.len()).map(|j| batch.col(j)[feature]).collect();
@@ -60,15 +61,17 @@ fn the_training_part_has_mean_0_and_variance_1_once_normalized() {
 }
 
 #[test]
-fn images_are_gathered_one_per_column_and_further_columns_are_left_alone() {
+fn images_are_written_one_per_column_and_further_columns_are_left_alone() {
     let dataset = small(1);
     let training = dataset.training();
     let normalizer: Normalizer<f32> = Normalization::fit(training).normalizer();
     let mut batch = ColMajor::zeros(FEATURES, 4);
     batch.col_mut(3).fill(5.0);
-    normalizer.gather(training, &[299, 0, 299], &mut batch, &Par::Seq);
+    let images = [299, 0, 299].map(|i| training.image(i));
+    normalizer.pixels(&images).write(&mut batch, &Par::Seq);
     let mut ranged = ColMajor::zeros(FEATURES, 4);
-    normalizer.gather_range(training, 298..300, &mut ranged, &Par::Seq);
+    let images: Vec<_> = training.slice(298..300).images().collect();
+    normalizer.pixels(&images).write(&mut ranged, &Par::Seq);
     let mut single = vec![0.0; FEATURES];
     normalizer.normalize(training.image(0), &mut single);
     assert_eq!(batch.col(0), ranged.col(1));

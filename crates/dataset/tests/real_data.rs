@@ -101,10 +101,11 @@ fn the_real_data_come_through_an_interrupted_download() {
     assert_eq!(fetch(&source, &()).unwrap(), root.join("data/cifar-10-batches-bin"));
 }
 
-/// Some features of the last image, gathered.
+/// Some features of the last image of a mini-batch.
 fn normalized<T: Scalar>(normalization: &Normalization, subset: Subset<'_>, features: &[usize]) -> Vec<f64> {
     let mut batch = ColMajor::<T>::zeros(FEATURES, 2);
-    normalization.normalizer().gather(subset, &[0, subset.len() as u32 - 1], &mut batch, &Par::Seq);
+    let images = [0, subset.len() - 1].map(|i| subset.image(i));
+    normalization.normalizer().pixels(&images).write(&mut batch, &Par::Seq);
     features.iter().map(|&feature| batch.col(1)[feature].to_f64()).collect()
 }
 

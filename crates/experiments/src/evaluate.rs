@@ -10,7 +10,7 @@ use crate::Error;
 /// Images evaluated at a time.
 pub(crate) const CHUNK: usize = 250;
 
-/// Runs networks over images in evaluation mode; its buffers are allocated once.
+/// Runs networks over images in evaluation mode; its workspaces are made once.
 pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
     /// One for each architecture.

@@ -148,7 +148,8 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
     let architecture = config.check(training.len(), data.dataset.class_names().len())?;
     let sample = training.first(config.images);
     let mut images = ColMajor::zeros(FEATURES, sample.len());
-    data.normalization.normalizer::<f64>().gather_range(sample, 0..sample.len(), &mut images, &Par::Seq);
+    let bytes: Vec<_> = sample.images().collect();
+    data.normalization.normalizer::<f64>().pixels(&bytes).write(&mut images, &Par::Seq);
     if architecture.inputs() < FEATURES {
         let whole = mem::replace(&mut images, ColMajor::zeros(architecture.inputs(), sample.len()));
         for j in 0..sample.len() {

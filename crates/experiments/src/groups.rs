@@ -1,9 +1,10 @@
 //! Which jobs are made together, and on how many threads.
 
-/// Most jobs that are made together. Each more saves less, and takes memory and cache.
+/// Most jobs that are made together. Each more saves less, and takes memory.
 const MOST: usize = 4;
-/// What a group does once for all its jobs, as a part of what it does for each.
-const SHARED: f64 = 0.15;
+/// What a group does once for all its jobs, as a part of what it does for each: images come from memory, most of the
+/// time while others are worked on.
+const SHARED: f64 = 0.02;
 
 /// What more threads than one make of a group, as a part of what as many would make of as many groups.
 const SHARE: f64 = 0.8;

@@ -8,7 +8,7 @@ use klayer_nn::{Network, Workspace};
 use crate::Error;
 use crate::evaluate::CHUNK;
 
-/// Runs one network over images in evaluation mode; its buffers are allocated once.
+/// Runs one network over images in evaluation mode; its workspace is made once.
 ///
 /// An image comes out the same to the bit, alone or among others, and as an [`Evaluator`](crate::Evaluator) sees it.
 ///

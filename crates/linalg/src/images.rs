@@ -3,13 +3,12 @@
 use std::{array, mem};
 
 use crate::kernels::{BLOCK, Source};
+use crate::matrix::CACHE_LINE;
 use crate::prefetch::prefetch;
 use crate::{ColMajor, Columns, Par, Scalar, vectorize};
 
 /// Features that become numbers together, as many as fill a vector of any processor.
 const LANES: usize = 16;
-/// Bytes that come from memory at once.
-const CACHE_LINE: usize = 64;
 /// Images between the one that becomes numbers and the one that is asked for.
 const AHEAD: usize = 4;
 
@@ -24,7 +23,7 @@ pub enum Images<'a, T> {
 
 /// Images as bytes: feature i of image j is (`images[j][i]` - `mean[i]`) `scale[i]`.
 ///
-/// They take a quarter of the memory of numbers, and lie where they are: nothing is copied.
+/// They take a quarter of the memory of numbers in `f32`, and stay where they are: nothing is copied.
 #[derive(Debug)]
 pub struct Pixels<'a, T> {
     images: &'a [&'a [u8]],
@@ -138,11 +137,21 @@ impl<'a, T: Scalar> Pixels<'a, T> {
                     for j in 0..part.ncols() {
                         part.prefetch(j + AHEAD, 1, 0, 1);
                         let row = rows.as_mut().row_mut(j).try_as_row_major_mut().expect("columns are contiguous");
-                        normalize(&part.images[j][part.first..], part.mean, part.scale, row.as_slice_mut());
+                        part.write_one(j, row.as_slice_mut());
                     }
                 },
             );
         });
+    }
+
+    /// Writes image `j` to `out`.
+    ///
+    /// # Panics
+    /// If there is no such image, or `out` is not as long.
+    #[inline(always)]
+    pub fn write_one(self, j: usize, out: &mut [T]) {
+        assert_eq!(out.len(), self.nrows(), "as many features as an image");
+        normalize(&self.images[j][self.first..], self.mean, self.scale, out);
     }
 
     /// `length` features from `start` on.

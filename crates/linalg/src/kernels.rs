@@ -26,7 +26,7 @@ pub(crate) use combine::{Factor, combine};
 pub(crate) use dots::dots;
 
 /// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
-/// those of 50 units and 100 images into a second-level cache of 512 KiB.
+/// those of 50 units, with those of 100 images as numbers, into a second-level cache of 512 KiB.
 pub const BLOCK: usize = 768;
 /// Set to anything, this variable turns the kernels off, so that their results can be compared with faer's.
 const OFF: &str = "KLAYER_NO_KERNELS";
@@ -51,6 +51,12 @@ impl<'a, T> Rows<'a, T> {
     /// `count` rows of `length` columns, whose beginnings lie `stride` apart in `memory`.
     pub(crate) fn new(memory: &'a [T], stride: usize, count: usize, length: usize) -> Self {
         Self { memory, stride, count, length }
+    }
+
+    /// `count` rows from `first` on.
+    fn rows(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.count, "rows of the matrix");
+        Self { memory: self.memory.get(first * self.stride..).unwrap_or(&[]), count, ..self }
     }
 
     /// `length` columns from `start` on.
@@ -123,7 +129,7 @@ impl<T: Scalar> WithSimd for Apply<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = size_of::<T::Vector<S>>() / size_of::<T>();
+        let lanes = lanes::<T, S>();
         for (c, product) in self.c.chunks_mut(lanes).zip(self.product.chunks(lanes)) {
             self.store.store(simd, c, load::<T, S, 1>(simd, product));
         }
@@ -147,6 +153,11 @@ impl<T: Scalar> Store<T> {
             (_, part) => T::store_part(simd, part, values[0]),
         }
     }
+}
+
+/// Numbers in a vector.
+fn lanes<T: Scalar, S: Simd>() -> usize {
+    size_of::<T::Vector<S>>() / size_of::<T>()
 }
 
 /// `V` whole vectors, or for V = 1 a part of one.

@@ -9,7 +9,7 @@ use crate::{MatMut, MatRef, Par, Scalar};
 /// Bytes of a page of addresses that share a set of the first-level cache.
 const CACHE_PAGE: usize = 4096;
 /// Bytes of a cache line: where vectors begin that never straddle two lines.
-const CACHE_LINE: usize = 64;
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// A matrix whose columns are contiguous: a mini-batch, one column per image.
 #[derive(Clone, Debug)]

@@ -5,10 +5,11 @@
 //! - [`weight_gradient`]: G X^T, and [`descend`], which moves W along it at once;
 //! - [`input_gradient`]: W^T G.
 //!
-//! Images have contiguous columns and many features. With up to 256 units, their products run on the kernels of the
-//! module `kernels`, and threads share out the features: each keeps its own part of W and of X in its cache. Bytes become numbers in the kernels. The outputs
-//! are then sums over fixed [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run
-//! on the kernels too; large ones run on faer, and threads share out the rows of the result.
+//! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. With up to
+//! 256 units, their products run on the kernels of the module `kernels`, and threads share out the features: each keeps
+//! its own part of W and of X in its cache. The outputs are then sums over fixed [`BLOCK`]s of features, however many
+//! threads there are. Small products of hidden layers run on the kernels too; large ones run on faer, and threads share
+//! out the rows of the result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
@@ -80,9 +81,9 @@ impl<T: Scalar> BlockSums<T> {
     }
 }
 
-/// Whether the products of a layer of so many units take images as bytes; else they are to be
-/// [written](crate::Pixels::write) as numbers before.
-pub fn take_pixels(units: usize) -> bool {
+/// Whether the products of a layer of so many units take images as bytes; else, or where `KLAYER_NO_KERNELS` is set,
+/// they are to be [written](crate::Pixels::write) as numbers before.
+pub fn takes_pixels(units: usize) -> bool {
     skinny(units)
 }
 
@@ -92,7 +93,7 @@ pub fn take_pixels(units: usize) -> bool {
 /// `s` m x n, `w` m x k, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree, or `x` are bytes that the layer does not [take](take_pixels).
+/// If the shapes do not agree, or `x` are bytes that the layer does not [take](takes_pixels).
 pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);

@@ -41,7 +41,7 @@ impl<T: Scalar> Affine<T> {
     /// `x` m_in x n, `s` m_out x n, `sums` for the same.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// If the shapes do not agree, or `x` are bytes that the layer does not [take](product::takes_pixels).
     pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, sums: &mut BlockSums<T>, par: &Par) {
         product::outputs(s, &self.weight, x, sums, par);
         vectorize(
@@ -62,7 +62,7 @@ impl<T: Scalar> Affine<T> {
     /// `x` m_in x n, `g` (dJ/dS) m_out x n.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// As [`Affine::forward`].
     pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
         product::weight_gradient(&mut gradient.weight, g, x, par);
         vectorize(
@@ -81,7 +81,7 @@ impl<T: Scalar> Affine<T> {
     /// `x` m_in x n, `g` (dJ/dS) m_out x n.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// As [`Affine::forward`].
     pub fn descend(&mut self, x: Inputs<'_, T>, g: &RowMajor<T>, decay: T, rate: T, par: &Par) {
         product::descend(&mut self.weight, g, x, decay, rate, par);
         vectorize(

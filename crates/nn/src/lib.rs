@@ -31,6 +31,8 @@
 //! # Ok::<(), klayer_nn::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod affine;
 mod architecture;
 pub mod batch_norm;

@@ -92,7 +92,7 @@ impl<T: Scalar> Network<T> {
         }
         workspace.take(x);
         let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
-        self.layers[0].affine.forward(Inputs::Images(taken(x, columns)), &mut layers[0].s, sums, par);
+        self.layers[0].affine.forward(Inputs::Images(as_taken(x, columns)), &mut layers[0].s, sums, par);
         self.forward_from(0, workspace);
         for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
             if let Some(batch_norm) = &mut layer.batch_norm {
@@ -141,7 +141,7 @@ impl<T: Scalar> Network<T> {
         workspace.stage = Stage::Idle;
         workspace.take(x);
         let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
-        let x = taken(x, columns);
+        let x = as_taken(x, columns);
         for (l, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -177,8 +177,9 @@ impl<T: Scalar> Network<T> {
             return Err(self.other_network("the gradients", gradients.architecture()));
         }
         workspace.check_loss()?;
+        workspace.keep(x);
         let Workspace { layers, columns, par, .. } = workspace;
-        let x = taken(x, columns);
+        let x = as_taken(x, columns);
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
@@ -214,8 +215,9 @@ impl<T: Scalar> Network<T> {
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;
+        workspace.keep(x);
         let Workspace { layers, columns, par, .. } = workspace;
-        let x = taken(x, columns);
+        let x = as_taken(x, columns);
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -255,7 +257,7 @@ impl<T: Scalar> Network<T> {
 }
 
 /// The images as the first layer takes them, which the workspace may have written to `columns`.
-fn taken<'a, T: Scalar>(x: Images<'a, T>, columns: &'a Option<ColMajor<T>>) -> Images<'a, T> {
+fn as_taken<'a, T: Scalar>(x: Images<'a, T>, columns: &'a Option<ColMajor<T>>) -> Images<'a, T> {
     match (x, columns) {
         (Images::Pixels(_), Some(columns)) => columns.as_ref().into(),
         _ => x,

@@ -1,6 +1,6 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
-use klayer_linalg::product::{BlockSums, take_pixels};
+use klayer_linalg::product::{BlockSums, takes_pixels};
 use klayer_linalg::{ColMajor, Images, Par, RowMajor, Scalar};
 
 use crate::batch_norm::{BatchNormGradient, Statistics};
@@ -14,8 +14,10 @@ pub struct Workspace<T> {
     pub(crate) images: usize,
     pub(crate) par: Par,
     pub(crate) layers: Vec<LayerWorkspace<T>>,
-    /// The images of the last forward pass, where they came as bytes and the first layer does not take them so.
+    /// Room for the images of a forward pass as numbers, where they come as bytes and the first layer does not take them.
     pub(crate) columns: Option<ColMajor<T>>,
+    /// Whether those of the last forward pass stand there.
+    written: bool,
     /// Of the first layer.
     pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
@@ -66,7 +68,8 @@ impl<T: Scalar> Workspace<T> {
         let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
         Self {
             layers: layers.collect(),
-            columns: (!take_pixels(units)).then(|| ColMajor::zeros(inputs, images)),
+            columns: (!takes_pixels(units)).then(|| ColMajor::zeros(inputs, images)),
+            written: false,
             sums: BlockSums::new(units, inputs, images),
             architecture: architecture.clone(),
             images,
@@ -107,10 +110,17 @@ impl<T: Scalar> Workspace<T> {
         &self.layers[self.layers.len() - 1].s
     }
 
-    /// Writes bytes to `columns`, if there is such a place.
+    /// Readies `columns` for a forward pass of `x`.
     pub(crate) fn take(&mut self, x: Images<'_, T>) {
-        if let (Images::Pixels(pixels), Some(columns)) = (x, &mut self.columns) {
+        self.written = false;
+        self.keep(x);
+    }
+
+    /// Writes the images `x` of the last forward pass to `columns`, if the first layer needs that and it is not done.
+    pub(crate) fn keep(&mut self, x: Images<'_, T>) {
+        if let (Images::Pixels(pixels), Some(columns), false) = (x, &mut self.columns, self.written) {
             pixels.write(columns, &self.par);
+            self.written = true;
         }
     }
 

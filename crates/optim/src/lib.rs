@@ -29,6 +29,8 @@
 //!
 //! The crate does no I/O, starts no thread that the caller did not ask for, and reads no clock.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod l2;
 mod schedule;

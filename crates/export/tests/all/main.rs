@@ -11,7 +11,7 @@ use std::env;
 use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Sizes, Source, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
-use klayer_linalg::{ColMajor, Par, RowMajor};
+use klayer_linalg::{Par, RowMajor};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +70,10 @@ fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Trainin
     let training = dataset.training();
     let normalization = Normalization::fit(training);
     let normalizer = normalization.normalizer::<f32>();
-    let (mut x, mut workspace) = (ColMajor::zeros(FEATURES, 100), Workspace::new(&architecture, 100, Par::Seq));
+    let mut workspace = Workspace::new(&architecture, 100, Par::Seq);
     for start in [0, 100, 200] {
-        normalizer.gather_range(training, start..start + 100, &mut x, &Par::Seq);
-        network.forward_train(x.as_ref(), &mut workspace).expect("a forward pass");
+        let images: Vec<_> = training.slice(start..start + 100).images().collect();
+        network.forward_train(normalizer.pixels(&images), &mut workspace).expect("a forward pass");
     }
     let training = Training { lambda: 0.1 + 0.2, accuracy: Some(1.0 / 3.0), dataset: dataset.sha256().to_owned() };
     let classes = classes.iter().map(|&name| name.to_owned()).collect();
@@ -83,10 +83,10 @@ fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Trainin
 /// The logits of `network` for all of `images`, images x classes, and its predictions.
 fn logits(model: &Model<Training>, images: Subset<'_>) -> (Vec<f32>, Vec<u8>) {
     let n = images.len();
-    let mut x = ColMajor::zeros(FEATURES, n);
-    model.normalization.normalizer().gather_range(images, 0..n, &mut x, &Par::Seq);
+    let images: Vec<_> = images.images().collect();
+    let normalizer = model.normalization.normalizer();
     let mut workspace = Workspace::new(model.network.architecture(), n, Par::Seq);
-    let logits = model.network.infer(x.as_ref(), &mut workspace).expect("logits");
+    let logits = model.network.infer(normalizer.pixels(&images), &mut workspace).expect("logits");
     let mut classes = vec![0; n];
     logits.predict(&mut classes);
     let matrix = logits.as_matrix();

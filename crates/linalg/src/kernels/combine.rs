@@ -5,7 +5,7 @@ use std::{array, mem};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::kernels::{Aligned, Rows, Source, Store, load};
+use crate::kernels::{Aligned, Rows, Source, Store, lanes, load};
 use crate::{MatMut, Scalar};
 
 /// Terms of a sum that are added in one go: so many rows of a strip of B stay in the first-level cache.
@@ -50,7 +50,7 @@ struct Combine<'a, T, const TRANSPOSED: bool> {
     c: MatMut<'a, T>,
     a: Rows<'a, T>,
     b: Source<'a, T>,
-    /// Room for a strip of `b`, where it are bytes.
+    /// Room for a strip of `b`, where that is bytes.
     strip: &'a mut [T],
     /// Room for the sums of a strip, where they have more terms than are added in one go.
     partial: &'a mut [T],
@@ -103,10 +103,11 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
     fn strip<S: Simd, const V: usize>(&mut self, simd: S, rows: Range<usize>, start: usize, length: usize) {
         let (all, width) = (self.b.count(), V * lanes::<T, S>());
         let room = mem::take(&mut self.strip);
-        for first in (0..all).step_by(TERMS) {
+        // Once also for no terms, of which the sum is 0.
+        for first in (0..all.max(1)).step_by(TERMS) {
             let terms = first..all.min(first + TERMS);
             let b = match self.b {
-                Source::Rows(b) => Rows::new(&b.memory[first * b.stride + start..], b.stride, terms.len(), length),
+                Source::Rows(b) => b.columns(start, length).rows(first, terms.len()),
                 Source::Pixels(pixels) => {
                     let strip = pixels.features(start, length);
                     for (q, row) in terms.clone().zip(room.chunks_exact_mut(width)) {
@@ -178,9 +179,4 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
     }
-}
-
-/// Numbers in a vector.
-fn lanes<T: Scalar, S: Simd>() -> usize {
-    size_of::<T::Vector<S>>() / size_of::<T>()
 }

@@ -22,7 +22,8 @@ pub(crate) fn dots<T: Scalar>(c: &mut [T], stride: usize, a: Rows<'_, T>, b: Sou
     let mut room;
     let strip = match b {
         Source::Rows(_) => &mut [][..],
-        Source::Pixels(_) => {
+        Source::Pixels(pixels) => {
+            assert!(pixels.nrows() <= BLOCK, "bytes of a block of features");
             room = Aligned::<T, { WIDEST * BLOCK }>::zeros();
             &mut room.0[..]
         }
@@ -89,14 +90,14 @@ impl<T: Scalar> Dots<'_, T> {
             Source::Pixels(pixels) => pixels.convert(j, room),
         };
         let tiles = (end - first).div_ceil(R);
-        let mut i = first;
-        for tile in 0.. {
+        let (mut i, mut tile) = (first, 0);
+        while i < end {
             if let Source::Pixels(pixels) = self.b {
                 // While a tile is computed, a part of the strip that follows is on its way from memory.
                 pixels.prefetch(j + C, C, tile, tiles);
+                tile += 1;
             }
             match end - i {
-                0 => break,
                 left if left >= R => {
                     self.tile::<S, R, C>(simd, i, j, b);
                     i += R;

@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use klayer_linalg::product::{
-    BlockSums, Inputs, descend, descend_along, input_gradient, outputs, take_pixels, weight_gradient,
+    BlockSums, Inputs, descend, descend_along, input_gradient, outputs, takes_pixels, weight_gradient,
 };
 use klayer_linalg::{ColMajor, Images, MatRef, Par, Pixels, RowMajor, Scalar};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn features() -> impl Strategy<Value = usize> {
 
 /// Few units, and numbers around the groups of the kernels.
 fn units() -> impl Strategy<Value = usize> {
-    prop_oneof![4 => 1..20_usize, 1 => select(vec![60, 61, 125])]
+    prop_oneof![4 => 1..20_usize, 1 => select(vec![60, 61, 125, 129, 260])]
 }
 
 /// Few images, and more than a strip has terms that are added in one go.
@@ -124,7 +124,7 @@ fn assert_bytes_are_as_good<T: Scalar>(m: usize, k: usize, n: usize, threads: us
             assert_eq!(columns.col(j)[i], (T::from_f64(image[i].into()) - mean[i]) * scale[i], "({i}, {j})");
         }
     }
-    if take_pixels(m) {
+    if takes_pixels(m) {
         let numbers = image_products(m, columns.as_ref().into(), &Par::Seq);
         for (of_bytes, of_numbers) in image_products(m, pixels.into(), &par).iter().zip(&numbers) {
             assert!(of_bytes.rows().eq(of_numbers.rows()), "{m} x {k} x {n}, {threads} threads");
@@ -141,6 +141,30 @@ fn images_as_bytes_change_no_bit_of_a_product() {
             assert_bytes_are_as_good::<f64>(m, k, n, threads);
         }
     }
+}
+
+/// A sum of no terms is 0, and takes the place of what was there.
+#[test]
+fn products_of_no_terms_are_zero() {
+    let (none, g) = (ColMajor::<f32>::zeros(5, 0), RowMajor::zeros(2, 0));
+    let hidden = RowMajor::zeros(5, 0);
+    let (mean, scale) = ([0.0; 5], [1.0; 5]);
+    let images = [none.as_ref().into(), Pixels::new(&[], &mean, &scale).into()].map(Inputs::Images);
+    for x in images.into_iter().chain([Inputs::Hidden(&hidden)]) {
+        if matches!(x, Inputs::Images(Images::Pixels(_))) && !takes_pixels(2) {
+            continue;
+        }
+        let (mut d_w, mut w) = (normal(2, 5, 1), normal(2, 5, 1));
+        weight_gradient(&mut d_w, &g, x, &Par::Seq);
+        descend(&mut w, &g, x, 0.5, 0.1, &Par::Seq);
+        assert!(d_w.rows().flatten().all(|&d| d == 0.0), "{x:?}");
+        assert!(w.rows().flatten().zip(normal::<f32>(2, 5, 1).rows().flatten()).all(|(a, b)| *a == 0.5 * b), "{x:?}");
+    }
+    let (w, mut s) = (RowMajor::<f32>::zeros(2, 0), normal(2, 3, 1));
+    outputs(&mut s, &w, Inputs::Hidden(&RowMajor::zeros(0, 3)), &mut BlockSums::none(), &Par::Seq);
+    let mut d_x = normal(4, 3, 1);
+    input_gradient(&mut d_x, &RowMajor::<f32>::zeros(0, 4), &RowMajor::zeros(0, 3), &Par::Seq);
+    assert!(s.rows().chain(d_x.rows()).flatten().all(|&value| value == 0.0));
 }
 
 /// A product of shapes that do not agree panics, rather than leave out what does not fit.

@@ -134,6 +134,29 @@ fn images_as_bytes_change_no_bit_of_a_training() {
     check::<f64>(&Par::threads(2).unwrap());
 }
 
+/// A layer that takes no bytes has them written where it finds them, also when only the backward pass is given bytes.
+#[test]
+fn a_backward_pass_sees_the_images_that_it_is_given() {
+    let gradient = |forward_on_bytes: bool, backward_on_bytes: bool| {
+        let mut training = Training::<f32>::new(true, Par::Seq).on_numbers();
+        // What stands in the workspace from before must not matter.
+        let other = vec![&training.images[0][..]; BATCH];
+        training.network.infer(Pixels::new(&other, &training.mean, &training.scale), &mut training.workspace).unwrap();
+        let Training { network, workspace, gradients, images, mean, scale, columns, labels, .. } = &mut training;
+        let pixels = Images::Pixels(Pixels::new(images, mean, scale));
+        let numbers = Images::Columns(columns.as_ref().unwrap().as_ref());
+        let of = |bytes| if bytes { pixels } else { numbers };
+        network.forward_train(of(forward_on_bytes), workspace).unwrap().cross_entropy(labels).unwrap();
+        network.backward(of(backward_on_bytes), workspace, gradients).unwrap();
+        let weights = gradients.layers.iter().flat_map(|layer| layer.affine.weight.rows().flatten());
+        weights.map(|g| g.to_bits()).collect::<Vec<_>>()
+    };
+    let on_numbers = gradient(false, false);
+    for (forward, backward) in [(true, true), (false, true), (true, false)] {
+        assert!(gradient(forward, backward) == on_numbers, "bytes: forward {forward}, backward {backward}");
+    }
+}
+
 #[test]
 fn a_training_step_allocates_nothing() {
     fn check<T: Scalar>(batch_norm: bool, mut training: Training<T>) {
