@@ -140,7 +140,7 @@ fn a_backward_pass_sees_the_images_that_it_is_given() {
     let gradient = |forward_on_bytes: bool, backward_on_bytes: bool| {
         let mut training = Training::<f32>::new(true, Par::Seq).on_numbers();
         // What stands in the workspace from before must not matter.
-        let other = vec![&training.images[0][..]; BATCH];
+        let other = vec![training.images[0]; BATCH];
         training.network.infer(Pixels::new(&other, &training.mean, &training.scale), &mut training.workspace).unwrap();
         let Training { network, workspace, gradients, images, mean, scale, columns, labels, .. } = &mut training;
         let pixels = Images::Pixels(Pixels::new(images, mean, scale));
