@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(shares(6, 2, 4, 1), (0, vec![3, 3]));
         assert_eq!(shares(3, 4, 1, 1), (0, vec![1, 1, 1, 0]));
         assert_eq!(shares(10, 2, 1, 5).1.iter().sum::<usize>(), 10);
+        assert_eq!(shares(10, 2, 4, 5), (0, vec![5, 5]), "few of a kind are soonest made apart");
         assert_eq!(shares(0, 2, 4, 1), (0, vec![0, 0]));
     }
 
@@ -106,7 +107,7 @@ mod tests {
     fn what_is_left_over_is_made_on_all_threads() {
         assert_eq!(shares(5, 2, 4, 5), (1, vec![2, 2]));
         assert_eq!(shares(9, 4, 4, 9), (1, vec![2; 4]));
-        assert_eq!(shares(10, 2, 4, 5), (2, vec![4, 4]));
+        assert_eq!(shares(3, 2, 4, 3), (1, vec![1, 1]));
         assert_eq!(shares(1, 4, 4, 1), (1, vec![0; 4]));
         assert_eq!(shares(1, 4, 1, 1), (0, vec![1, 0, 0, 0]), "it can only use one");
     }
