@@ -8,7 +8,6 @@ use std::path::Path;
 
 use klayer_dataset::{Dataset, Sizes};
 use klayer_experiments::{Par, model};
-use klayer_linalg::ColMajor;
 use klayer_nn::Workspace;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,14 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Images from wherever you have them: 3,072 bytes each, 1,024 red, 1,024 green, 1,024 blue, row by row.
     let sizes = Sizes { training: 1, validation: 0, test: 5 };
     let dataset = Dataset::generate(7, sizes, "an example", &())?;
-    let mut images = ColMajor::zeros(3072, dataset.test().len());
-    for (i, pixels) in dataset.test().images().enumerate() {
-        normalizer.normalize(pixels, images.col_mut(i));
-    }
+    let images: Vec<_> = dataset.test().images().collect();
 
-    let mut workspace = Workspace::new(network.architecture(), images.ncols(), Par::Seq);
-    let logits = network.infer(images.as_ref(), &mut workspace)?;
-    let mut classes = vec![0; images.ncols()];
+    let mut workspace = Workspace::new(network.architecture(), images.len(), Par::Seq);
+    let logits = network.infer(normalizer.pixels(&images), &mut workspace)?;
+    let mut classes = vec![0; images.len()];
     logits.predict(&mut classes);
     for (i, &class) in classes.iter().enumerate() {
         println!("image {i}: {}", info.classes[usize::from(class)]);

@@ -9,8 +9,9 @@
 //! 6. a synthetic stand-in, if the archive cannot be had: [`Dataset::synthetic_reason`] then says why.
 //!
 //! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes: a [`Normalizer`] says how
-//! those of a mini-batch become numbers where they are used, and a [`Shuffle`] which ones are next. What goes on leaves through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads
-//! and writes files.
+//! those of a mini-batch become numbers where they are used, and a [`Shuffle`] which ones are next. What goes on leaves
+//! through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads and
+//! writes files.
 //!
 //! ```
 //! use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};

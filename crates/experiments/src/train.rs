@@ -158,8 +158,9 @@ fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Pa
         }
         let mut here: Vec<_> = trials.iter_mut().filter(|trial| trial.done == step).collect();
         batches.advance();
+        let images = batches.pixels();
         for trial in &mut here {
-            trial.step(batches.pixels(), &batches.labels);
+            trial.step(images, &batches.labels);
         }
 
         let done = step + 1;

@@ -13,7 +13,7 @@ const LANES: usize = 16;
 const AHEAD: usize = 4;
 
 /// The images X (k x n) of a mini-batch, a column each.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Images<'a, T> {
     /// Numbers, in contiguous columns.
     Columns(Columns<'a, T>),
@@ -24,7 +24,7 @@ pub enum Images<'a, T> {
 /// Images as bytes: feature i of image j is (`images[j][i]` - `mean[i]`) `scale[i]`.
 ///
 /// They take a quarter of the memory of numbers in `f32`, and stay where they are: nothing is copied.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Pixels<'a, T> {
     images: &'a [&'a [u8]],
     /// The first feature of each image that counts.
@@ -32,22 +32,6 @@ pub struct Pixels<'a, T> {
     mean: &'a [T],
     scale: &'a [T],
 }
-
-impl<T> Clone for Images<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Images<'_, T> {}
-
-impl<T> Clone for Pixels<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Pixels<'_, T> {}
 
 impl<'a, T> From<Columns<'a, T>> for Images<'a, T> {
     fn from(columns: Columns<'a, T>) -> Self {
