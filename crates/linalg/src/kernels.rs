@@ -54,7 +54,7 @@ impl<'a, T> Rows<'a, T> {
     }
 
     /// `count` rows from `first` on.
-    fn rows(self, first: usize, count: usize) -> Self {
+    pub(crate) fn rows(self, first: usize, count: usize) -> Self {
         assert!(first + count <= self.count, "rows of the matrix");
         Self { memory: self.memory.get(first * self.stride..).unwrap_or(&[]), count, ..self }
     }

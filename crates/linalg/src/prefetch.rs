@@ -1,21 +1,22 @@
 //! A hint that memory will be read, which the compiler offers for no processor but as `unsafe`.
 //!
-//! The images of a mini-batch lie anywhere in memory, and to wait for them takes a tenth of a step.
+//! The images of a mini-batch lie anywhere in memory, and rows of weights far apart: to wait for the ones takes a tenth
+//! of a step, and for the others a tenth of a step of a network whose weights fill a cache.
 
-/// Asks the processor to fetch the cache line of byte `at`, if there is one, and waits for nothing.
+/// Asks the processor to fetch the cache line of value `at`, if there is one, and waits for nothing.
 ///
-/// It changes nothing but how soon the byte can be read. Does nothing on processors whose hint is unknown here.
+/// It changes nothing but how soon the value can be read. Does nothing on processors whose hint is unknown here.
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a hint of the processor has no safe form"))]
-pub(crate) fn prefetch(bytes: &[u8], at: usize) {
+pub(crate) fn prefetch<T>(values: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(byte) = bytes.get(at) {
+    if let Some(value) = values.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the instruction is part of every x86-64 processor and has no effect that a program could observe: it
         // reads nothing into a register, writes nothing, and never faults, whatever the address. This one is that of a
-        // byte of a living slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) }
+        // value of a living slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, at);
+    let _ = (values, at);
 }

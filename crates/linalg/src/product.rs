@@ -5,23 +5,25 @@
 //! - [`weight_gradient`]: G X^T, and [`descend`], which moves W along it at once;
 //! - [`input_gradient`]: W^T G.
 //!
-//! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. With up to
-//! 256 units, their products run on the kernels of the module `kernels`, and threads share out the features: each keeps
-//! its own part of W and of X in its cache. The outputs are then sums over fixed [`BLOCK`]s of features, however many
-//! threads there are. Small products of hidden layers run on the kernels too; large ones run on faer, and threads share
-//! out the rows of the result.
+//! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. Their
+//! products run on the kernels of the module `kernels`, and threads share out the features: each keeps its own part of W
+//! and of X in its cache. The outputs are sums over fixed [`BLOCK`]s of features, however many threads there are. Small
+//! products of hidden layers run on the kernels too; large ones run on faer, and threads share out the rows of the
+//! result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
 
 pub use crate::kernels::BLOCK;
 use crate::kernels::{self, Factor, Source, Store, apply, combine, dots};
-use crate::{Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
+use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 /// Least and most rows of the result that one product on faer makes.
 const ROWS: (usize, usize) = (64, 256);
-/// Units of the widest layer whose products with images run on the kernels.
-const SKINNY: usize = 256;
+/// Most units whose outputs for a block of features are one thread's in any case.
+const UNITS: usize = 120;
+/// Features whose weights are one thread's in any case, as they move.
+const FEATURES: usize = 256;
 /// Weights of the largest hidden layer whose products run on the kernels.
 const SMALL: usize = 128 * 128;
 
@@ -51,11 +53,16 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
-    fn as_mat(self) -> MatRef<'a, T> {
+    /// Calls `work` with them as a matrix. Bytes are written as numbers before, which the kernels never need.
+    fn with_mat<R>(self, par: &Par, work: impl FnOnce(MatRef<'_, T>) -> R) -> R {
         match self {
-            Self::Images(Images::Columns(x)) => x.as_mat(),
-            Self::Images(Images::Pixels(_)) => panic!("only the kernels multiply bytes"),
-            Self::Hidden(x) => x.as_ref(),
+            Self::Images(Images::Columns(x)) => work(x.as_mat()),
+            Self::Images(Images::Pixels(x)) => {
+                let mut columns = ColMajor::zeros(x.nrows(), x.ncols());
+                x.write(&mut columns, par);
+                work(columns.as_ref().as_mat())
+            }
+            Self::Hidden(x) => work(x.as_ref()),
         }
     }
 }
@@ -71,7 +78,7 @@ pub struct BlockSums<T> {
 impl<T: Scalar> BlockSums<T> {
     /// For `units` units over `features` features of `images` images.
     pub fn new(units: usize, features: usize, images: usize) -> Self {
-        let blocks = if skinny(units) { features.div_ceil(BLOCK) } else { 0 };
+        let blocks = if kernels::on() { features.div_ceil(BLOCK) } else { 0 };
         Self { sums: RowMajor::zeros(blocks * units, images) }
     }
 
@@ -81,33 +88,31 @@ impl<T: Scalar> BlockSums<T> {
     }
 }
 
-/// Whether the products of a layer of so many units take images as bytes; else, or where `KLAYER_NO_KERNELS` is set,
-/// they are to be [written](crate::Pixels::write) as numbers before.
-pub fn takes_pixels(units: usize) -> bool {
-    skinny(units)
-}
-
 /// `s = w x`. For images, `sums` must be made for this shape; it is left with what nobody needs.
 ///
 /// # Shapes
 /// `s` m x n, `w` m x k, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree, or `x` are bytes that the layer does not [take](takes_pixels).
+/// If the shapes do not agree.
 pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
-        Inputs::Images(x) if skinny(m) => {
+        Inputs::Images(x) if kernels::on() => {
             let (sums, x) = (&mut sums.sums, x.view());
             assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
-            par.for_lines(memory, m * stride, 1, &|first, lines| {
-                for (block, lines) in lines.chunks_exact_mut((m * stride).max(1)).enumerate() {
-                    let start = (first + block) * BLOCK;
+            // Whole blocks, or of a wide layer even parts of one.
+            let together = m.div_ceil(m.div_ceil(UNITS).max(1)).max(1);
+            par.for_lines(memory, stride, together, &|first, lines| {
+                let end = first + lines.len() / stride.max(1);
+                for block in first / m.max(1)..end.div_ceil(m.max(1)) {
+                    let (start, rows) = (block * BLOCK, first.max(block * m)..end.min((block + 1) * m));
                     let length = BLOCK.min(k - start);
-                    let (w, x) = (w.view().columns(start, length), x.columns(start, length));
-                    dots(lines, stride, w, x, Store::Replace);
+                    let w = w.view().rows(rows.start - block * m, rows.len()).columns(start, length);
+                    let lines = &mut lines[(rows.start - first) * stride..][..rows.len() * stride];
+                    dots(lines, stride, w, x.columns(start, length), Store::Replace);
                 }
             });
             let sums = &*sums;
@@ -129,7 +134,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
         Inputs::Hidden(x) if small(w) => {
             combine(s.as_mut(), Factor::Rows(w.view()), Source::Rows(x.view()), Store::Replace);
         }
-        _ => by_rows(s, w.as_ref(), x.as_mat(), Store::Replace, par),
+        _ => x.with_mat(par, |x| by_rows(s, w.as_ref(), x, Store::Replace, par)),
     }
 }
 
@@ -171,8 +176,8 @@ pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T
 fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, store: Store<T>, par: &Par) {
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
-        Inputs::Images(x) if skinny(c.nrows()) => {
-            par.for_columns(c.as_mut(), BLOCK, &|start, c| {
+        Inputs::Images(x) if kernels::on() => {
+            par.for_columns(c.as_mut(), FEATURES, &|start, c| {
                 let x = x.view().columns(start, c.ncols());
                 combine(c, Factor::Rows(g.view()), x, store);
             });
@@ -181,7 +186,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
             let (c, stride) = c.strided_mut();
             dots(c, stride, g.view(), Source::Rows(x.view()), store);
         }
-        _ => by_rows(c, g.as_ref(), x.as_mat().transpose(), store, par),
+        _ => x.with_mat(par, |x| by_rows(c, g.as_ref(), x.transpose(), store, par)),
     }
 }
 
@@ -199,10 +204,6 @@ pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &Row
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }
-}
-
-fn skinny(units: usize) -> bool {
-    units <= SKINNY && kernels::on()
 }
 
 fn small<T: Scalar>(w: &RowMajor<T>) -> bool {

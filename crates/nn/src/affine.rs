@@ -41,7 +41,7 @@ impl<T: Scalar> Affine<T> {
     /// `x` m_in x n, `s` m_out x n, `sums` for the same.
     ///
     /// # Panics
-    /// If the shapes do not agree, or `x` are bytes that the layer does not [take](product::takes_pixels).
+    /// If the shapes do not agree.
     pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, sums: &mut BlockSums<T>, par: &Par) {
         product::outputs(s, &self.weight, x, sums, par);
         vectorize(

@@ -4,7 +4,7 @@ use std::mem;
 
 use klayer_linalg::product::Inputs;
 use klayer_linalg::random::Pcg64;
-use klayer_linalg::{ColMajor, Images, RowMajor, Scalar};
+use klayer_linalg::{Images, RowMajor, Scalar};
 
 use crate::affine::Affine;
 use crate::batch_norm::BatchNorm;
@@ -90,9 +90,8 @@ impl<T: Scalar> Network<T> {
         if images < 2 && self.layers[0].batch_norm.is_some() {
             return Err(Error::BatchTooSmall { images });
         }
-        workspace.take(x);
-        let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
-        self.layers[0].affine.forward(Inputs::Images(as_taken(x, columns)), &mut layers[0].s, sums, par);
+        let Workspace { layers, sums, par, .. } = &mut *workspace;
+        self.layers[0].affine.forward(Inputs::Images(x), &mut layers[0].s, sums, par);
         self.forward_from(0, workspace);
         for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
             if let Some(batch_norm) = &mut layer.batch_norm {
@@ -139,9 +138,7 @@ impl<T: Scalar> Network<T> {
         let x = x.into();
         self.check(x, workspace)?;
         workspace.stage = Stage::Idle;
-        workspace.take(x);
-        let Workspace { layers, columns, sums, par, .. } = &mut *workspace;
-        let x = as_taken(x, columns);
+        let Workspace { layers, sums, par, .. } = &mut *workspace;
         for (l, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -177,9 +174,7 @@ impl<T: Scalar> Network<T> {
             return Err(self.other_network("the gradients", gradients.architecture()));
         }
         workspace.check_loss()?;
-        workspace.keep(x);
-        let Workspace { layers, columns, par, .. } = workspace;
-        let x = as_taken(x, columns);
+        let Workspace { layers, par, .. } = workspace;
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
@@ -215,9 +210,7 @@ impl<T: Scalar> Network<T> {
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;
-        workspace.keep(x);
-        let Workspace { layers, columns, par, .. } = workspace;
-        let x = as_taken(x, columns);
+        let Workspace { layers, par, .. } = workspace;
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -253,14 +246,6 @@ impl<T: Scalar> Network<T> {
 
     fn other_network(&self, what: &'static str, other: &Architecture) -> Error {
         Error::OtherNetwork { what, found: other.clone(), expected: self.architecture.clone() }
-    }
-}
-
-/// The images as the first layer takes them, which the workspace may have written to `columns`.
-fn as_taken<'a, T: Scalar>(x: Images<'a, T>, columns: &'a Option<ColMajor<T>>) -> Images<'a, T> {
-    match (x, columns) {
-        (Images::Pixels(_), Some(columns)) => columns.as_ref().into(),
-        _ => x,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a forward pass leaves for the backward pass, allocated once.
 
-use klayer_linalg::product::{BlockSums, takes_pixels};
-use klayer_linalg::{ColMajor, Images, Par, RowMajor, Scalar};
+use klayer_linalg::product::BlockSums;
+use klayer_linalg::{Par, RowMajor, Scalar};
 
 use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
@@ -14,10 +14,6 @@ pub struct Workspace<T> {
     pub(crate) images: usize,
     pub(crate) par: Par,
     pub(crate) layers: Vec<LayerWorkspace<T>>,
-    /// Room for the images of a forward pass as numbers, where they come as bytes and the first layer does not take them.
-    pub(crate) columns: Option<ColMajor<T>>,
-    /// Whether those of the last forward pass stand there.
-    written: bool,
     /// Of the first layer.
     pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
@@ -68,8 +64,6 @@ impl<T: Scalar> Workspace<T> {
         let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
         Self {
             layers: layers.collect(),
-            columns: (!takes_pixels(units)).then(|| ColMajor::zeros(inputs, images)),
-            written: false,
             sums: BlockSums::new(units, inputs, images),
             architecture: architecture.clone(),
             images,
@@ -108,20 +102,6 @@ impl<T: Scalar> Workspace<T> {
     /// classes x n.
     pub fn outputs(&self) -> &RowMajor<T> {
         &self.layers[self.layers.len() - 1].s
-    }
-
-    /// Readies `columns` for a forward pass of `x`.
-    pub(crate) fn take(&mut self, x: Images<'_, T>) {
-        self.written = false;
-        self.keep(x);
-    }
-
-    /// Writes the images `x` of the last forward pass to `columns`, if the first layer needs that and it is not done.
-    pub(crate) fn keep(&mut self, x: Images<'_, T>) {
-        if let (Images::Pixels(pixels), Some(columns), false) = (x, &mut self.columns, self.written) {
-            pixels.write(columns, &self.par);
-            self.written = true;
-        }
     }
 
     /// Refuses a backward pass that has nothing to start from.

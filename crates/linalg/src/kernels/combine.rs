@@ -3,15 +3,20 @@
 use std::ops::Range;
 use std::{array, mem};
 
+use faer::RowMut;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernels::{Aligned, Rows, Source, Store, lanes, load};
+use crate::matrix::CACHE_LINE;
+use crate::prefetch::prefetch;
 use crate::{MatMut, Scalar};
 
 /// Terms of a sum that are added in one go: so many rows of a strip of B stay in the first-level cache.
 const TERMS: usize = 128;
 /// Columns of the widest strip: four vectors of 512 bits, of the narrower numbers.
 const WIDTH: usize = 64;
+/// Rows of C of the tallest tile.
+const TALLEST: usize = 5;
 /// Rows of C that a strip serves.
 const GROUP: usize = 256;
 
@@ -119,10 +124,13 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             let mut i = rows.start;
             while i < rows.end {
                 let at = (i - rows.start) * width;
+                if terms.end == all {
+                    self.ask_for(i + TALLEST, start..start + length);
+                }
                 match rows.end - i {
-                    5.. => {
-                        self.tile::<S, 5, V>(simd, i, start, terms.clone(), b, at);
-                        i += 5;
+                    TALLEST.. => {
+                        self.tile::<S, TALLEST, V>(simd, i, start, terms.clone(), b, at);
+                        i += TALLEST;
                     }
                     2.. => {
                         self.tile::<S, 2, V>(simd, i, start, terms.clone(), b, at);
@@ -136,6 +144,18 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
         self.strip = room;
+    }
+
+    /// Asks for these columns of the tile of C that begins with row `i`: of a wide layer they come from far, one row from
+    /// another page than the next.
+    #[inline(always)]
+    fn ask_for(&mut self, i: usize, columns: Range<usize>) {
+        for i in i..self.c.nrows().min(i + TALLEST) {
+            let row = contiguous(self.c.as_mut().row_mut(i));
+            for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
+                prefetch(row, at);
+            }
+        }
     }
 
     /// Adds `terms` to the sums of `R` rows of C from row `i` on and the columns of `b` from `start` on. Sums that have
@@ -171,12 +191,16 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         }
         for (r, sums) in sums.into_iter().enumerate() {
             if terms.end == self.b.count() {
-                let row =
-                    self.c.as_mut().row_mut(i + r).try_as_row_major_mut().expect("rows are contiguous").as_slice_mut();
+                let row = contiguous(self.c.as_mut().row_mut(i + r));
                 self.store.store(simd, &mut row[start..][..b.length], sums);
             } else {
                 Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums);
             }
         }
     }
+}
+
+#[inline(always)]
+fn contiguous<T>(row: RowMut<'_, T>) -> &mut [T] {
+    row.try_as_row_major_mut().expect("rows are contiguous").as_slice_mut()
 }
