@@ -11,7 +11,7 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
-use klayer_experiments::{Cyclical, Data, Observer, Par, Run, RunConfig, RunsObserver, Store, files, train_together};
+use klayer_experiments::{Cyclical, Data, Observer, Par, RunConfig, RunsObserver, Store, files, train};
 use klayer_linalg::peak::multiply_adds;
 use serde::Serialize;
 
@@ -78,7 +78,7 @@ pub(crate) const VARIED: [(&str, &str); 5] = [
     ("depth", "affine layers"),
     ("batch", "images in a mini-batch"),
     ("threads", "threads"),
-    ("trials", "trials at once, one thread"),
+    ("trials", "trials of a search, all cores"),
 ];
 
 /// Stops a run where the user wants to stop.
@@ -138,7 +138,7 @@ impl BenchArgs {
     }
 }
 
-/// Everything that is measured: the reference job, a search, and one axis after the other from there.
+/// Everything that is measured: the reference job, the 9-layer network, and one axis after the other from there.
 fn rows(cores: usize, quick: bool, validation: usize) -> Vec<Row> {
     let steps = if quick { 20 } else { 450 };
     let reference = |group, value| Row {
@@ -159,17 +159,16 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Vec<Row> {
     threads.push(cores);
     let mut rows: Vec<Row> =
         threads.iter().map(|&threads| Row { threads, ..reference("reference job, threads", threads) }).collect();
-    rows.push(Row { threads: cores, trials: 20, ..short("search, trials", 20) });
     let nine = vec![50, 30, 20, 20, 10, 10, 10, 10];
     rows.push(Row { hidden: nine, ..short("9-layer network", 9) });
     rows.extend([10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width], ..short("width", width) }));
     rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..short("depth", depth) }));
     rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..short("batch", batch) }));
     rows.extend(threads.iter().map(|&threads| Row { threads, ..short("threads", threads) }));
-    rows.extend([1, 2, 4, 8, 16].map(|trials| Row { trials, ..short("trials", trials) }));
+    rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..short("trials", trials) }));
     for row in &mut rows {
         // Wide layers and large mini-batches make so many operations that fewer steps tell as much.
-        let size = row.hidden[0].max(50) * row.batch.max(100) * row.trials.min(4);
+        let size = row.hidden[0].max(50) * row.batch.max(100);
         row.steps = (row.steps * 5000 / size as u64).max(10);
         row.operations = row.trials as f64 * operations(&row.hidden, row.batch, row.steps, validation);
     }
@@ -203,7 +202,7 @@ impl Row {
                 })
             })
             .collect::<Result<_, klayer_experiments::Error>>()?;
-        if self.group.starts_with("search") {
+        if self.group == "trials" {
             let folder = std::env::temp_dir().join(format!("klayer-bench-{}", std::process::id()));
             let store = Store::open(&folder)?;
             let start = Instant::now();
@@ -214,11 +213,7 @@ impl Row {
             return Ok(seconds);
         }
         let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
-        let watch = Watch(interrupt);
-        let run = |config| Run { config, observer: &watch, checkpoints: None, metrics: None };
-        let runs: Vec<_> = configs.iter().map(run).collect();
-        let trained = train_together::<f32>(&runs, data, &par)?;
-        Ok(trained.into_iter().map(|run| Ok(run?.seconds)).sum::<Result<f64, klayer_experiments::Error>>()?)
+        Ok(train::<f32>(&configs[0], data, &par, &Watch(interrupt))?.seconds)
     }
 }
 

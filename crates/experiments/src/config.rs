@@ -61,14 +61,6 @@ impl RunConfig {
         self.cycles.saturating_mul(self.schedule.cycle())
     }
 
-    /// Whether a run of `other` takes the same mini-batches and is evaluated on the same images at the same steps, so
-    /// that both can train together.
-    pub fn goes_with(&self, other: &Self) -> bool {
-        let shared =
-            |config: &Self| (config.seed, config.batch, config.steps(), config.validate_every, config.training_sample);
-        shared(self) == shared(other)
-    }
-
     /// The network that it trains.
     ///
     /// # Errors

@@ -10,11 +10,11 @@ use crate::Error;
 /// Images evaluated at a time.
 pub(crate) const CHUNK: usize = 250;
 
-/// Runs networks over images in evaluation mode; its workspaces are made once.
+/// Runs networks of one architecture over images in evaluation mode; its workspace is made once.
 pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
-    /// One for each architecture.
-    workspaces: Vec<(Architecture, Workspace<T>)>,
+    /// For [`CHUNK`] images.
+    workspace: Workspace<T>,
     predictions: Vec<u8>,
     par: Par,
 }
@@ -33,62 +33,28 @@ pub struct Evaluation {
 impl<'a, T: Scalar> Evaluator<'a, T> {
     /// For networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
-        Self::of_several([architecture], normalizer, &par)
-    }
-
-    /// For networks of any of `architectures`, and images normalized by `normalizer`.
-    pub fn of_several<'b>(
-        architectures: impl IntoIterator<Item = &'b Architecture>,
-        normalizer: &'a Normalizer<T>,
-        par: &Par,
-    ) -> Self {
-        let mut workspaces: Vec<(Architecture, Workspace<T>)> = Vec::new();
-        for architecture in architectures {
-            if !workspaces.iter().any(|(known, _)| known == architecture) {
-                workspaces.push((architecture.clone(), Workspace::new(architecture, CHUNK, par.clone())));
-            }
-        }
-        Self { normalizer, workspaces, predictions: vec![0; CHUNK], par: par.clone() }
+        let workspace = Workspace::new(architecture, CHUNK, par.clone());
+        Self { normalizer, workspace, predictions: vec![0; CHUNK], par }
     }
 
     /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
     ///
     /// # Errors
-    /// [`Error::Network`] if a label is beyond the classes of the network; a loss that is not finite is part of the
-    /// result.
+    /// [`Error::Network`] if it is a network of another architecture, or a label is beyond its classes; a loss that is
+    /// not finite is part of the result.
     pub fn evaluate(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<Evaluation, Error> {
-        Ok(self.evaluate_all(&[network], subset)?.remove(0))
-    }
-
-    /// The same for each of `networks`; each image is fetched from memory once for all of them.
-    ///
-    /// # Errors
-    /// [`Error::Network`] if a label is beyond the classes of a network.
-    pub fn evaluate_all(&mut self, networks: &[&Network<T>], subset: Subset<'_>) -> Result<Vec<Evaluation>, Error> {
-        let none = |network: &&Network<T>| {
-            let classes = network.architecture().classes();
-            Evaluation { loss: 0.0, accuracy: 0.0, confusion: vec![vec![0; classes]; classes] }
-        };
-        let mut evaluations: Vec<_> = networks.iter().map(none).collect();
-        if networks.is_empty() {
-            return Ok(evaluations);
-        }
+        let classes = network.architecture().classes();
+        let (mut loss, mut confusion) = (0.0, vec![vec![0; classes]; classes]);
         for start in (0..subset.len()).step_by(CHUNK) {
             let chunk = subset.slice(start..subset.len().min(start + CHUNK));
-            for (network, evaluation) in networks.iter().zip(&mut evaluations) {
-                evaluation.loss += self.chunk(network, chunk)? * chunk.len() as f64;
-                for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
-                    evaluation.confusion[usize::from(label)][usize::from(prediction)] += 1;
-                }
+            loss += self.chunk(network, chunk)? * chunk.len() as f64;
+            for (&label, &prediction) in chunk.labels().iter().zip(&self.predictions) {
+                confusion[usize::from(label)][usize::from(prediction)] += 1;
             }
         }
         let images = subset.len() as f64;
-        for Evaluation { loss, accuracy, confusion } in &mut evaluations {
-            let correct: u64 = (0..confusion.len()).map(|class| confusion[class][class]).sum();
-            *loss /= images;
-            *accuracy = correct as f64 / images;
-        }
-        Ok(evaluations)
+        let correct: u64 = (0..classes).map(|class| confusion[class][class]).sum();
+        Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
     }
 
     /// The logits of `network` for all of `subset`.
@@ -134,15 +100,13 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         images: Subset<'_>,
         look: impl FnOnce(Logits<'_, T>, &mut [u8]) -> R,
     ) -> Result<R, Error> {
-        let (architecture, n) = (network.architecture(), images.len());
-        let known = self.workspaces.iter_mut().find(|(known, _)| n == CHUNK && known == architecture);
+        let n = images.len();
         let mut rest;
-        let workspace = match known {
-            Some((_, workspace)) => workspace,
-            None => {
-                rest = Workspace::new(architecture, n, self.par.clone());
-                &mut rest
-            }
+        let workspace = if n == CHUNK {
+            &mut self.workspace
+        } else {
+            rest = Workspace::new(network.architecture(), n, self.par.clone());
+            &mut rest
         };
         let images: Vec<_> = images.images().collect();
         let logits = network.infer(self.normalizer.pixels(&images), workspace)?;

@@ -1,7 +1,7 @@
 //! Training runs and studies of them: what is trained, how it is watched, and what is kept.
 //!
-//! - [`train`](train()) makes one run of a [`RunConfig`], [`train_together`] several on the same mini-batches; an
-//!   [`Evaluator`] looks at networks on other images, a [`Classifier`] at images that nobody has labelled;
+//! - [`train`](train()) makes one run of a [`RunConfig`]; an [`Evaluator`] looks at networks on other images, a
+//!   [`Classifier`] at images that nobody has labelled;
 //! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
 //! - [`lr_range`] finds learning rates to train at;
@@ -32,7 +32,7 @@ mod error;
 mod evaluate;
 pub mod files;
 pub mod gradients;
-mod groups;
+mod left_over;
 mod lock;
 pub mod lr_range;
 mod metrics;
@@ -60,7 +60,7 @@ pub use metrics::Metrics;
 pub use observer::{Observer, RunsObserver, Silent, Step};
 pub use predict::Classifier;
 pub use store::Store;
-pub use train::{Run, Trained, train, train_from, train_together};
+pub use train::{Run, Trained, train, train_from};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -15,13 +15,13 @@ use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
 use crate::data::{Data, DatasetInfo};
 use crate::environment::Environment;
-use crate::groups::{Plan, plan};
+use crate::left_over::left_over;
 use crate::lock::{Claim, Owner, Taken};
 use crate::metrics::Metrics;
 use crate::observer::{Observer, RunsObserver, Step};
 use crate::record::{self, RunRecord};
 use crate::store::Store;
-use crate::train::{Run, Trained, train, train_together};
+use crate::train::{Run, Trained, train, train_from};
 use crate::{Error, Par};
 
 /// Settings that determine a record, and how to make it.
@@ -30,7 +30,7 @@ pub trait Job: Serialize + Sync {
     type Record: Serialize + DeserializeOwned + Send;
     /// A word that tells its records from those of other kinds of jobs.
     const KIND: &'static str;
-    /// Most threads of which jobs that are made together make use.
+    /// Most threads of which a job makes use.
     const THREADS: usize = 1;
 
     /// What determines a record: its settings, and its dataset.
@@ -48,24 +48,14 @@ pub trait Job: Serialize + Sync {
     /// Those of the run, and [`Error::Cancelled`].
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
 
-    /// Whether [`Job::run_together`] makes this record and that of `other` in less time than one after the other.
-    fn goes_with(&self, other: &Self) -> bool {
-        let _ = other;
-        false
-    }
-
-    /// Makes the records of jobs that go with each other, on `par`, which has at most [`Job::THREADS`] threads and
-    /// changes no result.
+    /// Makes the record, or goes on with it where it was stopped, on `par`, which has at most [`Job::THREADS`] threads
+    /// and changes no result.
     ///
     /// # Errors
-    /// What concerns all of them; the errors of [`Job::run`] are each job's own.
-    fn run_together(
-        tasks: &[Task<'_, Self>],
-        data: &Data,
-        par: &Par,
-    ) -> Result<Vec<Result<Self::Record, Error>>, Error> {
+    /// Those of [`Job::run`].
+    fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<Self::Record, Error> {
         let _ = par;
-        Ok(tasks.iter().map(|task| task.job.run(data, task.observer)).collect())
+        task.job.run(data, task.observer)
     }
 }
 
@@ -98,23 +88,10 @@ impl Job for RunConfig {
         Ok(record(self, data, train(self, data, &Par::Seq, observer)?))
     }
 
-    fn goes_with(&self, other: &Self) -> bool {
-        self.goes_with(other)
-    }
-
-    fn run_together(tasks: &[Task<'_, Self>], data: &Data, par: &Par) -> Result<Vec<Result<RunRecord, Error>>, Error> {
-        let runs: Vec<_> = tasks
-            .iter()
-            .map(|task| Run {
-                config: task.job,
-                observer: task.observer,
-                checkpoints: Some(&task.checkpoints),
-                metrics: Some(&task.metrics),
-            })
-            .collect();
-        let trained = train_together(&runs, data, par)?;
-        let records = tasks.iter().zip(trained);
-        Ok(records.map(|(task, trained)| Ok(record(task.job, data, trained?))).collect())
+    fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<RunRecord, Error> {
+        let &Task { job: config, observer, ref checkpoints, ref metrics } = task;
+        let run = Run { config, observer, checkpoints: Some(checkpoints), metrics: Some(metrics) };
+        Ok(record(config, data, train_from(&run, data, par)?))
     }
 }
 
@@ -131,8 +108,8 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 }
 
 /// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
-/// kept as soon as they are finished. Each thread makes several jobs at a time, where they go with each other; those that
-/// would be left over at the end are made on several threads.
+/// kept as soon as they are finished. Each thread makes one after the other; those that would be left over at the end are
+/// made first, each on several threads.
 ///
 /// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
 /// was under way in a process that has died goes on from its last checkpoint.
@@ -214,18 +191,17 @@ impl<J: Job> Set<'_, J> {
 
     /// Makes those of the jobs `missing` that nobody else makes. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
-        let Plan { groups, wide } =
-            plan(missing, &self.work, self.threads, J::THREADS, |a, b| self.jobs[a].goes_with(&self.jobs[b]));
-        let (wide, narrow) = groups.split_at(wide);
-        // Makes one group after the other, until one has an error.
-        let make = |groups: &[Vec<usize>], next: &AtomicUsize, par: &Par| {
+        let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
+        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::THREADS));
+        // Makes one job after the other, until one has an error.
+        let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
-            while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcomes = self.make_group(group, owner, par);
-                if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
-                    next.fetch_max(groups.len(), Ordering::Relaxed);
+            while let Some(&index) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcome = self.make_one(index, owner, par);
+                if outcome.is_err() {
+                    next.fetch_max(jobs.len(), Ordering::Relaxed);
                 }
-                made.extend(outcomes);
+                made.push((index, outcome));
             }
             made
         };
@@ -247,38 +223,20 @@ impl<J: Job> Set<'_, J> {
         Ok(made)
     }
 
-    fn make_group(&self, group: &[usize], owner: &Owner, par: &Par) -> Outcomes<J::Record> {
-        let (mut outcomes, mut claims) = (Vec::new(), Vec::new());
-        for &index in group {
-            match self.take(index, owner) {
-                Ok(Ok(claim)) => claims.push((index, claim)),
-                Ok(Err(outcome)) => outcomes.push((index, Ok(outcome))),
-                Err(error) => outcomes.push((index, Err(error))),
-            }
-        }
-        let observers: Vec<_> = claims
-            .iter()
-            .map(|(index, claim)| Claimed { observer: self.observer.started(*index, self.work[*index]), claim })
-            .collect();
-        let tasks: Vec<_> = claims
-            .iter()
-            .zip(&observers)
-            .map(|((index, claim), observer)| Task {
-                job: &self.jobs[*index],
-                observer,
-                checkpoints: self.store.checkpoints(&self.keys[*index], claim),
-                metrics: self.store.metrics(&self.keys[*index]),
-            })
-            .collect();
-        match J::run_together(&tasks, self.data, par) {
-            Err(error) => outcomes.extend(group.first().map(|&index| (index, Err(error)))),
-            Ok(records) => {
-                for (((index, claim), task), record) in claims.iter().zip(&tasks).zip(records) {
-                    outcomes.push((*index, self.keep(*index, claim, task, record)));
-                }
-            }
-        }
-        outcomes
+    fn make_one(&self, index: usize, owner: &Owner, par: &Par) -> Result<Outcome<J::Record>, Error> {
+        let claim = match self.take(index, owner)? {
+            Ok(claim) => claim,
+            Err(outcome) => return Ok(outcome),
+        };
+        let observer = Claimed { observer: self.observer.started(index, self.work[index]), claim: &claim };
+        let task = Task {
+            job: &self.jobs[index],
+            observer: &observer,
+            checkpoints: self.store.checkpoints(&self.keys[index], &claim),
+            metrics: self.store.metrics(&self.keys[index]),
+        };
+        let record = J::go_on(&task, self.data, par);
+        self.keep(index, &claim, &task, record)
     }
 
     /// Takes a job, unless another process has it or has just finished it.

@@ -1,4 +1,4 @@
-//! Training runs: one, or several in lockstep on the same mini-batches.
+//! Training runs.
 
 use std::path::Path;
 use std::time::Instant;
@@ -20,12 +20,12 @@ use crate::observer::{Observer, Step};
 use crate::record::{self, Divergence, Point};
 use crate::runs::Job;
 
-/// One of the runs that train together.
+/// A run that is to be made.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// Its settings.
     pub config: &'a RunConfig,
-    /// Who watches it, and may stop it without stopping the others.
+    /// Who watches it, and may stop it.
     pub observer: &'a dyn Observer,
     /// Where its checkpoints are: it goes on from the last one, and writes new ones.
     pub checkpoints: Option<&'a Checkpoints<'a>>,
@@ -44,13 +44,12 @@ pub struct Trained<T> {
     pub diverged: Option<Divergence>,
     /// The trained network on the test images, if the settings ask for it and the run did not diverge.
     pub test: Option<Evaluation>,
-    /// Seconds of the loop with its evaluations on training and validation images. Runs that train together share
-    /// the time of each step equally, so that their seconds add up to the time that they took.
+    /// Seconds of the loop with its evaluations on training and validation images.
     pub seconds: f64,
 }
 
-/// The state of one run under way.
-struct Trial<'a, T> {
+/// The state of a run under way.
+struct UnderWay<'a, T> {
     config: &'a RunConfig,
     observer: &'a dyn Observer,
     network: Network<T>,
@@ -73,8 +72,6 @@ struct Trial<'a, T> {
     shuffle: Option<Shuffle>,
     /// When the last checkpoint was written, or the run started.
     kept: Instant,
-    /// What broke the run off, if it was not divergence.
-    error: Option<Error>,
     seconds: f64,
 }
 
@@ -109,92 +106,18 @@ pub fn train<T: Scalar>(
 /// machine or a build that computes other bits, [`Error::Model`] for one of another version of klayer, [`Error::File`]
 /// for one that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
-    train_together(&[*run], data, par)?.pop().expect("a result for each run")
+    let mut under_way = UnderWay::new(run, data, par)?;
+    par.install(|| under_way.make(data, par))?;
+    let UnderWay { network, curve, diverged, test, seconds, .. } = under_way;
+    Ok(Trained { network, curve, diverged, test, seconds })
 }
 
-/// Trains several networks step by step on the same mini-batches, each of which comes from memory once for all of them.
-///
-/// The results are in the order of `runs`. Each is the same, to the bit, as that of the run alone: one that diverges,
-/// is stopped or cannot be made leaves the others as they are.
-///
-/// # Errors
-/// [`Error::Network`] and [`Error::Dataset`] for images that no run can be trained on. The errors of [`train()`] are
-/// each run's own, and those of [`train_from`].
-///
-/// # Panics
-/// If a run does not [go with](RunConfig::goes_with) the first.
-pub fn train_together<T: Scalar>(
-    runs: &[Run<'_>],
-    data: &Data,
-    par: &Par,
-) -> Result<Vec<Result<Trained<T>, Error>>, Error> {
-    let Some(first) = runs.first() else { return Ok(Vec::new()) };
-    assert!(runs.iter().all(|run| first.config.goes_with(run.config)), "runs on other mini-batches");
-    let mut trials: Vec<_> = runs.iter().map(|run| Trial::new(run, data, par)).collect();
-    par.install(|| lockstep(trials.iter_mut().flatten().collect(), data, par))?;
-    Ok(trials.into_iter().map(|trial| trial?.end()).collect())
-}
-
-/// Makes all steps of `trials`, and the tests that their settings ask for.
-fn lockstep<T: Scalar>(mut trials: Vec<&mut Trial<'_, T>>, data: &Data, par: &Par) -> Result<(), Error> {
-    let Some(&RunConfig { validate_every, training_sample, .. }) = trials.first().map(|trial| trial.config) else {
-        return Ok(());
-    };
-    let (steps, normalizer) = (trials[0].config.steps(), data.normalization.normalizer());
-    // Those that go on from a checkpoint wait for the one that is furthest behind.
-    let behind = trials.iter_mut().min_by_key(|trial| trial.done).expect("there is a first");
-    let (first, shuffle) = (behind.done, behind.shuffle.take());
-    let mut batches = Batches::new((trials[0].config.seed, trials[0].config.batch), shuffle, data, &normalizer)?;
-    let mut evaluator =
-        Evaluator::of_several(trials.iter().map(|trial| trial.network.architecture()), &normalizer, par);
-    let validation = data.dataset.validation();
-    let sample = training_sample.map(|sample| data.dataset.training().first(sample));
-
-    let mut clock = Instant::now();
-    for step in first..steps {
-        trials.retain_mut(|trial| trial.goes_on(step, &batches.shuffle, data));
-        if trials.is_empty() {
-            break;
-        }
-        let mut here: Vec<_> = trials.iter_mut().filter(|trial| trial.done == step).collect();
-        batches.advance();
-        let images = batches.pixels();
-        for trial in &mut here {
-            trial.step(images, &batches.labels);
-        }
-
-        let done = step + 1;
-        if done.is_multiple_of(validate_every) || done == steps {
-            let mut trained: Vec<_> = here.iter_mut().filter(|trial| trial.under_way()).collect();
-            let networks: Vec<_> = trained.iter().map(|trial| &trial.network).collect();
-            let validation = evaluator.evaluate_all(&networks, validation)?;
-            let sample = sample.map(|sample| evaluator.evaluate_all(&networks, sample)).transpose()?;
-            for (i, trial) in trained.iter_mut().enumerate() {
-                trial.evaluated(sample.as_ref().map(|sample| &sample[i]), &validation[i]);
-            }
-        }
-        let share = clock.elapsed().as_secs_f64() / here.len() as f64;
-        clock = Instant::now();
-        for trial in here {
-            trial.seconds += share;
-            trial.tell_point();
-            trial.keep_now_and_then(&batches.shuffle, data, clock);
-        }
-    }
-
-    trials.retain(|trial| trial.under_way() && trial.config.test);
-    let networks: Vec<_> = trials.iter().map(|trial| &trial.network).collect();
-    let tests = evaluator.evaluate_all(&networks, data.dataset.test())?;
-    trials.iter_mut().zip(tests).for_each(|(trial, test)| trial.tested(test));
-    Ok(())
-}
-
-impl<'a, T: Scalar> Trial<'a, T> {
+impl<'a, T: Scalar> UnderWay<'a, T> {
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
         let &Run { config, observer, checkpoints, metrics } = run;
         let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
-        let mut trial = Self {
+        let mut run = Self {
             config,
             observer,
             network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
@@ -211,45 +134,64 @@ impl<'a, T: Scalar> Trial<'a, T> {
             checkpoints,
             shuffle: None,
             kept: Instant::now(),
-            error: None,
             seconds: 0.0,
         };
         if let Some(Found { network, state }) = found.transpose()?.flatten() {
             let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
-            trial = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..trial };
+            run = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..run };
             observer.progressed(done);
-            trial.open_metrics();
+            run.open_metrics();
         }
-        Ok(trial)
+        Ok(run)
     }
 
-    fn under_way(&self) -> bool {
-        self.diverged.is_none() && self.error.is_none()
-    }
+    /// Makes all steps, and the test that the settings ask for.
+    fn make(&mut self, data: &Data, par: &Par) -> Result<(), Error> {
+        let &RunConfig { seed, batch, validate_every, training_sample, test, .. } = self.config;
+        let (steps, normalizer) = (self.config.steps(), data.normalization.normalizer());
+        let mut batches = Batches::new((seed, batch), self.shuffle.take(), data, &normalizer)?;
+        let mut evaluator = Evaluator::new(self.network.architecture(), &normalizer, par.clone());
+        let validation = data.dataset.validation();
+        let sample = training_sample.map(|sample| data.dataset.training().first(sample));
 
-    /// Whether there is a step after `step` steps: the run is under way, and its observer does not want it to stop.
-    /// What is stopped writes a checkpoint, unless it has not gone on from the one that is there.
-    fn goes_on(&mut self, step: u64, shuffle: &Shuffle, data: &Data) -> bool {
-        if self.under_way() && self.observer.cancelled() {
-            if self.done == step
-                && let Err(error) = self.keep(shuffle, data)
-            {
-                self.observer.warned(&format!("no checkpoint can be written: {error}"));
+        let mut clock = Instant::now();
+        while self.done < steps && self.diverged.is_none() {
+            if self.observer.cancelled() {
+                self.keep_or_warn(&batches.shuffle, data);
+                return Err(Error::Cancelled);
             }
-            self.error = Some(Error::Cancelled);
+            batches.advance();
+            self.step(batches.pixels(), &batches.labels)?;
+            if self.diverged.is_none() && (self.done.is_multiple_of(validate_every) || self.done == steps) {
+                let validation = evaluator.evaluate(&self.network, validation)?;
+                let sample = sample.map(|sample| evaluator.evaluate(&self.network, sample)).transpose()?;
+                self.evaluated(sample.as_ref(), &validation);
+            }
+            let now = Instant::now();
+            self.seconds += (now - clock).as_secs_f64();
+            clock = now;
+            self.tell_point();
+            self.keep_now_and_then(&batches.shuffle, data, now);
         }
-        self.under_way()
+        if test && self.diverged.is_none() {
+            self.tested(evaluator.evaluate(&self.network, data.dataset.test())?);
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint at the end of a cycle, and when it is time for one.
     fn keep_now_and_then(&mut self, shuffle: &Shuffle, data: &Data, now: Instant) {
         let Some(checkpoints) = self.checkpoints else { return };
         let due = self.done.is_multiple_of(self.config.schedule.cycle()) || now - self.kept >= checkpoints.every();
-        if due && self.under_way() && self.done < self.config.steps() {
+        if due && self.diverged.is_none() && self.done < self.config.steps() {
             self.kept = now;
-            if let Err(error) = self.keep(shuffle, data) {
-                self.observer.warned(&format!("no checkpoint can be written: {error}"));
-            }
+            self.keep_or_warn(shuffle, data);
+        }
+    }
+
+    fn keep_or_warn(&self, shuffle: &Shuffle, data: &Data) {
+        if let Err(error) = self.keep(shuffle, data) {
+            self.observer.warned(&format!("no checkpoint can be written: {error}"));
         }
     }
 
@@ -272,17 +214,18 @@ impl<'a, T: Scalar> Trial<'a, T> {
         checkpoints.write(&self.network, &state)
     }
 
-    /// One update step on a mini-batch.
-    fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) {
+    /// One update step on a mini-batch, unless the run diverges there.
+    fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         match self.descend(images, labels) {
             Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
-            Err(error) => self.error = Some(error),
+            Err(error) => return Err(error),
             Ok(()) => {
                 self.done += 1;
                 self.open_metrics();
                 self.observer.progressed(self.done);
             }
         }
+        Ok(())
     }
 
     fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
@@ -325,7 +268,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Tells and keeps the point of the last update step, if there is one.
     fn tell_point(&mut self) {
-        let Some(&point) = self.curve.last().filter(|point| self.under_way() && point.step == self.done) else {
+        let Some(&point) = self.curve.last().filter(|point| self.diverged.is_none() && point.step == self.done) else {
             return;
         };
         let before = self.curve.iter().rev().nth(1).map_or(0, |point| point.step);
@@ -356,11 +299,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// The run breaks off at update step `step`: its loss is no longer finite.
     fn diverge(&mut self, step: u64) {
         self.diverged = Some(Divergence::of(&self.network, step, self.config.schedule.rate(step)));
-    }
-
-    fn end(self) -> Result<Trained<T>, Error> {
-        let Self { network, curve, diverged, test, error, seconds, .. } = self;
-        error.map_or(Ok(Trained { network, curve, diverged, test, seconds }), Err)
     }
 }
 

@@ -11,7 +11,7 @@ use klayer_experiments::record::key;
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::{
     Arithmetic, Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, RunsObserver, Silent, Store,
-    Trained, train, train_from, train_together,
+    Trained, train, train_from,
 };
 use klayer_linalg::random::stream;
 use klayer_nn::{Network, model_file};
@@ -398,34 +398,6 @@ fn a_checkpoint_of_another_version_or_other_numbers_is_refused_and_kept() {
         for path in [checkpoints.path(), &checkpoints.previous()] {
             assert!(fs::read(path).expect("a checkpoint") == bytes, "it is left as it was");
         }
-    }
-}
-
-#[test]
-fn runs_that_were_stopped_at_different_steps_go_on_together_to_the_same_bits() {
-    // The curve has points at 30 and 60, the end of the first cycle is 40.
-    for (first, last) in [(55, 12), (60, 12), (12, 60), (60, 30), (40, 79)] {
-        let folders = [(); 3].map(|()| TempDir::new().expect("a temporary folder"));
-        let checkpoints: Vec<_> = folders.iter().map(at).collect();
-        let configs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| RunConfig { lambda, ..small_run() }).into();
-        stop(&configs[0], &checkpoints[0], first);
-        stop(&configs[2], &checkpoints[2], last);
-        let watches = [(); 3].map(|()| Watch::default());
-        let runs: Vec<_> = (0..3)
-            .map(|i| Run {
-                config: &configs[i],
-                observer: &watches[i],
-                checkpoints: Some(&checkpoints[i]),
-                metrics: None,
-            })
-            .collect();
-        let together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
-        for (config, together) in configs.iter().zip(together) {
-            let alone = train::<f32>(config, &DATA, &Par::Seq, &Silent).expect("a run");
-            let lambda = config.lambda;
-            assert!(bits(&together.expect("a run")) == bits(&alone), "lambda {lambda}, {first} and {last} steps");
-        }
-        assert_eq!(watches.map(|watch| watch.first.into_inner()), [first, 1, last]);
     }
 }
 

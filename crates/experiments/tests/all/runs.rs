@@ -9,12 +9,9 @@ use std::time::Instant;
 
 use klayer_experiments::record::{RunRecord, key};
 use klayer_experiments::runs::{Job, found, run_all};
-use klayer_experiments::{
-    Cyclical, Error, Init, Observer, Par, Run, RunConfig, RunsObserver, Silent, Store, train, train_together,
-};
+use klayer_experiments::{Error, Observer, RunConfig, RunsObserver, Silent, Store};
 use tempfile::TempDir;
 
-use crate::training::bits;
 use crate::{DATA, diverging_run, short_run};
 
 /// A store in a folder of its own, which goes away with the guard.
@@ -27,18 +24,6 @@ fn store() -> (TempDir, Store) {
 /// Runs of different lengths, the longest first, so that they do not finish in the order in which they start.
 fn jobs() -> Vec<RunConfig> {
     [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s)).into()
-}
-
-/// Runs that can train together: in everything else they differ as much as they may.
-fn companions() -> Vec<RunConfig> {
-    let run = |lambda| short_run(lambda, 10);
-    vec![
-        run(0.001),
-        RunConfig { hidden: vec![30, 12], ..run(0.002) },
-        RunConfig { schedule: Cyclical::new(1e6, 1e6, 10).expect("a cycle"), batch_norm: false, ..run(0.003) },
-        RunConfig { init: Init::Normal { sigma: 0.01 }, batch_norm: false, test: false, ..run(0.004) },
-        RunConfig { schedule: Cyclical::new(1e-3, 0.05, 5).expect("a cycle"), cycles: 2, ..run(0.005) },
-    ]
 }
 
 /// A record without what differs from one time to another.
@@ -133,48 +118,7 @@ fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
 }
 
 #[test]
-fn runs_that_train_together_are_to_the_bit_what_each_is_alone() {
-    let mut configs = companions();
-    configs.push(RunConfig { hidden: vec![0], ..configs[0].clone() });
-    for threads in [1, 2] {
-        let par = Par::threads(threads).expect("threads");
-        let runs: Vec<_> =
-            configs.iter().map(|config| Run { config, observer: &Silent, checkpoints: None, metrics: None }).collect();
-        let mut together = train_together::<f32>(&runs, &DATA, &par).expect("images to train on");
-        let error = together.pop().expect("six results").expect_err("a layer of no units");
-        assert!(matches!(error, Error::Network(_)), "it fails alone: {error}");
-        for (config, together) in configs.iter().zip(together) {
-            let (alone, together) =
-                (train::<f32>(config, &DATA, &par, &Silent).expect("a run"), together.expect("a run"));
-            assert_eq!(bits(&together), bits(&alone), "{config:?}");
-            assert_eq!(alone.diverged.is_some(), config.schedule.eta_max() > 1.0, "one of them diverges");
-        }
-    }
-}
-
-#[test]
-fn a_run_that_is_stopped_leaves_those_that_train_with_it() {
-    struct Stopped;
-    impl Observer for Stopped {
-        fn cancelled(&self) -> bool {
-            true
-        }
-    }
-    let configs = companions();
-    let observers: [&dyn Observer; 2] = [&Stopped, &Silent];
-    let runs: Vec<_> = configs
-        .iter()
-        .zip(observers)
-        .map(|(config, observer)| Run { config, observer, checkpoints: None, metrics: None })
-        .collect();
-    let mut together = train_together::<f32>(&runs, &DATA, &Par::Seq).expect("images to train on");
-    let alone = train::<f32>(&configs[1], &DATA, &Par::Seq, &Silent).expect("a run");
-    assert_eq!(bits(&together.pop().expect("two results").expect("nobody stops it")), bits(&alone));
-    assert!(matches!(together.pop().expect("two results"), Err(Error::Cancelled)));
-}
-
-#[test]
-fn the_seconds_of_runs_that_train_together_add_up_to_no_more_than_they_took() {
+fn the_seconds_of_runs_add_up_to_no_more_than_they_took() {
     let (_folder, store) = store();
     let jobs: Vec<_> = (0..8).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
     let start = Instant::now();
@@ -279,13 +223,13 @@ fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
     let jobs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| short_run(lambda, 20)).into();
     let error = run_all(&jobs, &DATA, &store, 1, &stop_at(17)).expect_err("it was told to stop");
     assert!(matches!(error, Error::Cancelled), "{error}");
-    assert_eq!(files(&store).iter().filter(|(name, _)| name.ends_with(".checkpoint")).count(), 3);
+    assert_eq!(files(&store).iter().filter(|(name, _)| name.ends_with(".checkpoint")).count(), 1);
 
     let watch = stop_at(u64::MAX);
     let records = run_all(&jobs, &DATA, &store, 2, &watch).expect("all runs");
     let mut first = watch.first.into_inner().expect("no panic");
     first.sort_unstable();
-    assert_eq!(first, [(0, 17), (1, 17), (2, 17)]);
+    assert_eq!(first, [(0, 17), (1, 1), (2, 1)]);
     for (job, record) in jobs.iter().zip(&records) {
         assert_eq!(timeless(record), timeless(&job.run(&DATA, &Silent).expect("a run")));
     }
