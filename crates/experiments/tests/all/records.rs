@@ -88,9 +88,12 @@ fn a_damaged_record_is_named_with_its_line_and_column_and_never_overwritten() {
     let whole = fs::read_to_string(store.path(&name)).expect("a record");
     let lines = whole.lines().count();
 
-    let truncated = &whole[..whole.len() / 2];
+    // Cut within a line, and right behind one.
+    let cut = [whole.len() / 2, whole.find('\n').expect("a line") + 1];
+    let [within, behind] = cut.map(|at| (whole[..at].to_owned(), whole[..at].matches('\n').count() + 1));
     let cases = [
-        (truncated.to_owned(), truncated.lines().count()),
+        within,
+        behind,
         (String::new(), 1),
         ("not JSON\n".to_owned(), 1),
         (whole.replacen("\"cycles\"", "\"circles\"", 1), 0),
