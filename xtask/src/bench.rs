@@ -185,7 +185,7 @@ fn operations(hidden: &[usize], batch: usize, steps: u64, validation: usize) -> 
 }
 
 impl Row {
-    /// Seconds of the whole loop with its validation.
+    /// Seconds of the whole loop with its validation; of several trials, of all with their store.
     fn measure(&self, data: &Data, interrupt: &Interrupt) -> Result<f64, Error> {
         let lambdas = if self.trials == 1 { vec![0.005] } else { log_uniform(42, "bench", 1e-5, 1e-1, self.trials)? };
         let configs: Vec<RunConfig> = lambdas

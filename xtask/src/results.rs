@@ -69,7 +69,7 @@ pub(crate) struct Environment {
     pub(crate) processor: String,
     /// Cores that the program could use.
     pub(crate) cores: usize,
-    /// Runs that trained at the same time, on one thread each.
+    /// Runs that trained at the same time, at most.
     pub(crate) threads: usize,
     /// Operating system and architecture.
     pub(crate) system: String,

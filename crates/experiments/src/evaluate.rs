@@ -12,6 +12,7 @@ pub(crate) const CHUNK: usize = 250;
 
 /// Runs networks of one architecture over images in evaluation mode; its workspace is made once.
 pub struct Evaluator<'a, T> {
+    architecture: Architecture,
     normalizer: &'a Normalizer<T>,
     /// For [`CHUNK`] images.
     workspace: Workspace<T>,
@@ -34,7 +35,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
     /// For networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
         let workspace = Workspace::new(architecture, CHUNK, par.clone());
-        Self { normalizer, workspace, predictions: vec![0; CHUNK], par }
+        Self { architecture: architecture.clone(), normalizer, workspace, predictions: vec![0; CHUNK], par }
     }
 
     /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
@@ -63,7 +64,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
     /// Images x classes.
     ///
     /// # Errors
-    /// [`Error::Network`] if the images are not the inputs of the network.
+    /// [`Error::Network`] if it is a network of another architecture, or the images are not its inputs.
     pub fn logits(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<RowMajor<T>, Error> {
         let classes = network.architecture().classes();
         let mut all = RowMajor::zeros(subset.len(), classes);
@@ -105,7 +106,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         let workspace = if n == CHUNK {
             &mut self.workspace
         } else {
-            rest = Workspace::new(network.architecture(), n, self.par.clone());
+            rest = Workspace::new(&self.architecture, n, self.par.clone());
             &mut rest
         };
         let images: Vec<_> = images.images().collect();

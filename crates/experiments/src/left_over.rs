@@ -1,11 +1,10 @@
 //! Which jobs are made on several threads each, so that all threads are busy to the end.
 
-/// What more threads than one make of a job, as a part of what as many would make of as many jobs.
+/// How much faster a job is on several threads, as a part of their number.
 const SHARE: f64 = 0.8;
 
-/// How many of the jobs of this `work` are soonest made one after the other, each on as many of `threads` as it can
-/// use, `most_threads`, before each thread takes one job after the other of those that then are a multiple of the
-/// threads.
+/// How many of the first jobs are better made one after the other, each on up to `most_threads` threads, so that the
+/// rest are a multiple of `threads` and each thread makes as many; `work` is that of each job.
 pub(crate) fn left_over(work: &[u64], threads: usize, most_threads: usize) -> usize {
     let together = threads.min(most_threads);
     if together < 2 {

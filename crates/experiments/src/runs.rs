@@ -30,7 +30,7 @@ pub trait Job: Serialize + Sync {
     type Record: Serialize + DeserializeOwned + Send;
     /// A word that tells its records from those of other kinds of jobs.
     const KIND: &'static str;
-    /// Most threads of which a job makes use.
+    /// Threads of which a job makes good use; more gain little.
     const THREADS: usize = 1;
 
     /// What determines a record: its settings, and its dataset.

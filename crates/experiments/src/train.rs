@@ -21,7 +21,6 @@ use crate::record::{self, Divergence, Point};
 use crate::runs::Job;
 
 /// A run that is to be made.
-#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// Its settings.
     pub config: &'a RunConfig,
@@ -117,7 +116,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let &Run { config, observer, checkpoints, metrics } = run;
         let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
-        let mut run = Self {
+        let mut under_way = Self {
             config,
             observer,
             network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
@@ -138,11 +137,11 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         };
         if let Some(Found { network, state }) = found.transpose()?.flatten() {
             let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
-            run = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..run };
+            under_way = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..under_way };
             observer.progressed(done);
-            run.open_metrics();
+            under_way.open_metrics();
         }
-        Ok(run)
+        Ok(under_way)
     }
 
     /// Makes all steps, and the test that the settings ask for.

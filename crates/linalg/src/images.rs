@@ -102,8 +102,7 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         self.images.len()
     }
 
-    /// Writes the images to the first columns of `out`, as numbers. Threads share out the features, as they do in the
-    /// products.
+    /// Writes the images to the first columns of `out`, as numbers. Threads share out the features.
     ///
     /// # Shapes
     /// `out` is k x at least n; further columns are left alone.

@@ -1,4 +1,4 @@
-//! Kernels for products of which no side is large enough for a general product to run at full speed.
+//! Kernels for products with images, and for small products of hidden layers.
 //!
 //! General products pack both matrices and cut the result into tiles of whole vectors, of which 50 units are no
 //! multiple. All matrices here have contiguous rows, so nothing is packed, and there are two ways to multiply them:
@@ -23,7 +23,7 @@ mod combine;
 mod dots;
 
 pub(crate) use combine::{Factor, combine};
-pub(crate) use dots::dots;
+pub(crate) use dots::{GROUP_FOR_PIXELS as GROUP, dots};
 
 /// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
 /// those of 50 units, with those of 100 images as numbers, into a second-level cache of 512 KiB.
@@ -33,7 +33,7 @@ const OFF: &str = "KLAYER_NO_KERNELS";
 
 static ON: LazyLock<bool> = LazyLock::new(|| env::var_os(OFF).is_none());
 
-/// Whether products run on klayer's own kernels, where these are the faster ones, and not all on faer.
+/// Whether products with images and small ones run on klayer's own kernels, and not all on faer.
 pub fn on() -> bool {
     *ON
 }

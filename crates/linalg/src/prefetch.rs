@@ -1,7 +1,7 @@
 //! A hint that memory will be read, which the compiler offers for no processor but as `unsafe`.
 //!
-//! The images of a mini-batch lie anywhere in memory, and rows of weights far apart: to wait for the ones takes a tenth
-//! of a step, and for the others a tenth of a step of a network whose weights fill a cache.
+//! Images lie anywhere in memory, and rows of weights of a wide layer pages apart: to wait for either takes a tenth of a
+//! step.
 
 /// Asks the processor to fetch the cache line of value `at`, if there is one, and waits for nothing.
 ///

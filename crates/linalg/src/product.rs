@@ -6,8 +6,8 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. Their
-//! products run on the kernels of the module `kernels`, and threads share out the features: each keeps its own part of W
-//! and of X in its cache. The outputs are sums over fixed [`BLOCK`]s of features, however many threads there are. Small
+//! products run on the kernels of the module `kernels`, and threads share out the features, and of wide layers the units:
+//! two or four of them keep their own parts of W and of X in their caches. The outputs are sums over fixed [`BLOCK`]s of features, however many threads there are. Small
 //! products of hidden layers run on the kernels too; large ones run on faer, and threads share out the rows of the
 //! result.
 
@@ -15,15 +15,13 @@ use faer::Accum;
 use faer::linalg::matmul::matmul;
 
 pub use crate::kernels::BLOCK;
-use crate::kernels::{self, Factor, Source, Store, apply, combine, dots};
+use crate::kernels::{self, Factor, GROUP, Source, Store, apply, combine, dots};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 /// Least and most rows of the result that one product on faer makes.
 const ROWS: (usize, usize) = (64, 256);
-/// Most units whose outputs for a block of features are one thread's in any case.
-const UNITS: usize = 120;
-/// Features whose weights are one thread's in any case, as they move.
-const FEATURES: usize = 256;
+/// Features whose weights one thread updates in one go: fewer than a block, so that more threads than blocks have some.
+const COLUMNS: usize = 256;
 /// Weights of the largest hidden layer whose products run on the kernels.
 const SMALL: usize = 128 * 128;
 
@@ -53,7 +51,8 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
-    /// Calls `work` with them as a matrix. Bytes are written as numbers before, which the kernels never need.
+    /// Calls `work` with them as a matrix. Bytes are written as numbers before, each time into new memory: only where
+    /// the kernels are off, to compare them.
     fn with_mat<R>(self, par: &Par, work: impl FnOnce(MatRef<'_, T>) -> R) -> R {
         match self {
             Self::Images(Images::Columns(x)) => work(x.as_mat()),
@@ -103,8 +102,9 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             let (sums, x) = (&mut sums.sums, x.view());
             assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
-            // Whole blocks, or of a wide layer even parts of one.
-            let together = m.div_ceil(m.div_ceil(UNITS).max(1)).max(1);
+            // Whole blocks, or parts of one that are even and large: for each of them all images become numbers anew.
+            let parts = (m.div_ceil(GROUP).max(1)..=2 * m / GROUP).find(|&parts| m.is_multiple_of(parts)).unwrap_or(1);
+            let together = (m / parts).max(1);
             par.for_lines(memory, stride, together, &|first, lines| {
                 let end = first + lines.len() / stride.max(1);
                 for block in first / m.max(1)..end.div_ceil(m.max(1)) {
@@ -177,7 +177,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
         Inputs::Images(x) if kernels::on() => {
-            par.for_columns(c.as_mut(), FEATURES, &|start, c| {
+            par.for_columns(c.as_mut(), COLUMNS, &|start, c| {
                 let x = x.view().columns(start, c.ncols());
                 combine(c, Factor::Rows(g.view()), x, store);
             });

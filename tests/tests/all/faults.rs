@@ -108,8 +108,8 @@ fn snapshot(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn killed_search(kills: usize) -> (Damage, usize, usize) {
     let (_guard, folder) = folder();
     let store = folder.join("killed");
-    // Groups of trials that take about as long as a life, and many. A validation takes longer than the time between two
-    // checkpoints, so that many checkpoints are right behind a point of the curve.
+    // Trials of which a life makes a few, and many. A validation takes longer than the time between two checkpoints, so
+    // that many checkpoints are right behind a point of the curve.
     let trials = 5 * kills;
     let size = format!("--trials {trials} --n-s 100 --threads 1 --validate-every 50");
     let (mut seen, mut among, mut lost, mut different) = (BTreeMap::new(), 0, 0, 0);
@@ -176,7 +176,6 @@ fn is_at_work(store: &Path, child: &Child, before: &BTreeMap<String, Vec<u8>>) -
 fn killed_processes() -> Damage {
     let (_guard, folder) = folder();
     let store = folder.join("killed");
-    // A process takes four trials at a time.
     let size = "--n-s 3000 --trials 8 --threads 1 --checkpoint-every 0.1";
     for i in 0..4 {
         let before = checkpoints(&store);

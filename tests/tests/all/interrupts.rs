@@ -240,10 +240,10 @@ fn a_report_writes_checkpoints_as_often_as_it_is_told() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{ended:#?}");
 }
 
-/// A search of three trials in `folder`, which all end a cycle at the same time.
+/// A search of three trials in `folder`, side by side.
 fn search(folder: &Path, store: &str) -> Command {
-    let mut command = klayer(folder, "search --trials 3 --n-s 400 --cycles 3 --hidden 20 --validate-every 50");
-    command.args(["--threads", "1", "--checkpoint-every", "1000", "--store", store]).args(images());
+    let mut command = klayer(folder, "search --trials 3 --n-s 400 --cycles 6 --hidden 20 --validate-every 50");
+    command.args(["--threads", "3", "--checkpoint-every", "1000", "--store", store]).args(images());
     command
 }
 

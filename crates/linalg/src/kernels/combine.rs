@@ -125,7 +125,7 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             while i < rows.end {
                 let at = (i - rows.start) * width;
                 if terms.end == all {
-                    self.ask_for(i + TALLEST, start..start + length);
+                    self.ask_for(i + TALLEST..rows.end.min(i + 2 * TALLEST), start..start + length);
                 }
                 match rows.end - i {
                     TALLEST.. => {
@@ -146,11 +146,10 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         self.strip = room;
     }
 
-    /// Asks for these columns of the tile of C that begins with row `i`: of a wide layer they come from far, one row from
-    /// another page than the next.
+    /// Asks for these columns of these rows of C: of a wide layer they come from far, each row from another page.
     #[inline(always)]
-    fn ask_for(&mut self, i: usize, columns: Range<usize>) {
-        for i in i..self.c.nrows().min(i + TALLEST) {
+    fn ask_for(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        for i in rows {
             let row = contiguous(self.c.as_mut().row_mut(i));
             for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
                 prefetch(row, at);

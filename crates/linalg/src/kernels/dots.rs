@@ -10,7 +10,7 @@ use crate::kernels::{Aligned, BLOCK, Rows, Source, Store};
 /// Rows of A that are kept in a second-level cache while B passes by.
 const GROUP: usize = 60;
 /// The same where B are bytes, which leave room for more; each time they pass by, they become numbers anew.
-const GROUP_FOR_PIXELS: usize = 2 * GROUP;
+pub(crate) const GROUP_FOR_PIXELS: usize = 2 * GROUP;
 /// Columns of the widest tile.
 const WIDEST: usize = 5;
 

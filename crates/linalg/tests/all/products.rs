@@ -64,7 +64,10 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
                 let expected = 0.75 * w.row(i)[j].to_f64() - 0.1 * d_w.row(i)[j].to_f64();
                 let size = expected.abs() + d_w.row(i)[j].to_f64().abs() + 1.0;
                 assert!((a.to_f64() - expected).abs() <= 4.0 * unit * size, "({i}, {j}): {a} is not {expected}");
-                assert!(a == b || m * k > 128 * 128, "({i}, {j}): {a} and {b}");
+                assert!(
+                    a == b || (m * k > 128 * 128 && matches!(inputs, Inputs::Hidden(_))),
+                    "({i}, {j}): {a} and {b}"
+                );
             }
         }
         products.extend([s, d_w, at_once]);
