@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_left_for_few_threads_at_the_end_is_made_on_all() {
+    fn what_would_be_left_for_few_threads_at_the_end_is_made_on_several() {
         let of = |jobs, threads, most_threads| left_over(&vec![100; jobs], threads, most_threads);
         assert_eq!([20, 6, 2, 0].map(|jobs| of(jobs, 2, 4)), [0; 4], "each thread has as many as the others");
         assert_eq!([1, 5, 21].map(|jobs| of(jobs, 2, 4)), [1; 3]);

@@ -6,10 +6,10 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. Their
-//! products run on the kernels of the module `kernels`, and threads share out the features, and of wide layers the units:
-//! two or four of them keep their own parts of W and of X in their caches. The outputs are sums over fixed [`BLOCK`]s of features, however many threads there are. Small
-//! products of hidden layers run on the kernels too; large ones run on faer, and threads share out the rows of the
-//! result.
+//! products run on the kernels of the module `kernels`, and threads share out the features, and of wide layers the
+//! units: with two or four threads, each keeps its own part of W and of X in its cache. The outputs are sums over fixed
+//! [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run on the kernels too; large
+//! ones run on faer, and threads share out the rows of the result.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;

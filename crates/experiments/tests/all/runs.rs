@@ -23,7 +23,11 @@ fn store() -> (TempDir, Store) {
 
 /// Runs of different lengths, the longest first, so that they do not finish in the order in which they start.
 fn jobs() -> Vec<RunConfig> {
-    [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s)).into()
+    let mut jobs =
+        [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s));
+    jobs[3].hidden = vec![30, 12];
+    jobs[4].batch_norm = false;
+    jobs.into()
 }
 
 /// A record without what differs from one time to another.
