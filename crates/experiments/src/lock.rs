@@ -655,9 +655,11 @@ mod tests {
         fs::remove_file(&claim.lock).expect("it is ours");
         fs::create_dir(&claim.lock).expect("a folder");
         let lock = claim.lock.clone();
-        drop((claim, one));
+        drop(claim);
         fs::remove_dir(&lock).expect("a folder");
         fs::write(&lock, content).expect("written");
+        // Its file stays, since the lock names it.
+        drop(one);
         // A process that another test is just starting still holds what this one has closed.
         let (other, wait) = (slow(), Duration::from_millis(10));
         let mut looks = (0..1000).inspect(|_| thread::sleep(wait));
