@@ -645,10 +645,11 @@ mod tests {
     #[test]
     fn an_owner_that_could_not_let_a_trial_go_is_known_to_have_ended() {
         let folder = TempDir::new().expect("a temporary folder");
-        // A heart that beats while its lock is replaced would hold it lost.
+        // A heart that beats while its lock is replaced would hold it lost: the first beat is over, the second far off.
         let minute = Duration::from_secs(60);
         let slow = || Owner::new(folder.path(), Times { beat: minute, stale: 20 * minute }).expect("a folder");
         let one = slow();
+        thread::sleep(Duration::from_millis(300));
         let claim = take(&one).expect("it is free");
         let content = fs::read(&claim.lock).expect("a lock");
         // What stands there now cannot be replaced, as on a full disk.
