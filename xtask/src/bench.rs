@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast training is, beside the multiply-adds that the processor could make meanwhile.
 
+use std::env::temp_dir;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Write as _, stdout};
@@ -51,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) trials: usize,
     /// Update steps of each trial.
     pub(crate) steps: u64,
+    /// Update steps from one validation to the next.
+    pub(crate) validate_every: u64,
     /// Useful operations of all trials: products of training steps and of validations, a multiply-add counted as two.
     pub(crate) operations: f64,
     /// Seconds of each round.
@@ -65,19 +68,19 @@ pub(crate) struct Row {
 #[derive(Debug, Serialize)]
 pub(crate) struct Bench {
     environment: klayer_experiments::Environment,
-    synthetic: bool,
-    quick: bool,
+    pub(crate) synthetic: bool,
+    pub(crate) quick: bool,
     /// Multiply-adds of one core in `f32`, as operations a second, in each round.
     peak: Vec<f64>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// The groups that have a figure, and the name of what they vary.
-pub(crate) const VARIED: [(&str, &str); 5] = [
+/// The axes of the table, each of which has a figure, and what they vary.
+pub(crate) const AXES: [(&str, &str); 5] = [
+    ("threads", "threads"),
     ("width", "units of the hidden layer"),
     ("depth", "affine layers"),
     ("batch", "images in a mini-batch"),
-    ("threads", "threads"),
     ("trials", "trials of a search, all cores"),
 ];
 
@@ -107,7 +110,7 @@ impl BenchArgs {
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
             peak: Vec::new(),
-            rows: rows(cores, self.quick, data.dataset.validation().len()),
+            rows: rows(cores, self.quick, data.dataset.validation().len())?,
         };
         for round in 1..=self.rounds {
             for i in 0..bench.rows.len() {
@@ -115,7 +118,7 @@ impl BenchArgs {
                 terminal.now_and_then(|| format!("round {round} of {}: {} {}", self.rounds, row.group, row.value));
                 // Beside each measurement, since the machine may be faster or slower from one minute to the next.
                 let peak = peak();
-                let seconds = row.measure(&data, interrupt)?;
+                let seconds = row.measure(&data, interrupt).map_err(Error::of_bench)?;
                 bench.peak.push(peak);
                 bench.rows[i].seconds.push(seconds);
             }
@@ -138,9 +141,9 @@ impl BenchArgs {
     }
 }
 
-/// Everything that is measured: the reference job, the 9-layer network, and one axis after the other from there.
-fn rows(cores: usize, quick: bool, validation: usize) -> Vec<Row> {
-    let steps = if quick { 20 } else { 450 };
+/// Everything that is measured: the reference job on threads, the 9-layer network, and one axis after the other from
+/// there.
+fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error> {
     let reference = |group, value| Row {
         group,
         value,
@@ -148,72 +151,67 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Vec<Row> {
         batch: 100,
         threads: 1,
         trials: 1,
-        steps: steps * 5,
+        steps: 0,
+        validate_every: if quick { 20 } else { 450 },
         operations: 0.0,
         seconds: Vec::new(),
         steps_per_second: 0.0,
         of_peak: 0.0,
     };
-    let short = |group, value| Row { steps, ..reference(group, value) };
     let mut threads: Vec<usize> = (0..).map(|i| 1 << i).take_while(|&threads| threads < cores).collect();
     threads.push(cores);
     let mut rows: Vec<Row> =
-        threads.iter().map(|&threads| Row { threads, ..reference("reference job, threads", threads) }).collect();
+        threads.into_iter().map(|threads| Row { threads, ..reference("threads", threads) }).collect();
     let nine = vec![50, 30, 20, 20, 10, 10, 10, 10];
-    rows.push(Row { hidden: nine, ..short("9-layer network", 9) });
-    rows.extend([10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width], ..short("width", width) }));
-    rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..short("depth", depth) }));
-    rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..short("batch", batch) }));
-    rows.extend(threads.iter().map(|&threads| Row { threads, ..short("threads", threads) }));
-    rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..short("trials", trials) }));
+    rows.push(Row { hidden: nine, ..reference("9-layer network", 9) });
+    rows.extend(
+        [10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width], ..reference("width", width) }),
+    );
+    rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..reference("depth", depth) }));
+    rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..reference("batch", batch) }));
+    rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..reference("trials", trials) }));
     for row in &mut rows {
-        // Wide layers and large mini-batches make so many operations that fewer steps tell as much.
-        let size = row.hidden[0].max(50) * row.batch.max(100);
-        row.steps = (row.steps * 5000 / size as u64).max(10);
-        row.operations = row.trials as f64 * operations(&row.hidden, row.batch, row.steps, validation);
+        // Wide layers, large mini-batches and many trials make so many operations that fewer steps tell as much.
+        let size = row.hidden[0].max(50) * row.batch.max(100) * row.trials;
+        let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, 5) };
+        row.steps = row.validate_every * validations as u64;
+        row.operations = row.trials as f64 * operations(&row.config(0.005)?, validation);
     }
-    rows
+    Ok(rows)
 }
 
-/// Operations of the products of a run that is validated once, at its end.
-fn operations(hidden: &[usize], batch: usize, steps: u64, validation: usize) -> f64 {
-    let widths = [&[klayer_dataset::FEATURES], hidden, &[10]].concat();
+/// Operations of the products of a run: of its steps, and of its validations on `validation` images.
+fn operations(run: &RunConfig, validation: usize) -> f64 {
+    let widths = [&[klayer_dataset::FEATURES], run.hidden.as_slice(), &[10]].concat();
     let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
     let all: f64 = weights.iter().sum();
+    let (trained, validations) = (run.batch as f64 * run.steps() as f64, run.steps().div_ceil(run.validate_every));
     // Forward and weight gradient of every layer, and the gradient of the inputs of all layers but the first.
-    2.0 * (batch as f64 * steps as f64 * (3.0 * all - weights[0]) + validation as f64 * all)
+    2.0 * (trained * (3.0 * all - weights[0]) + validation as f64 * validations as f64 * all)
 }
 
 impl Row {
-    /// Seconds of the whole loop with its validation; of several trials, of all with their store.
+    /// The settings of a trial.
+    fn config(&self, lambda: f64) -> Result<RunConfig, Error> {
+        let run = RunConfig::three_layer(lambda, 1, 42)?;
+        let schedule = Cyclical::new(1e-5, 1e-1, self.steps / 2).map_err(klayer_experiments::Error::from)?;
+        let Self { batch, validate_every, .. } = *self;
+        Ok(RunConfig { hidden: self.hidden.clone(), batch, schedule, validate_every, ..run })
+    }
+
+    /// Seconds of the whole loop with its validations; of several trials, of all with their store.
     fn measure(&self, data: &Data, interrupt: &Interrupt) -> Result<f64, Error> {
-        let lambdas = if self.trials == 1 { vec![0.005] } else { log_uniform(42, "bench", 1e-5, 1e-1, self.trials)? };
-        let configs: Vec<RunConfig> = lambdas
-            .into_iter()
-            .map(|lambda| {
-                let schedule = Cyclical::new(1e-5, 1e-1, self.steps.div_ceil(2))?;
-                let run = RunConfig::three_layer(lambda, 1, 42)?;
-                Ok(RunConfig {
-                    hidden: self.hidden.clone(),
-                    batch: self.batch,
-                    schedule,
-                    validate_every: u64::MAX,
-                    ..run
-                })
-            })
-            .collect::<Result<_, klayer_experiments::Error>>()?;
         if self.group == "trials" {
-            let folder = std::env::temp_dir().join(format!("klayer-bench-{}", std::process::id()));
-            let store = Store::open(&folder)?;
+            let lambdas = log_uniform(42, "bench", 1e-5, 1e-1, self.trials)?;
+            let configs: Vec<_> = lambdas.into_iter().map(|lambda| self.config(lambda)).collect::<Result<_, _>>()?;
+            let folder = tempfile::tempdir().map_err(|source| Error::Folder { path: temp_dir(), source })?;
+            let store = Store::open(folder.path())?;
             let start = Instant::now();
-            let records = run_all(&configs, data, &store, self.threads, &Watch(interrupt));
-            let seconds = start.elapsed().as_secs_f64();
-            fs::remove_dir_all(&folder).map_err(|source| Error::Folder { path: folder, source })?;
-            records?;
-            return Ok(seconds);
+            run_all(&configs, data, &store, self.threads, &Watch(interrupt))?;
+            return Ok(start.elapsed().as_secs_f64());
         }
         let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
-        Ok(train::<f32>(&configs[0], data, &par, &Watch(interrupt))?.seconds)
+        Ok(train::<f32>(&self.config(0.005)?, data, &par, &Watch(interrupt))?.seconds)
     }
 }
 
@@ -241,8 +239,8 @@ fn table(bench: &Bench) -> String {
         bench.environment.cores,
         median(bench.peak.clone()) / 1e9
     );
-    if bench.synthetic {
-        text.push_str("on generated images, not CIFAR-10\n\n");
+    for stamp in render::stamps(bench.quick, bench.synthetic) {
+        let _ = writeln!(text, "{stamp}\n");
     }
     text.push_str("|  | hidden | batch | threads | trials | steps/s | ms/step | GFLOP/s | of the peak |\n");
     text.push_str("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
@@ -266,4 +264,23 @@ fn table(bench: &Bench) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_those_of_all_products_and_every_run_makes_the_steps_that_are_counted() {
+        let rows = rows(2, false, 5000).expect("settings that make runs");
+        // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
+        let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);
+        assert_eq!(rows[0].operations, 2250.0 * step + 5.0 * 10_000.0 * (153_600.0 + 2_500.0 + 500.0));
+        for row in &rows {
+            let run = row.config(0.005).expect("settings that make a run");
+            assert_eq!((run.steps(), row.steps % 450), (row.steps, 0), "{row:?}");
+        }
+        let of = |group| rows.iter().filter(|row| row.group == group).map(|row| row.value).collect::<Vec<_>>();
+        assert_eq!(AXES.map(|(axis, _)| of(axis).len()), [2, 7, 5, 6, 6]);
+    }
 }

@@ -9,6 +9,8 @@ pub(crate) enum Error {
     Interrupted,
     #[error("stopped; a partial download is kept, and the same command goes on from it")]
     Stopped,
+    #[error("stopped; nothing was written")]
+    BenchStopped,
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
@@ -34,7 +36,12 @@ pub(crate) enum Error {
 impl Error {
     /// Whether the user has stopped the task.
     pub(crate) fn interrupted(&self) -> bool {
-        matches!(self, Self::Interrupted | Self::Stopped)
+        matches!(self, Self::Interrupted | Self::Stopped | Self::BenchStopped)
+    }
+
+    /// That of a measurement, which keeps nothing when it is stopped.
+    pub(crate) fn of_bench(self) -> Self {
+        if matches!(self, Self::Interrupted) { Self::BenchStopped } else { self }
     }
 }
 

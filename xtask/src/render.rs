@@ -106,12 +106,17 @@ fn document(results: &Results, paper: &Paper, tables: &[(String, String)]) -> do
         outline::findings(results),
         outline::provenance(results, paper, &names),
     ];
-    let marks = [(results.quick, QUICK), (results.dataset.synthetic, SYNTHETIC)];
     document::Document {
         title: "K-layer networks with batch normalization on CIFAR-10".into(),
-        stamps: marks.into_iter().filter(|m| m.0).map(|m| m.1.to_owned()).collect(),
+        stamps: stamps(results.quick, results.dataset.synthetic),
         blocks: blocks.into_iter().flatten().collect(),
     }
+}
+
+/// What stands on everything that is made in the quick form, or from generated images.
+pub(crate) fn stamps(quick: bool, synthetic: bool) -> Vec<String> {
+    let marks = [(quick, QUICK), (synthetic, SYNTHETIC)];
+    marks.into_iter().filter(|mark| mark.0).map(|mark| mark.1.to_owned()).collect()
 }
 
 /// Holds that lists which belong together have the same length.

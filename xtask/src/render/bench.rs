@@ -1,13 +1,14 @@
 //! The figures of `cargo xtask bench`: what a step costs, and how much of the processor's peak it uses.
 
-use crate::bench::{Bench, Row, VARIED};
+use crate::bench::{AXES, Bench, Row};
 
-use super::File;
+use super::{File, stamps};
 use klayer_chart::{Mark, Panel, Scale, file};
 
-/// A figure for everything that is varied.
+/// A figure for each axis.
 pub(crate) fn bench_figures(bench: &Bench) -> Vec<File> {
-    let figures = VARIED.iter().map(|&(group, axis)| {
+    let stamps = stamps(bench.quick, bench.synthetic);
+    let figures = AXES.iter().map(|&(group, axis)| {
         let rows: Vec<&Row> = bench.rows.iter().filter(|row| row.group == group).collect();
         let panel = |title: &str, name: &'static str, value: &dyn Fn(&Row) -> f64, scale: Scale| {
             let points: Vec<_> = rows.iter().map(|row| (row.value as f64, value(row))).collect();
@@ -28,7 +29,7 @@ pub(crate) fn bench_figures(bench: &Bench) -> Vec<File> {
         ];
         File {
             path: format!("{group}.svg").into(),
-            contents: file(&format!("Speed against {axis}"), &[], &[], &panels),
+            contents: file(&format!("Speed against {axis}"), &stamps, &[], &panels),
         }
     });
     figures.collect()
