@@ -1,5 +1,7 @@
 //! What a training step costs, whole and by its pieces, at the shapes of the report. One thread.
 //!
+//! Images lie in a cache, but for those that come from memory, in any order, as in training.
+//!
 //! Throughput is in multiply-adds counted as two operations where a piece is a product, else in numbers touched.
 
 use divan::counter::ItemsCount;
@@ -7,15 +9,20 @@ use divan::{Bencher, black_box};
 use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::softmax::softmax;
-use klayer_linalg::{Images, Par, Pixels, RowMajor};
+use klayer_linalg::{ColMajor, Images, Par, Pixels, RowMajor};
 use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
 
 /// Images in a mini-batch.
 const BATCH: usize = 100;
-/// Layers of the report's networks: units and inputs.
-const LAYERS: [(usize, usize); 6] = [(50, 3072), (50, 50), (30, 50), (20, 20), (10, 10), (10, 50)];
+/// Features of an image.
+const FEATURES: usize = 3072;
+/// Layers of the report's networks: units and inputs. The first has images.
+const LAYERS: [(usize, usize); 8] =
+    [(50, FEATURES), (50, 50), (30, 50), (20, 30), (20, 20), (10, 20), (10, 10), (10, 50)];
+/// Where images come from: a mini-batch stays in a cache, 45,000 images do not.
+const PLACES: [(&str, usize); 2] = [("cache", BATCH), ("memory", 45_000)];
 
 fn main() {
     divan::main();
@@ -27,25 +34,33 @@ fn normal(rows: usize, cols: usize) -> RowMajor<f32> {
     matrix
 }
 
-/// A mini-batch of bytes, which lie in a cache, and the numbers that they become.
+/// Images as bytes in any order, and what makes numbers of them.
 struct Bytes {
     images: Vec<&'static [u8]>,
+    /// Those before it were in the last mini-batches.
+    next: usize,
     mean: Vec<f32>,
     scale: Vec<f32>,
 }
 
 impl Bytes {
-    fn new(features: usize) -> Self {
-        let bytes: &[u8] = (0..BATCH * features).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
+    fn new(features: usize, images: usize) -> Self {
+        let bytes: &[u8] = (0..images * features).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
+        let in_order: Vec<_> = bytes.chunks_exact(features).collect();
         Self {
-            images: bytes.chunks_exact(features).collect(),
+            // A step that shares no factor with their number comes by all of them.
+            images: (0..images).map(|i| in_order[i * 7919 % images]).collect(),
+            next: 0,
             mean: vec![128.0; features],
             scale: vec![0.02; features],
         }
     }
 
-    fn pixels(&self) -> Pixels<'_, f32> {
-        Pixels::new(&self.images, &self.mean, &self.scale)
+    /// The next mini-batch, from the beginning again after the last.
+    fn next(&mut self) -> Pixels<'_, f32> {
+        let start = self.next;
+        self.next = (start + BATCH) % self.images.len();
+        Pixels::new(&self.images[start..start + BATCH], &self.mean, &self.scale)
     }
 }
 
@@ -58,18 +73,18 @@ struct LayerInputs(Bytes, RowMajor<f32>);
 
 impl LayerInputs {
     fn new(inputs: usize) -> Self {
-        Self(Bytes::new(inputs), normal(inputs, BATCH))
+        Self(Bytes::new(inputs, BATCH), normal(inputs, BATCH))
     }
 
-    fn get(&self) -> Inputs<'_, f32> {
-        let images = self.0.pixels();
-        if images.nrows() == 3072 { Inputs::Images(Images::Pixels(images)) } else { Inputs::Hidden(&self.1) }
+    fn get(&mut self) -> Inputs<'_, f32> {
+        let images = self.0.next();
+        if images.nrows() == FEATURES { Inputs::Images(Images::Pixels(images)) } else { Inputs::Hidden(&self.1) }
     }
 }
 
 #[divan::bench(args = LAYERS)]
 fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (w, x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, BATCH));
+    let (w, mut x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, BATCH));
     let mut sums = BlockSums::new(layer.0, layer.1, BATCH);
     bencher
         .counter(operations(layer))
@@ -78,7 +93,7 @@ fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 
 #[divan::bench(args = LAYERS)]
 fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (g, x, mut d_w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, layer.1));
+    let (g, mut x, mut d_w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, layer.1));
     bencher
         .counter(operations(layer))
         .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.get()), &Par::Seq));
@@ -86,19 +101,28 @@ fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 
 #[divan::bench(args = LAYERS)]
 fn descend(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (g, x, mut w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), normal(layer.0, layer.1));
+    let (g, mut x, mut w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), normal(layer.0, layer.1));
     bencher
         .counter(operations(layer))
         .bench_local(|| product::descend(&mut w, &g, black_box(x.get()), 1.0, 1e-9, &Par::Seq));
 }
 
-#[divan::bench(args = LAYERS)]
-fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
+#[divan::bench(args = &LAYERS[1..])]
+fn input_gradient(bencher: Bencher<'_, '_>, &layer: &(usize, usize)) {
     let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, BATCH), RowMajor::zeros(layer.1, BATCH));
     bencher.counter(operations(layer)).bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
 }
 
-#[divan::bench(args = [50, 10])]
+/// A mini-batch of images becomes numbers, which the products with images do a strip at a time.
+#[divan::bench(args = PLACES)]
+fn gather(bencher: Bencher<'_, '_>, (_, images): (&str, usize)) {
+    let (mut images, mut numbers) = (Bytes::new(FEATURES, images), ColMajor::zeros(FEATURES, BATCH));
+    bencher
+        .counter(ItemsCount::new(FEATURES * BATCH))
+        .bench_local(|| black_box(images.next()).write(&mut numbers, &Par::Seq));
+}
+
+#[divan::bench(args = [50, 30, 20, 10])]
 fn batch_norm_forward(bencher: Bencher<'_, '_>, units: usize) {
     let (layer, mut s, mut out) = (BatchNorm::new(units, 1e-8), normal(units, BATCH), RowMajor::zeros(units, BATCH));
     let mut batch = Statistics::zeros(units);
@@ -107,7 +131,7 @@ fn batch_norm_forward(bencher: Bencher<'_, '_>, units: usize) {
         .bench_local(|| layer.forward_train(black_box(&mut s), &mut out, &mut batch));
 }
 
-#[divan::bench(args = [50, 10])]
+#[divan::bench(args = [50, 30, 20, 10])]
 fn batch_norm_backward(bencher: Bencher<'_, '_>, units: usize) {
     let (layer, mut s, mut out) = (BatchNorm::new(units, 1e-8), normal(units, BATCH), RowMajor::zeros(units, BATCH));
     let mut batch = Statistics::zeros(units);
@@ -129,15 +153,24 @@ fn softmax_of_ten_classes(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = ["3-layer", "9-layer"])]
+#[divan::bench(args = ["2-layer", "3-layer", "9-layer"])]
 fn whole_step(bencher: Bencher<'_, '_>, name: &str) {
+    step(bencher, name, BATCH);
+}
+
+#[divan::bench(args = PLACES)]
+fn whole_step_on_images_from(bencher: Bencher<'_, '_>, (_, images): (&str, usize)) {
+    step(bencher, "3-layer", images);
+}
+
+fn step(bencher: Bencher<'_, '_>, name: &str, images: usize) {
     let architecture = architecture(name);
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
     let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
-    let (images, labels) = (Bytes::new(architecture.inputs()), [3; BATCH]);
-    let x = images.pixels();
+    let (mut images, labels) = (Bytes::new(architecture.inputs(), images), [3; BATCH]);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        let x = images.next();
         let loss = network.forward_train(x, &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
         sgd.descend(&mut network, x, &mut workspace, 1e-6).expect("shapes agree");
         loss
@@ -145,6 +178,10 @@ fn whole_step(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 fn architecture(name: &str) -> Architecture {
-    let hidden: &[usize] = if name == "3-layer" { &[50, 50] } else { &[50, 30, 20, 20, 10, 10, 10, 10] };
-    Architecture::new(3072, hidden, 10, true).expect("the report's own networks")
+    let hidden: &[usize] = match name {
+        "2-layer" => &[50],
+        "3-layer" => &[50, 50],
+        _ => &[50, 30, 20, 20, 10, 10, 10, 10],
+    };
+    Architecture::new(FEATURES, hidden, 10, true).expect("the report's own networks")
 }
