@@ -82,7 +82,9 @@ impl Par {
         together: usize,
         work: &(impl Fn(usize, &mut [T]) + Sync),
     ) {
-        self.part(self.count(), 0, lines, stride, together, work);
+        self.share(self.count(), 0, Strided { memory: lines, stride }, together, &|first, lines| {
+            work(first, lines.memory)
+        });
     }
 
     /// Cuts the columns of `matrix` into as many parts as there are threads, at multiples of `together`, and runs
@@ -95,53 +97,61 @@ impl Par {
         together: usize,
         work: &(impl Fn(usize, MatMut<'_, T>) + Sync),
     ) {
-        self.columns(self.count(), 0, matrix, together, work);
+        self.share(self.count(), 0, matrix, together, work);
     }
 
-    fn columns<T: Send>(
-        &self,
-        parts: usize,
-        first: usize,
-        matrix: MatMut<'_, T>,
-        together: usize,
-        work: &(impl Fn(usize, MatMut<'_, T>) + Sync),
-    ) {
-        match self {
-            Self::Pool(pool) if parts > 1 && matrix.ncols() > together => {
-                let (left, here) = cut(parts, matrix.ncols().div_ceil(together), together);
-                let (a, b) = matrix.split_at_col_mut(here);
-                join(
-                    pool,
-                    || self.columns(left, first, a, together, work),
-                    || self.columns(parts - left, first + here, b, together, work),
-                );
-            }
-            _ => work(first, matrix),
-        }
-    }
-
-    fn part<T: Send>(
-        &self,
-        parts: usize,
-        first: usize,
-        lines: &mut [T],
-        stride: usize,
-        together: usize,
-        work: &(impl Fn(usize, &mut [T]) + Sync),
-    ) {
-        let groups = lines.len().div_ceil(stride.max(1)).div_ceil(together);
+    fn share<S: Share>(&self, parts: usize, first: usize, all: S, together: usize, work: &(impl Fn(usize, S) + Sync)) {
+        let groups = all.count().div_ceil(together);
         match self {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
-                let (left, here) = cut(parts, groups, together);
-                let (a, b) = lines.split_at_mut(here * stride);
+                let left = parts / 2;
+                let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
+                let (a, b) = all.split(here);
                 join(
                     pool,
-                    || self.part(left, first, a, stride, together, work),
-                    || self.part(parts - left, first + here, b, stride, together, work),
+                    || self.share(left, first, a, together, work),
+                    || self.share(parts - left, first + here, b, together, work),
                 );
             }
-            _ => work(first, lines),
+            _ => work(first, all),
         }
+    }
+}
+
+/// What threads can share out.
+trait Share: Send + Sized {
+    fn count(&self) -> usize;
+
+    /// The first `count`, and the others.
+    fn split(self, count: usize) -> (Self, Self);
+}
+
+/// The columns of a matrix.
+impl<T: Send> Share for MatMut<'_, T> {
+    fn count(&self) -> usize {
+        self.ncols()
+    }
+
+    fn split(self, count: usize) -> (Self, Self) {
+        self.split_at_col_mut(count)
+    }
+}
+
+/// Lines, each `stride` long.
+struct Strided<'a, T> {
+    memory: &'a mut [T],
+    stride: usize,
+}
+
+impl<T: Send> Share for Strided<'_, T> {
+    fn count(&self) -> usize {
+        self.memory.len().div_ceil(self.stride.max(1))
+    }
+
+    fn split(self, count: usize) -> (Self, Self) {
+        let Self { memory, stride } = self;
+        let (a, b) = memory.split_at_mut(count * stride);
+        (Self { memory: a, stride }, Self { memory: b, stride })
     }
 }
 
@@ -158,12 +168,6 @@ fn join(pool: &ThreadPool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
             b();
         },
     );
-}
-
-/// How many of `parts` go to the left of a cut, and how many lines of `groups` groups of `together` lines.
-fn cut(parts: usize, groups: usize, together: usize) -> (usize, usize) {
-    let left = parts / 2;
-    (left, (groups * left).div_ceil(parts).min(groups - 1) * together)
 }
 
 /// Whether the work that threads wait for has come to its end.
