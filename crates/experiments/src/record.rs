@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::evaluate::Evaluation;
 
 /// Version of the records; it grows with every change after which the same settings give another record.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The record of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

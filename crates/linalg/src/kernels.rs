@@ -23,7 +23,7 @@ mod combine;
 mod dots;
 
 pub(crate) use combine::{Factor, combine};
-pub(crate) use dots::{GROUP_FOR_PIXELS as GROUP, dots};
+pub(crate) use dots::{GROUP_FOR_PIXELS, dots};
 
 /// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
 /// those of 50 units, with those of 100 images as numbers, into a second-level cache of 512 KiB.
@@ -176,5 +176,98 @@ struct Aligned<T, const N: usize>([T; N]);
 impl<T: Scalar, const N: usize> Aligned<T, N> {
     fn zeros() -> Self {
         Self([T::from_f64(0.0); N])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::combine::combine_on;
+    use super::dots::dots_on;
+    use super::*;
+    use crate::random::{fill_normal, stream};
+    use crate::{ColMajor, Par, RowMajor};
+
+    /// The widths of vectors that this processor has, and single numbers.
+    fn widths() -> Vec<Arch> {
+        let mut widths = vec![Arch::Scalar, Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        widths.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        widths
+    }
+
+    fn normal<T: Scalar>(rows: usize, cols: usize, seed: u64) -> RowMajor<T> {
+        let mut matrix = RowMajor::zeros(rows, cols);
+        fill_normal(&mut matrix, 1.0, &mut stream(seed, "kernels"));
+        matrix
+    }
+
+    fn transposed<T: Scalar>(matrix: &RowMajor<T>) -> RowMajor<T> {
+        let mut transposed = RowMajor::zeros(matrix.ncols(), matrix.nrows());
+        for (i, row) in matrix.rows().enumerate() {
+            for (j, &value) in row.iter().enumerate() {
+                transposed.row_mut(j)[i] = value;
+            }
+        }
+        transposed
+    }
+
+    /// Both kernels, with both forms of A, on an A of m x k and a B of k x n.
+    fn assert_products<T: Scalar>(arch: Arch, m: usize, k: usize, n: usize, unit: f64) {
+        let (a, b, old) = (normal::<T>(m, k, 1), normal::<T>(k, n, 2), normal::<T>(m, n, 3));
+        let (a_t, b_t) = (transposed(&a), transposed(&b));
+        let (decay, rate) = (0.5, 0.25);
+        let descend = Store::Descend { decay: T::from_f64(decay), rate: T::from_f64(rate) };
+        for (store, decay, rate) in [(Store::Replace, 0.0, -1.0), (descend, decay, rate)] {
+            let mut found = [old.clone(), old.clone(), old.clone()];
+            let (c, stride) = found[0].strided_mut();
+            dots_on(arch, c, stride, a.view(), Source::Rows(b_t.view()), store);
+            combine_on(arch, found[1].as_mut(), Factor::Rows(a.view()), Source::Rows(b.view()), store);
+            combine_on(arch, found[2].as_mut(), Factor::Transposed(a_t.view()), Source::Rows(b.view()), store);
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let terms = a.row(i).iter().zip(b_t.row(j)).map(|(a, b)| a.to_f64() * b.to_f64());
+                let (sum, size) = terms.fold((0.0, 1.0), |(sum, size), term| (sum + term, size + f64::abs(term)));
+                let expected = decay * old.row(i)[j].to_f64() - rate * sum;
+                for found in &found {
+                    let found = found.row(i)[j].to_f64();
+                    let close = (found - expected).abs() <= unit * (k as f64 + 4.0) * size;
+                    assert!(close, "{arch:?} {m} x {k} x {n}, at {i}, {j}: {found} for {expected}");
+                }
+            }
+        }
+    }
+
+    /// Products with images are the same whether these are bytes or the numbers that the bytes become.
+    fn assert_bytes<T: Scalar>(arch: Arch, m: usize, features: usize, images: usize) {
+        let bytes: Vec<u8> = (0..features * images).map(|i| (i * i / 7 % 256) as u8).collect();
+        let bytes: Vec<&[u8]> = bytes.chunks(features).collect();
+        let mean: Vec<T> = (0..features).map(|i| T::from_f64(120.0 + i as f64 / 8.0)).collect();
+        let pixels = Pixels::new(&bytes, &mean, &mean);
+        let mut numbers = ColMajor::zeros(features, images);
+        pixels.write(&mut numbers, &Par::Seq);
+        let (w, g) = (normal::<T>(m, features, 1), normal::<T>(m, images, 2));
+        let products = [Source::Pixels(pixels), Source::Rows(numbers.as_ref().view())].map(|x| {
+            let (mut s, mut d_w) = (RowMajor::<T>::zeros(m, images), RowMajor::<T>::zeros(m, features));
+            let (c, stride) = s.strided_mut();
+            dots_on(arch, c, stride, w.view(), x, Store::Replace);
+            combine_on(arch, d_w.as_mut(), Factor::Rows(g.view()), x, Store::Replace);
+            let bits = |matrix: RowMajor<T>| matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
+            (bits(s), bits(d_w))
+        });
+        assert!(products[0] == products[1], "{arch:?}: {m} x {features}, {images} images");
+    }
+
+    /// A processor runs the tiles of its widest vectors alone; all others are run here.
+    #[test]
+    fn the_tiles_of_every_width_of_vectors_agree_with_a_triple_loop() {
+        for arch in widths() {
+            for (m, k, n) in [(1, 1, 1), (3, 20, 4), (11, 131, 67), (64, 70, 23), (7, 300, 130)] {
+                assert_products::<f32>(arch, m, k, n, f64::from(f32::EPSILON));
+                assert_products::<f64>(arch, m, k, n, f64::EPSILON);
+            }
+            for (m, features, images) in [(7, 37, 3), (11, 200, 13), (50, 768, 131)] {
+                assert_bytes::<f32>(arch, m, features, images);
+                assert_bytes::<f64>(arch, m, features, images);
+            }
+        }
     }
 }

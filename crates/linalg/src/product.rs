@@ -15,7 +15,7 @@ use faer::Accum;
 use faer::linalg::matmul::matmul;
 
 pub use crate::kernels::BLOCK;
-use crate::kernels::{self, Factor, GROUP, Source, Store, apply, combine, dots};
+use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store, apply, combine, dots};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 /// Least and most rows of the result that one product on faer makes.
@@ -77,7 +77,7 @@ pub struct BlockSums<T> {
 impl<T: Scalar> BlockSums<T> {
     /// For `units` units over `features` features of `images` images.
     pub fn new(units: usize, features: usize, images: usize) -> Self {
-        let blocks = if kernels::on() { features.div_ceil(BLOCK) } else { 0 };
+        let blocks = if kernels::on() { blocks(features) } else { 0 };
         Self { sums: RowMajor::zeros(blocks * units, images) }
     }
 
@@ -100,10 +100,12 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
     match x {
         Inputs::Images(x) if kernels::on() => {
             let (sums, x) = (&mut sums.sums, x.view());
-            assert_shapes([(sums.nrows(), k.div_ceil(BLOCK) * m), (sums.ncols(), n), (n, n)]);
+            assert_shapes([(sums.nrows(), blocks(k) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
             // Whole blocks, or parts of one that are even and large: for each of them all images become numbers anew.
-            let parts = (m.div_ceil(GROUP).max(1)..=2 * m / GROUP).find(|&parts| m.is_multiple_of(parts)).unwrap_or(1);
+            let parts = (m.div_ceil(GROUP_FOR_PIXELS).max(1)..=2 * m / GROUP_FOR_PIXELS)
+                .find(|&parts| m.is_multiple_of(parts))
+                .unwrap_or(1);
             let together = (m / parts).max(1);
             par.for_lines(memory, stride, together, &|first, lines| {
                 let end = first + lines.len() / stride.max(1);
@@ -122,7 +124,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
                     for i in 0..m {
                         let s = s.row_mut(i);
                         s.copy_from_slice(sums.row(i));
-                        for block in 1..k.div_ceil(BLOCK) {
+                        for block in 1..blocks(k) {
                             for (s, &sum) in s.iter_mut().zip(sums.row(block * m + i)) {
                                 *s += sum;
                             }
@@ -204,6 +206,11 @@ pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &Row
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }
+}
+
+/// Blocks of so many features: one also of none, of which the sums are 0.
+fn blocks(features: usize) -> usize {
+    features.div_ceil(BLOCK).max(1)
 }
 
 fn small<T: Scalar>(w: &RowMajor<T>) -> bool {

@@ -28,8 +28,6 @@ pub trait Scalar:
     fn logarithm(self) -> Self;
     /// This number times `factor` plus `term`, rounded once.
     fn fused(self, factor: Self, term: Self) -> Self;
-    /// Whether this number is neither infinite nor NaN.
-    fn is_a_number(self) -> bool;
 }
 
 /// Vectors of one kind of number, on whatever processor. Not nameable outside this crate, which seals [`Scalar`].
@@ -43,7 +41,7 @@ pub trait Vectors: Sized {
     fn vectors_mut<S: Simd>(simd: S, slice: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
     /// A number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
-    /// a b + c, rounded once where the processor can.
+    /// a b + c, rounded once.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum of the lanes.
     fn sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
@@ -141,10 +139,6 @@ macro_rules! scalar {
             #[inline(always)]
             fn fused(self, factor: Self, term: Self) -> Self {
                 self.mul_add(factor, term)
-            }
-            #[inline(always)]
-            fn is_a_number(self) -> bool {
-                self.is_finite()
             }
         }
     };

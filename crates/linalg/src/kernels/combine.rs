@@ -31,6 +31,11 @@ pub(crate) enum Factor<'a, T> {
 
 /// `c = a b`, or what `store` says, for a `c` with contiguous rows.
 pub(crate) fn combine<T: Scalar>(c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
+    combine_on(Arch::new(), c, a, b, store);
+}
+
+/// [`combine`] on vectors of a width that need not be the widest.
+pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
     let (mut room, mut sums);
     let strip = match b {
         Source::Rows(_) => &mut [][..],
@@ -46,8 +51,8 @@ pub(crate) fn combine<T: Scalar>(c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'
         &mut sums.0[..]
     };
     match a {
-        Factor::Rows(a) => Arch::new().dispatch(Combine::<_, false> { c, a, b, strip, partial, store }),
-        Factor::Transposed(a) => Arch::new().dispatch(Combine::<_, true> { c, a, b, strip, partial, store }),
+        Factor::Rows(a) => arch.dispatch(Combine::<_, false> { c, a, b, strip, partial, store }),
+        Factor::Transposed(a) => arch.dispatch(Combine::<_, true> { c, a, b, strip, partial, store }),
     }
 }
 

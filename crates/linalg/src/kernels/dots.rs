@@ -19,6 +19,18 @@ const WIDEST: usize = 5;
 /// # Panics
 /// If `b` are bytes of more than [`BLOCK`] features.
 pub(crate) fn dots<T: Scalar>(c: &mut [T], stride: usize, a: Rows<'_, T>, b: Source<'_, T>, store: Store<T>) {
+    dots_on(Arch::new(), c, stride, a, b, store);
+}
+
+/// [`dots`] on vectors of a width that need not be the widest.
+pub(super) fn dots_on<T: Scalar>(
+    arch: Arch,
+    c: &mut [T],
+    stride: usize,
+    a: Rows<'_, T>,
+    b: Source<'_, T>,
+    store: Store<T>,
+) {
     let mut room;
     let strip = match b {
         Source::Rows(_) => &mut [][..],
@@ -28,7 +40,7 @@ pub(crate) fn dots<T: Scalar>(c: &mut [T], stride: usize, a: Rows<'_, T>, b: Sou
             &mut room.0[..]
         }
     };
-    Arch::new().dispatch(Dots { c, stride, a, b, strip, store });
+    arch.dispatch(Dots { c, stride, a, b, strip, store });
 }
 
 struct Dots<'a, T> {

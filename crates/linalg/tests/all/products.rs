@@ -156,11 +156,16 @@ fn products_of_no_terms_are_zero() {
         assert!(d_w.rows().flatten().all(|&d| d == 0.0), "{x:?}");
         assert!(w.rows().flatten().zip(normal::<f32>(2, 5, 1).rows().flatten()).all(|(a, b)| *a == 0.5 * b), "{x:?}");
     }
-    let (w, mut s) = (RowMajor::<f32>::zeros(2, 0), normal(2, 3, 1));
-    outputs(&mut s, &w, Inputs::Hidden(&RowMajor::zeros(0, 3)), &mut BlockSums::none(), &Par::Seq);
+    let (hidden, images, bytes): (_, _, [&[u8]; 3]) = (RowMajor::zeros(0, 3), ColMajor::zeros(0, 3), [&[]; 3]);
+    let images = [images.as_ref().into(), Pixels::new(&bytes, &[], &[]).into()].map(Inputs::Images);
+    for x in images.into_iter().chain([Inputs::Hidden(&hidden)]) {
+        let (w, mut s) = (RowMajor::<f32>::zeros(2, 0), normal(2, 3, 1));
+        outputs(&mut s, &w, x, &mut BlockSums::new(2, 0, 3), &Par::Seq);
+        assert!(s.rows().flatten().all(|&value| value == 0.0), "{x:?}");
+    }
     let mut d_x = normal(4, 3, 1);
     input_gradient(&mut d_x, &RowMajor::<f32>::zeros(0, 4), &RowMajor::zeros(0, 3), &Par::Seq);
-    assert!(s.rows().chain(d_x.rows()).flatten().all(|&value| value == 0.0));
+    assert!(d_x.rows().flatten().all(|&value| value == 0.0));
 }
 
 /// A product of shapes that do not agree panics, rather than leave out what does not fit.
