@@ -16,7 +16,7 @@ pub struct Environment {
     pub processor: String,
     /// Cores that the program may use.
     pub cores: usize,
-    /// Threads that the run is meant for. For one of a store, that is one; idle ones may help it at the end.
+    /// Threads that the run is meant for. For one of a store, that is one, on however many it was made.
     pub threads: usize,
     /// Operating system and architecture.
     pub system: String,

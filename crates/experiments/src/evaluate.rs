@@ -12,7 +12,6 @@ pub(crate) const CHUNK: usize = 250;
 
 /// Runs networks of one architecture over images in evaluation mode; its workspace is made once.
 pub struct Evaluator<'a, T> {
-    architecture: Architecture,
     normalizer: &'a Normalizer<T>,
     /// For [`CHUNK`] images.
     workspace: Workspace<T>,
@@ -35,7 +34,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
     /// For networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
         let workspace = Workspace::new(architecture, CHUNK, par.clone());
-        Self { architecture: architecture.clone(), normalizer, workspace, predictions: vec![0; CHUNK], par }
+        Self { normalizer, workspace, predictions: vec![0; CHUNK], par }
     }
 
     /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
@@ -106,7 +105,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         let workspace = if n == CHUNK {
             &mut self.workspace
         } else {
-            rest = Workspace::new(&self.architecture, n, self.par.clone());
+            rest = Workspace::new(self.workspace.architecture(), n, self.par.clone());
             &mut rest
         };
         let images: Vec<_> = images.images().collect();

@@ -108,14 +108,15 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 }
 
 /// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
-/// kept as soon as they are finished. Each thread makes one after the other; those that would be left over at the end are
-/// made first, each on several threads.
+/// kept as soon as they are finished. Each thread makes one after the other; those that would be left over at the end
+/// are made first, each on several threads.
 ///
 /// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
 /// was under way in a process that has died goes on from its last checkpoint.
 ///
 /// # Errors
-/// [`Error::Threads`] for too many of them; the first error of a job in their order. No job is started after an error; those under way are finished first.
+/// [`Error::Threads`] for too many of them; the first error of a job in their order. No job is started after an error;
+/// those under way are finished first.
 pub fn run_all<J: Job>(
     jobs: &[J],
     data: &Data,

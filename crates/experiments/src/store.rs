@@ -20,7 +20,6 @@ use crate::{Error, files};
 pub struct Store {
     folder: PathBuf,
     checkpoint_every: Duration,
-    times: Times,
 }
 
 impl Store {
@@ -31,18 +30,12 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-        Ok(Self { folder, checkpoint_every: checkpoint::EVERY, times: Times::default() })
+        Ok(Self { folder, checkpoint_every: checkpoint::EVERY })
     }
 
     /// The same, in which runs write checkpoints whenever `every` has passed, beside those of every cycle.
     pub fn checkpoint_every(self, every: Duration) -> Self {
         Self { checkpoint_every: every, ..self }
-    }
-
-    /// The same, in which an owner of trials that gives no sign of life is held dead after `stale` in place of 20
-    /// seconds, and gives one ten times as often. All processes on a store must agree.
-    pub fn stale_after(self, stale: Duration) -> Self {
-        Self { times: Times { beat: stale / 10, stale }, ..self }
     }
 
     /// The record `key`, if it is there.
@@ -92,7 +85,7 @@ impl Store {
 
     /// A new owner of trials.
     pub(crate) fn owner(&self) -> Result<Owner, Error> {
-        Owner::new(&self.folder, self.times)
+        Owner::new(&self.folder, Times::default())
     }
 
     /// The folder of the records.

@@ -67,8 +67,6 @@ struct UnderWay<'a, T> {
     diverged: Option<Divergence>,
     test: Option<Evaluation>,
     checkpoints: Option<&'a Checkpoints<'a>>,
-    /// The stream of mini-batches where a checkpoint left it.
-    shuffle: Option<Shuffle>,
     /// When the last checkpoint was written, or the run started.
     kept: Instant,
     seconds: f64,
@@ -105,14 +103,15 @@ pub fn train<T: Scalar>(
 /// machine or a build that computes other bits, [`Error::Model`] for one of another version of klayer, [`Error::File`]
 /// for one that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
-    let mut under_way = UnderWay::new(run, data, par)?;
-    par.install(|| under_way.make(data, par))?;
+    let (mut under_way, shuffle) = UnderWay::new(run, data, par)?;
+    par.install(|| under_way.make(shuffle, data, par))?;
     let UnderWay { network, curve, diverged, test, seconds, .. } = under_way;
     Ok(Trained { network, curve, diverged, test, seconds })
 }
 
 impl<'a, T: Scalar> UnderWay<'a, T> {
-    fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<Self, Error> {
+    /// At the beginning of a run, or where its last checkpoint left it and its stream of mini-batches.
+    fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<(Self, Option<Shuffle>), Error> {
         let &Run { config, observer, checkpoints, metrics } = run;
         let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
@@ -131,24 +130,22 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             diverged: None,
             test: None,
             checkpoints,
-            shuffle: None,
             kept: Instant::now(),
             seconds: 0.0,
         };
-        if let Some(Found { network, state }) = found.transpose()?.flatten() {
-            let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
-            under_way = Self { network, done, shuffle: Some(shuffle), curve, batch_losses, seconds, ..under_way };
-            observer.progressed(done);
-            under_way.open_metrics();
-        }
-        Ok(under_way)
+        let Some(Found { network, state }) = found.transpose()?.flatten() else { return Ok((under_way, None)) };
+        let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+        under_way = Self { network, done, curve, batch_losses, seconds, ..under_way };
+        observer.progressed(done);
+        under_way.open_metrics();
+        Ok((under_way, Some(shuffle)))
     }
 
-    /// Makes all steps, and the test that the settings ask for.
-    fn make(&mut self, data: &Data, par: &Par) -> Result<(), Error> {
+    /// Makes all steps on the mini-batches of `shuffle`, or from the first one on, and the test that the settings ask for.
+    fn make(&mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<(), Error> {
         let &RunConfig { seed, batch, validate_every, training_sample, test, .. } = self.config;
         let (steps, normalizer) = (self.config.steps(), data.normalization.normalizer());
-        let mut batches = Batches::new((seed, batch), self.shuffle.take(), data, &normalizer)?;
+        let mut batches = Batches::new((seed, batch), shuffle, data, &normalizer)?;
         let mut evaluator = Evaluator::new(self.network.architecture(), &normalizer, par.clone());
         let validation = data.dataset.validation();
         let sample = training_sample.map(|sample| data.dataset.training().first(sample));

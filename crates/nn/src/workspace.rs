@@ -73,6 +73,11 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
+    /// Of the networks that it serves.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
     /// Images in a mini-batch, n.
     pub fn images(&self) -> usize {
         self.images

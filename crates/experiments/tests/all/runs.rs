@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use klayer_experiments::record::{RunRecord, key};
 use klayer_experiments::runs::{Job, found, run_all};
@@ -110,10 +109,9 @@ fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
     let alone: Vec<_> = jobs.iter().map(|job| timeless(&job.run(&DATA, &Silent).expect("a run"))).collect();
     for threads in [1, 2, 4, 16] {
         let (_folder, store) = store();
-        let (watch, start) = (Watch::default(), Instant::now());
+        let watch = Watch::default();
         let records = run_all(&jobs, &DATA, &store, threads, &watch).expect("all runs");
-        let (longest, took) = (records.iter().map(|record| record.seconds).fold(0.0, f64::max), start.elapsed());
-        assert!(0.0 < longest && longest <= took.as_secs_f64(), "{longest}");
+        assert!(records.iter().all(|record| record.seconds.is_finite() && record.seconds >= 0.0));
         assert_eq!(timeless_all(&records), alone, "{threads} at a time");
         assert_eq!(found(&jobs, DATA.dataset.sha256(), &store).expect("all are kept"), records);
         assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
