@@ -58,9 +58,11 @@ pub(crate) struct Row {
     pub(crate) operations: f64,
     /// Seconds of each round.
     pub(crate) seconds: Vec<f64>,
+    /// Multiply-adds of one core in `f32` right before, as operations a second.
+    pub(crate) peak: Vec<f64>,
     /// Median of the update steps a second, of all trials together.
     pub(crate) steps_per_second: f64,
-    /// Median of the useful operations a second, over the peak of as many cores as threads, in the same round.
+    /// Median of the useful operations a second, over the peak of as many cores as threads in the same round.
     pub(crate) of_peak: f64,
 }
 
@@ -70,15 +72,13 @@ pub(crate) struct Bench {
     environment: klayer_experiments::Environment,
     pub(crate) synthetic: bool,
     pub(crate) quick: bool,
-    /// Multiply-adds of one core in `f32`, as operations a second, in each round.
-    peak: Vec<f64>,
     pub(crate) rows: Vec<Row>,
 }
 
 /// The axes of the table, each of which has a figure, and what they vary.
 pub(crate) const AXES: [(&str, &str); 5] = [
     ("threads", "threads"),
-    ("width", "units of the hidden layer"),
+    ("width", "units of each hidden layer"),
     ("depth", "affine layers"),
     ("batch", "images in a mini-batch"),
     ("trials", "trials of a search, all cores"),
@@ -109,7 +109,6 @@ impl BenchArgs {
             environment: klayer_experiments::Environment::here(cores),
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
-            peak: Vec::new(),
             rows: rows(cores, self.quick, data.dataset.validation().len())?,
         };
         for round in 1..=self.rounds {
@@ -119,15 +118,13 @@ impl BenchArgs {
                 // Beside each measurement, since the machine may be faster or slower from one minute to the next.
                 let peak = peak();
                 let seconds = row.measure(&data, interrupt).map_err(Error::of_bench)?;
-                bench.peak.push(peak);
+                bench.rows[i].peak.push(peak);
                 bench.rows[i].seconds.push(seconds);
             }
         }
-        let count = bench.rows.len();
-        for (i, row) in bench.rows.iter_mut().enumerate() {
-            let peaks = bench.peak.iter().skip(i).step_by(count);
+        for row in &mut bench.rows {
             let part = |(seconds, peak): (&f64, &f64)| row.operations / seconds / (peak * row.threads as f64);
-            row.of_peak = median(row.seconds.iter().zip(peaks).map(part).collect());
+            row.of_peak = median(row.seconds.iter().zip(&row.peak).map(part).collect());
             row.steps_per_second = (row.steps * row.trials as u64) as f64 / median(row.seconds.clone());
         }
         fs::create_dir_all(&out).map_err(|source| Error::Folder { path: out.clone(), source })?;
@@ -141,8 +138,8 @@ impl BenchArgs {
     }
 }
 
-/// Everything that is measured: the reference job on threads, the 9-layer network, and one axis after the other from
-/// there.
+/// Everything that is measured: the reference job, shortened, on threads; the 9-layer network; and from the reference
+/// job one axis after the other.
 fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error> {
     let reference = |group, value| Row {
         group,
@@ -155,6 +152,7 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
         validate_every: if quick { 20 } else { 450 },
         operations: 0.0,
         seconds: Vec::new(),
+        peak: Vec::new(),
         steps_per_second: 0.0,
         of_peak: 0.0,
     };
@@ -165,15 +163,16 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
     let nine = vec![50, 30, 20, 20, 10, 10, 10, 10];
     rows.push(Row { hidden: nine, ..reference("9-layer network", 9) });
     rows.extend(
-        [10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width], ..reference("width", width) }),
+        [10, 20, 50, 100, 200, 500, 1000].map(|width| Row { hidden: vec![width; 2], ..reference("width", width) }),
     );
     rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..reference("depth", depth) }));
     rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..reference("batch", batch) }));
     rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..reference("trials", trials) }));
     for row in &mut rows {
         // Wide layers, large mini-batches and many trials make so many operations that fewer steps tell as much.
-        let size = row.hidden[0].max(50) * row.batch.max(100) * row.trials;
-        let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, 5) };
+        let most = if row.group == "trials" { 2 } else { 5 };
+        let size = row.hidden[0].max(50) * row.batch.max(100);
+        let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
         row.steps = row.validate_every * validations as u64;
         row.operations = row.trials as f64 * operations(&row.config(0.005)?, validation);
     }
@@ -207,11 +206,18 @@ impl Row {
             let folder = tempfile::tempdir().map_err(|source| Error::Folder { path: temp_dir(), source })?;
             let store = Store::open(folder.path())?;
             let start = Instant::now();
-            run_all(&configs, data, &store, self.threads, &Watch(interrupt))?;
-            return Ok(start.elapsed().as_secs_f64());
+            let records = run_all(&configs, data, &store, self.threads, &Watch(interrupt))?;
+            let seconds = start.elapsed().as_secs_f64();
+            return self.of_whole_runs(records.iter().all(|record| record.diverged.is_none()), seconds);
         }
         let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
-        Ok(train::<f32>(&self.config(0.005)?, data, &par, &Watch(interrupt))?.seconds)
+        let trained = train::<f32>(&self.config(0.005)?, data, &par, &Watch(interrupt))?;
+        self.of_whole_runs(trained.diverged.is_none(), trained.seconds)
+    }
+
+    /// `seconds`, unless some run has broken off before the steps that are counted.
+    fn of_whole_runs(&self, whole: bool, seconds: f64) -> Result<f64, Error> {
+        if whole { Ok(seconds) } else { Err(Error::BenchDiverged { group: self.group, value: self.value }) }
     }
 }
 
@@ -237,7 +243,7 @@ fn table(bench: &Bench) -> String {
         "{}, {} cores; a core multiplies and adds at {:.0} GFLOP/s in f32\n\n",
         bench.environment.processor,
         bench.environment.cores,
-        median(bench.peak.clone()) / 1e9
+        median(bench.rows.iter().flat_map(|row| row.peak.clone()).collect()) / 1e9
     );
     for stamp in render::stamps(bench.quick, bench.synthetic) {
         let _ = writeln!(text, "{stamp}\n");
@@ -275,7 +281,10 @@ mod tests {
         let rows = rows(2, false, 5000).expect("settings that make runs");
         // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
         let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);
-        assert_eq!(rows[0].operations, 2250.0 * step + 5.0 * 10_000.0 * (153_600.0 + 2_500.0 + 500.0));
+        let validation = 10_000.0 * (153_600.0 + 2_500.0 + 500.0);
+        assert_eq!(rows[0].operations, 2250.0 * step + 5.0 * validation);
+        let twenty = rows.last().expect("a row");
+        assert_eq!((twenty.trials, twenty.operations), (20, 20.0 * (900.0 * step + 2.0 * validation)));
         for row in &rows {
             let run = row.config(0.005).expect("settings that make a run");
             assert_eq!((run.steps(), row.steps % 450), (row.steps, 0), "{row:?}");

@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Stopped,
     #[error("stopped; nothing was written")]
     BenchStopped,
+    #[error("{group} {value}: a run diverged, so that its speed would be that of fewer steps than are counted")]
+    BenchDiverged { group: &'static str, value: usize },
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]

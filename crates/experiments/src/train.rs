@@ -141,7 +141,8 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         Ok((under_way, Some(shuffle)))
     }
 
-    /// Makes all steps on the mini-batches of `shuffle`, or from the first one on, and the test that the settings ask for.
+    /// Makes all steps, on the mini-batches of `shuffle` or from the first one on, and the test that the settings ask
+    /// for.
     fn make(&mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<(), Error> {
         let &RunConfig { seed, batch, validate_every, training_sample, test, .. } = self.config;
         let (steps, normalizer) = (self.config.steps(), data.normalization.normalizer());

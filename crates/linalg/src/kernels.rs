@@ -256,9 +256,9 @@ mod tests {
         assert!(products[0] == products[1], "{arch:?}: {m} x {features}, {images} images");
     }
 
-    /// A processor runs the tiles of its widest vectors alone; all others are run here.
+    /// A processor runs the tiles of its widest vectors alone; here it runs those of the others that it has, too.
     #[test]
-    fn the_tiles_of_every_width_of_vectors_agree_with_a_triple_loop() {
+    fn the_tiles_of_every_width_of_vectors_that_there_is_agree_with_a_triple_loop() {
         for arch in widths() {
             for (m, k, n) in [(1, 1, 1), (3, 20, 4), (11, 131, 67), (64, 70, 23), (7, 300, 130)] {
                 assert_products::<f32>(arch, m, k, n, f64::from(f32::EPSILON));

@@ -1,8 +1,9 @@
 //! What a training step costs, whole and by its pieces, at the shapes of the report. One thread.
 //!
-//! Images lie in a cache, but for those that come from memory, in any order, as in training.
+//! Images lie in a cache where there are 100 of them; of 45,000 they come from memory, in any order, as in training.
 //!
-//! Throughput is in multiply-adds counted as two operations where a piece is a product, else in numbers touched.
+//! Throughput is in multiply-adds counted as two operations where a piece is a product, in images for a whole step, and
+//! else in numbers touched.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -21,8 +22,8 @@ const FEATURES: usize = 3072;
 /// Layers of the report's networks: units and inputs. The first has images.
 const LAYERS: [(usize, usize); 8] =
     [(50, FEATURES), (50, 50), (30, 50), (20, 30), (20, 20), (10, 20), (10, 10), (10, 50)];
-/// Where images come from: a mini-batch stays in a cache, 45,000 images do not.
-const PLACES: [(&str, usize); 2] = [("cache", BATCH), ("memory", 45_000)];
+/// Images that do not fit into a cache, as one mini-batch does.
+const MANY: usize = 45_000;
 
 fn main() {
     divan::main();
@@ -37,7 +38,7 @@ fn normal(rows: usize, cols: usize) -> RowMajor<f32> {
 /// Images as bytes in any order, and what makes numbers of them.
 struct Bytes {
     images: Vec<&'static [u8]>,
-    /// Those before it were in the last mini-batches.
+    /// The first image of the next mini-batch.
     next: usize,
     mean: Vec<f32>,
     scale: Vec<f32>,
@@ -114,9 +115,9 @@ fn input_gradient(bencher: Bencher<'_, '_>, &layer: &(usize, usize)) {
 }
 
 /// A mini-batch of images becomes numbers, which the products with images do a strip at a time.
-#[divan::bench(args = PLACES)]
-fn gather(bencher: Bencher<'_, '_>, (_, images): (&str, usize)) {
-    let (mut images, mut numbers) = (Bytes::new(FEATURES, images), ColMajor::zeros(FEATURES, BATCH));
+#[divan::bench(consts = [BATCH, MANY])]
+fn gather<const IMAGES: usize>(bencher: Bencher<'_, '_>) {
+    let (mut images, mut numbers) = (Bytes::new(FEATURES, IMAGES), ColMajor::zeros(FEATURES, BATCH));
     bencher
         .counter(ItemsCount::new(FEATURES * BATCH))
         .bench_local(|| black_box(images.next()).write(&mut numbers, &Par::Seq));
@@ -153,22 +154,13 @@ fn softmax_of_ten_classes(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = ["2-layer", "3-layer", "9-layer"])]
-fn whole_step(bencher: Bencher<'_, '_>, name: &str) {
-    step(bencher, name, BATCH);
-}
-
-#[divan::bench(args = PLACES)]
-fn whole_step_on_images_from(bencher: Bencher<'_, '_>, (_, images): (&str, usize)) {
-    step(bencher, "3-layer", images);
-}
-
-fn step(bencher: Bencher<'_, '_>, name: &str, images: usize) {
+#[divan::bench(args = ["2-layer", "3-layer", "9-layer"], consts = [BATCH, MANY])]
+fn whole_step<const IMAGES: usize>(bencher: Bencher<'_, '_>, name: &str) {
     let architecture = architecture(name);
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
     let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
-    let (mut images, labels) = (Bytes::new(architecture.inputs(), images), [3; BATCH]);
+    let (mut images, labels) = (Bytes::new(architecture.inputs(), IMAGES), [3; BATCH]);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let x = images.next();
         let loss = network.forward_train(x, &mut workspace).and_then(|logits| logits.cross_entropy(&labels));

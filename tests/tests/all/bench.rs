@@ -3,6 +3,7 @@
 use klayer_tests::{command, end, files, folder};
 use serde_json::Value;
 
+use crate::interrupts::{interrupt, spawn, wait_until};
 use crate::{array, json};
 
 /// What of a row says what is measured.
@@ -38,7 +39,6 @@ fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
             assert!(of_axis.contains(&(axis.to_owned(), value, trials)), "{axis} {value}");
         }
     }
-    assert_eq!(array(&bench["peak"]).len(), 2 * rows.len(), "measured beside every row of every round");
     for row in rows {
         let seconds: Vec<f64> = array(&row["seconds"]).iter().filter_map(Value::as_f64).collect();
         assert!(seconds.len() == 2 && seconds.iter().all(|&seconds| seconds > 0.0), "{row}");
@@ -46,7 +46,11 @@ fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
         let median = (seconds[0] + seconds[1]) / 2.0;
         let rate = row["steps_per_second"].as_f64().expect("a number");
         assert!((rate * median / steps - 1.0).abs() < 1e-9, "{row}");
-        assert!(row["of_peak"].as_f64().is_some_and(|part| part > 0.0), "{row}");
+        let [operations, threads, part] = ["operations", "threads", "of_peak"].map(|key| row[key].as_f64().expect(key));
+        let peak: Vec<f64> = array(&row["peak"]).iter().filter_map(Value::as_f64).collect();
+        assert!(peak.len() == 2 && peak.iter().all(|&peak| peak > 0.0), "{row}");
+        let parts = seconds.iter().zip(&peak).map(|(seconds, peak)| operations / seconds / (peak * threads));
+        assert!((parts.sum::<f64>() / 2.0 / part - 1.0).abs() < 1e-9, "{row}");
     }
 
     let stamps = ["quick form: not the study's results", "synthetic stand-in, not CIFAR-10"];
@@ -60,4 +64,20 @@ fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
         let text: String = drawn.descendants().filter_map(|node| node.text()).collect();
         assert!(stamps.iter().all(|&stamp| text.contains(stamp)), "{text}");
     }
+}
+
+#[test]
+fn a_bench_that_is_stopped_says_that_nothing_was_written() {
+    let (_guard, folder) = folder();
+    let (log, out) = (folder.join("log"), folder.join("speed"));
+    let mut bench = command("xtask", &folder);
+    bench.args(["bench", "--quick", "--rounds", "1000", "--synthetic", "--out"]).arg(&out);
+    let mut child = spawn(&mut bench, &log);
+    let under_way = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("round 1 of 1000"));
+    wait_until(&mut child, "the first round", under_way);
+    let ended = interrupt(child);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
+    let said = std::fs::read_to_string(&log).expect("a file");
+    assert!(said.ends_with("stopped; nothing was written\n"), "{said}");
+    assert!(!out.exists());
 }

@@ -17,12 +17,12 @@ use crate::{json, of_the_report};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts `command`, its standard error in the file `log`.
-fn spawn(command: &mut Command, log: &Path) -> Child {
+pub(crate) fn spawn(command: &mut Command, log: &Path) -> Child {
     command.stdout(Stdio::piped()).stderr(fs::File::create(log).expect("a file")).spawn().expect("it starts")
 }
 
 /// Waits until `done` says so; panics if that takes too long or the command ends before.
-fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
+pub(crate) fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(child.try_wait().expect("a status").is_none(), "it ended before {what}");
@@ -32,7 +32,7 @@ fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
 }
 
 /// Sends SIGINT and waits for the end.
-fn interrupt(child: Child) -> Ended {
+pub(crate) fn interrupt(child: Child) -> Ended {
     signal(&child, "INT");
     ended(child.wait_with_output().expect("it ends"))
 }

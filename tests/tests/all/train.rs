@@ -145,7 +145,7 @@ fn without_the_kernels_only_the_rounding_differs_and_threads_change_no_bit() {
     let (_guard, folder) = folder();
     let loss = |threads: usize, off: bool| {
         let out = format!("{threads}.klayer");
-        let train = "train --n-s 10 --cycles 1 --eta-max 0.01 --json --out";
+        let train = "train --hidden 200,200 --n-s 10 --cycles 1 --eta-max 0.01 --json --out";
         let mut command = klayer(&folder, train);
         command.arg(&out).arg("--threads").arg(threads.to_string());
         if off {

@@ -111,7 +111,7 @@ fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
         let (_folder, store) = store();
         let watch = Watch::default();
         let records = run_all(&jobs, &DATA, &store, threads, &watch).expect("all runs");
-        assert!(records.iter().all(|record| record.seconds.is_finite() && record.seconds >= 0.0));
+        assert!(records.iter().all(|record| record.seconds > 0.0));
         assert_eq!(timeless_all(&records), alone, "{threads} at a time");
         assert_eq!(found(&jobs, DATA.dataset.sha256(), &store).expect("all are kept"), records);
         assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
