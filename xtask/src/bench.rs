@@ -169,7 +169,8 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
     rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..reference("batch", batch) }));
     rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..reference("trials", trials) }));
     for row in &mut rows {
-        // Wide layers, large mini-batches and many trials make so many operations that fewer steps tell as much.
+        // Wide layers and large mini-batches make so many operations that fewer steps tell as much. So do many trials,
+        // but all of that axis make as many steps each, or they would differ in what a trial costs beside its steps.
         let most = if row.group == "trials" { 2 } else { 5 };
         let size = row.hidden[0].max(50) * row.batch.max(100);
         let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
@@ -243,7 +244,7 @@ fn table(bench: &Bench) -> String {
         "{}, {} cores; a core multiplies and adds at {:.0} GFLOP/s in f32\n\n",
         bench.environment.processor,
         bench.environment.cores,
-        median(bench.rows.iter().flat_map(|row| row.peak.clone()).collect()) / 1e9
+        median(bench.rows.iter().flat_map(|row| &row.peak).copied().collect()) / 1e9
     );
     for stamp in render::stamps(bench.quick, bench.synthetic) {
         let _ = writeln!(text, "{stamp}\n");

@@ -203,11 +203,7 @@ mod tests {
 
     fn transposed<T: Scalar>(matrix: &RowMajor<T>) -> RowMajor<T> {
         let mut transposed = RowMajor::zeros(matrix.ncols(), matrix.nrows());
-        for (i, row) in matrix.rows().enumerate() {
-            for (j, &value) in row.iter().enumerate() {
-                transposed.row_mut(j)[i] = value;
-            }
-        }
+        transposed.as_mut().copy_from(matrix.as_ref().transpose());
         transposed
     }
 
