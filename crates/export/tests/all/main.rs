@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr)]
 
 mod damage;
+mod graph;
 mod round_trip;
 mod runtime;
 

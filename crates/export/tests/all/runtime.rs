@@ -1,36 +1,26 @@
-//! ONNX graphs, run by tract.
+//! ONNX graphs give klayer's logits.
 
 use klayer_dataset::{FEATURES, Subset};
 use klayer_export::{Error, Model, onnx};
-use tract_onnx::prelude::*;
 
+use crate::graph::{self, Batch};
 use crate::{Training, generated, logits, model, real};
 
 const TOLERANCE: f32 = 1e-4;
 
-/// The logits that tract finds for `images`, images x classes.
+/// The logits that the graph gives for `images`, images x classes.
 fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset<'_>) -> Vec<f32> {
-    let graph = tract_onnx::onnx().model_for_read(&mut &*bytes).expect("a graph that tract reads");
-    let graph = graph.into_optimized().expect("a graph whose shapes fit").into_runnable().expect("a plan");
-    let shape = [images.len(), FEATURES];
-    let x = match input {
-        onnx::Input::Pixels => {
-            let pixels: Vec<u8> = images.images().flatten().copied().collect();
-            Tensor::from_shape(&shape, &pixels)
-        }
+    match input {
+        onnx::Input::Pixels => graph::logits(bytes, &Batch::Pixels(images)),
         onnx::Input::Normalized => {
             let normalizer = model.normalization.normalizer::<f32>();
             let mut values = vec![0.0; images.len() * FEATURES];
             for (image, values) in images.images().zip(values.chunks_mut(FEATURES)) {
                 normalizer.normalize(image, values);
             }
-            Tensor::from_shape(&shape, &values)
+            graph::logits(bytes, &Batch::Normalized(&values))
         }
-    };
-    let out = graph.run(tvec!(x.expect("a tensor").into())).expect("an output");
-    assert_eq!(out.len(), 1);
-    assert_eq!(out[0].shape(), [images.len(), model.classes.len()]);
-    out[0].to_plain_array_view::<f32>().expect("floats").iter().copied().collect()
+    }
 }
 
 /// The largest distance of two logits, and how many images are classified differently.
