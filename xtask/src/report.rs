@@ -97,7 +97,7 @@ impl ReportArgs {
         }
         let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;
-        let data = Data::new(self.data.load(&root(), self.seed, &terminal, interrupt)?);
+        let data = Data::new(self.data.load_or_generate(&root(), self.seed, &terminal, interrupt)?);
         let store = Store::open(records)?.checkpoint_every(self.checkpoint_every.unwrap_or(checkpoint::EVERY));
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let study_key = format!("study-{}", record::key("study", &(self.quick, self.seed), data.dataset.sha256())?);

@@ -3,18 +3,22 @@
 //! Its keys are the names of the command's switches. What it says counts as if it had been typed, unless a switch that
 //! was typed says something else, or cannot be had together with it.
 
+use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory};
+use klayer_experiments::files;
 use toml::{Table, Value};
 
 use crate::Error;
+
+/// Bytes of the longest settings file that is read.
+const LONGEST: u64 = 1 << 20;
 
 /// The switches of commands whose settings can be a file.
 #[derive(Debug, Args)]
@@ -96,7 +100,11 @@ fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
 }
 
 fn read(path: &Path) -> Result<Table, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let bytes = files::read(path, LONGEST).map_err(|error| match error {
+        klayer_experiments::Error::File { source, .. } => source.to_string(),
+        error => error.to_string(),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
     text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
 }
 

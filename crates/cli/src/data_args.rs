@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load};
+use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_generate};
 
 use crate::{Interrupt, Terminal};
 
@@ -13,11 +13,11 @@ pub struct DataArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub data: Option<PathBuf>,
 
-    /// Take generated images in place of CIFAR-10; figures then say nothing about CIFAR-10
+    /// Use generated images instead of CIFAR-10; the results say nothing about CIFAR-10
     #[arg(long)]
     pub synthetic: bool,
 
-    /// Never download anything
+    /// Disable downloads
     #[arg(long)]
     pub offline: bool,
 }
@@ -39,23 +39,28 @@ impl DataArgs {
         }
     }
 
-    /// Loads the images, showing what takes long, and warns if they are not CIFAR-10.
+    /// Loads the images, shows progress, and warns if they are generated.
     ///
     /// # Errors
     /// Those of [`load`].
     pub fn load(&self, root: &Path, seed: u64, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {
         let dataset = load(&self.source(root, seed), &terminal.data_progress(interrupt))?;
-        if let Some(reason) = dataset.synthetic_reason() {
-            terminal.warn(&format!(
-                "these are generated images, not CIFAR-10 ({reason}): no figure says anything about CIFAR-10"
-            ));
-        }
-        terminal.detail(|| {
-            let parts = [dataset.training(), dataset.validation(), dataset.test()].map(|part| part.len().to_string());
-            let folder = dataset.folder().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
-            format!("{}{folder}: {} images, SHA-256 {}", dataset.name(), parts.join(" + "), dataset.sha256())
-        });
-        Ok(dataset)
+        Ok(describe(dataset, terminal))
+    }
+
+    /// Like [`load`](Self::load), but generates images if CIFAR-10 cannot be found or downloaded.
+    ///
+    /// # Errors
+    /// Those of [`load_or_generate`].
+    pub fn load_or_generate(
+        &self,
+        root: &Path,
+        seed: u64,
+        terminal: &Terminal,
+        interrupt: &Interrupt,
+    ) -> Result<Dataset, Error> {
+        let dataset = load_or_generate(&self.source(root, seed), &terminal.data_progress(interrupt))?;
+        Ok(describe(dataset, terminal))
     }
 
     /// Finds or fetches CIFAR-10 and checks every file; returns its folder.
@@ -65,4 +70,19 @@ impl DataArgs {
     pub fn fetch(&self, root: &Path, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
         fetch(&self.source(root, 0), &terminal.data_progress(interrupt))
     }
+}
+
+/// Warns if the images are generated, and prints their source with `--verbose`.
+fn describe(dataset: Dataset, terminal: &Terminal) -> Dataset {
+    if let Some(reason) = dataset.synthetic_reason() {
+        terminal.warn(&format!(
+            "these are generated images, not CIFAR-10 ({reason}): no figure says anything about CIFAR-10"
+        ));
+    }
+    terminal.detail(|| {
+        let parts = [dataset.training(), dataset.validation(), dataset.test()].map(|part| part.len().to_string());
+        let folder = dataset.folder().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
+        format!("{}{folder}: {} images, SHA-256 {}", dataset.name(), parts.join(" + "), dataset.sha256())
+    });
+    dataset
 }

@@ -10,6 +10,9 @@ use crate::Error;
 use crate::export::join;
 use crate::outputs;
 
+/// Bytes of the longest file that is read.
+const LONGEST: u64 = 1 << 30;
+
 /// The switches of `klayer import`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  klayer import model.safetensors --out model.klayer\n\n\
@@ -28,7 +31,7 @@ pub(crate) struct ImportArgs {
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<(), Error> {
         outputs::check([self.file.as_path()], [self.out.as_path()])?;
-        let model = safetensors::decode(&files::read(&self.file)?)
+        let model = safetensors::decode(&files::read(&self.file, LONGEST)?)
             .map_err(|error| Error::Export { path: self.file.clone(), error })?;
         let (network, info) = join(model);
         let architecture = network.architecture();

@@ -81,7 +81,9 @@ enum Error {
     #[error(transparent)]
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
-    Dataset(#[from] klayer_dataset::Error),
+    Dataset(klayer_dataset::Error),
+    #[error("{0}; name its folder with --data, or use generated images with --synthetic")]
+    NoImages(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
     #[error("Ctrl-C cannot be handled: {0}")]
@@ -93,8 +95,10 @@ enum Error {
     Stopped { checkpoint: Option<Checkpoints<'static>> },
     #[error("stopped; what was made is kept in {}, and the same command goes on from there", store.display())]
     SearchStopped { store: PathBuf },
-    #[error("{}: there is a checkpoint of a training that was stopped; --resume goes on from it, or delete it", path.display())]
+    #[error("{}: there is a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
     CheckpointThere { path: PathBuf },
+    #[error("{0}; --restart discards this checkpoint and starts again from step 0")]
+    DamagedCheckpoint(klayer_experiments::Error),
     #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
     Unfinished { missing: Vec<String>, trials: usize },
     #[error("{}: there is no such store", path.display())]
@@ -132,6 +136,13 @@ enum Error {
     NoText { switch: String },
     #[error("standard output: {0}")]
     Output(std::io::Error),
+}
+
+impl From<klayer_dataset::Error> for Error {
+    fn from(error: klayer_dataset::Error) -> Self {
+        use klayer_dataset::Error::{Download, Offline};
+        if matches!(error, Download { .. } | Offline { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
+    }
 }
 
 impl Error {

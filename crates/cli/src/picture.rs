@@ -1,9 +1,8 @@
-//! Pictures of any size and format as the 3,072 pixels that a network takes, and such pixels as sheets of tiles.
-//!
-//! Of the formats that the library reads, AVIF alone is left out: its decoder needs a library in C.
+//! Pictures of any size (PNG, JPEG, GIF, BMP, TIFF or WebP) as the 3,072 pixels that a network takes, and such pixels as
+//! sheets of tiles.
 
-use std::fs::{self, File};
-use std::io::{Cursor, Read};
+use std::fs::File;
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
@@ -39,7 +38,7 @@ const LARGE: u32 = 8_192;
 /// For a file that cannot be read, is no picture, is damaged, or would take more than 512 MiB or 32,768 pixels a side.
 pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     let mut reader = ImageReader::open(path)?.with_guessed_format()?;
-    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(&fs::read(path)?) {
+    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(&bytes(path)?) {
         return Err(std::io::Error::other("the picture is cut off").into());
     }
     let mut limits = Limits::default();
@@ -60,6 +59,13 @@ pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     picture.apply_orientation(orientation);
     let square = opaque(middle(picture));
     Ok(planes(&small(square)))
+}
+
+/// The bytes of a file, of which it may have as many as a picture may take.
+fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MEMORY + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MEMORY { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// Whether a JPEG comes to its end, which decoders do not ask for. It is a row of segments, each of a marker and, but for

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
+use klayer_dataset::Dataset;
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::record::Point;
 use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, files, train_from};
@@ -37,10 +38,13 @@ pub(crate) struct TrainArgs {
     /// before it kept as .checkpoint.previous; they are removed at the end [default: 30]
     #[arg(long, value_name = "SECONDS", requires = "out", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
-    /// Go on from the checkpoint of the same training, if there is one; without this switch, a checkpoint that is
-    /// there is an error, so that it is not lost
+    /// Resume from the checkpoint of the same run, if there is one. Without --resume or --restart, an existing
+    /// checkpoint is an error, so that it is not lost
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Discard an existing checkpoint and start from step 0
+    #[arg(long, requires = "out", conflicts_with = "resume")]
+    restart: bool,
     /// File for the metrics: a line of JSON for each validation, with step, losses, accuracy and rate. It grows line by
     /// line with .part added to its name, which goes when the training has come to its end [default: the output's name
     /// with .metrics.jsonl added; without --out, no metrics are written]
@@ -87,7 +91,10 @@ impl TrainArgs {
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
         let growing = metrics.as_deref().map(growing);
         if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
-            return Err(Error::CheckpointThere { path: checkpoints.path().into() });
+            if !self.restart {
+                return Err(Error::CheckpointThere { path: checkpoints.path().into() });
+            }
+            checkpoints.remove()?;
         }
         let watchers = self.watch.open("klayer train", terminal)?;
         let data = match self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt) {
@@ -105,6 +112,7 @@ impl TrainArgs {
                 drop(watch);
                 return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
             }
+            Err(error @ klayer_experiments::Error::Model { .. }) => return Err(Error::DamagedCheckpoint(error)),
             trained => trained?,
         };
         drop(watch);
@@ -129,7 +137,9 @@ impl TrainArgs {
             model::save(out, &trained.network, &info)?;
         }
         // As a copy: until the checkpoints are gone, a kill lets the training go on with what has grown.
-        let named = metrics.zip(growing.as_deref()).map(|(path, growing)| files::write(&path, &files::read(growing)?));
+        let named = metrics
+            .zip(growing.as_deref())
+            .map(|(path, growing)| files::write(&path, &files::read(growing, u64::MAX)?));
         if let Some(Err(error)) = &named {
             terminal.warn(&format!("the metrics are not kept: {error}"));
         }
@@ -138,7 +148,7 @@ impl TrainArgs {
             let _ = fs::remove_file(growing);
         }
         let report = if self.json {
-            json_line(&config, &trained, last, test.accuracy, par.count())
+            json_line(&config, &trained, last, test.accuracy, &data.dataset, par.count())
         } else {
             table(&config, &trained, last, test, self.out.as_deref(), data.dataset.synthetic())
         };
@@ -151,7 +161,14 @@ fn growing(metrics: &Path) -> PathBuf {
     outputs::beside(metrics, ".part")
 }
 
-fn json_line(config: &RunConfig, trained: &Trained<f32>, last: &Point, test_accuracy: f64, threads: usize) -> String {
+fn json_line(
+    config: &RunConfig,
+    trained: &Trained<f32>,
+    last: &Point,
+    test_accuracy: f64,
+    dataset: &Dataset,
+    threads: usize,
+) -> String {
     // Named as programs that do the same job elsewhere name it, so that one reader does for all.
     let line = json!({
         "steps": config.steps(),
@@ -161,6 +178,7 @@ fn json_line(config: &RunConfig, trained: &Trained<f32>, last: &Point, test_accu
         "val_acc": last.validation_accuracy,
         "test_acc": test_accuracy,
         "threads": threads,
+        "synthetic": dataset.synthetic(),
     });
     format!("{line}\n")
 }

@@ -95,8 +95,8 @@ pub enum Error {
         /// What happened, at the last try.
         reason: String,
     },
-    /// There is no folder with the data, and downloading them is forbidden.
-    #[error("{}: not found, and downloads are forbidden", path.display())]
+    /// There is no folder with the data, and downloads are disabled.
+    #[error("{}: not found, and downloads are disabled", path.display())]
     Offline {
         /// Where the download would have put them.
         path: PathBuf,

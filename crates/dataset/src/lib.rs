@@ -57,7 +57,7 @@ pub use error::Error;
 pub use normalization::{Normalization, Normalizer};
 pub use progress::Progress;
 pub use shuffle::Shuffle;
-pub use source::{Source, fetch, load};
+pub use source::{Source, fetch, load, load_or_generate};
 
 /// Features of an image: 32 x 32 pixels of red, green and blue.
 pub const FEATURES: usize = 3072;

@@ -11,11 +11,10 @@ use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 /// 4. `data/cifar-10-batches-bin` under [`root`](Self::root);
 /// 5. `shared/cifar-10-batches-bin` beside [`root`](Self::root), so that several checkouts share one copy;
 /// 6. unless [`offline`](Self::offline), the official archive, downloaded to `data` under [`root`](Self::root);
-/// 7. the synthetic stand-in, which then tells why.
 ///
 /// A folder that was named must be good: if it is missing or a file in it is wrong, that is an error. So it is if one
-/// of the two usual folders is there but wrong. CIFAR-100 is looked for in `cifar-100-binary` and neither downloaded
-/// nor replaced: where it is not found, that is an error.
+/// of the two usual folders is there but wrong. CIFAR-100 is looked for in `cifar-100-binary` and is not
+/// downloaded. [`load`] fails where there are no data; [`load_or_generate`] generates images in their place.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// What is wanted.
@@ -84,23 +83,38 @@ fn is_there(path: &Path) -> bool {
 
 /// Loads the data that `source` describes, downloading them if need be.
 ///
-/// If the archive cannot be had, be it for its server, the network or the disk, the synthetic stand-in takes its place
-/// and [`Dataset::synthetic_reason`] says why; callers must say so wherever figures from it appear.
+/// # Errors
+/// Whatever is wrong with a folder that was named or found: see [`Dataset::open`]. [`Error::Cancelled`].
+/// [`Error::Missing`] if CIFAR-100 does not exist. [`Error::Offline`], [`Error::Download`], [`Error::Archive`] or
+/// [`Error::Io`] if CIFAR-10 does not exist and cannot be downloaded.
+pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
+    if source.synthetic {
+        return generate(source, "asked for", progress);
+    }
+    Dataset::open(source.kind, &locate(source, progress)?, progress)
+}
+
+/// Loads the data that `source` describes, or generates images if CIFAR-10 does not exist and cannot be downloaded.
+///
+/// [`Dataset::synthetic_reason`] then says why; callers must say so wherever figures from them appear.
 ///
 /// # Errors
-/// Whatever is wrong with a folder that was named or found: see [`Dataset::open`]. [`Error::Cancelled`];
-/// [`Error::Missing`] if CIFAR-100 is wanted and not there.
-pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
-    let stand_in = |reason: &str| Dataset::generate(source.seed, Sizes::CIFAR, reason, progress);
+/// Those of [`load`], but for a download that fails.
+pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
-        return stand_in("asked for");
+        return load(source, progress);
     }
     match locate(source, progress) {
         Ok(folder) => Dataset::open(source.kind, &folder, progress),
-        Err(error @ Error::Cancelled) => Err(error),
-        Err(error) if source.kind == Kind::Cifar10 => stand_in(&error.to_string()),
+        Err(error) if source.kind == Kind::Cifar10 && !matches!(error, Error::Cancelled) => {
+            generate(source, &error.to_string(), progress)
+        }
         Err(error) => Err(error),
     }
+}
+
+fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Dataset, Error> {
+    Dataset::generate(source.seed, Sizes::CIFAR, reason, progress)
 }
 
 /// Finds the data that `source` describes, or downloads them, and verifies every file; returns their folder.
@@ -108,8 +122,7 @@ pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> 
 /// The stand-in plays no part in this: [`Source::synthetic`] is not looked at.
 ///
 /// # Errors
-/// Those of [`load`], and whatever that falls back on the stand-in for: [`Error::Download`], [`Error::Archive`],
-/// [`Error::Offline`], [`Error::Io`].
+/// Those of [`load`].
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     let folder = locate(source, progress)?;
     Dataset::open(source.kind, &folder, progress)?;

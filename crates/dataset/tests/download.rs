@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::Sample;
 use common::server::{Answer, Server};
-use klayer_dataset::{Error, Kind, Patience, Progress, Source, fetch, load};
+use klayer_dataset::{Error, Kind, Patience, Progress, Source, fetch, load, load_or_generate};
 use tempfile::TempDir;
 
 const HURRIED: Patience = Patience {
@@ -260,17 +260,18 @@ fn progress_counts_what_was_there_and_a_cancelled_download_stays_resumable() {
 }
 
 #[test]
-fn without_a_server_loading_falls_back_on_the_stand_in_and_says_why() {
+fn a_failed_download_is_an_error_or_the_reason_for_generated_images() {
     let root = TempDir::new().unwrap();
-    let server = Server::start(Vec::new(), vec![Answer::Status(404), Answer::Status(404)]);
+    let server = Server::start(Vec::new(), vec![Answer::Status(404), Answer::Status(404), Answer::Status(404)]);
     let mut source = Source::new(Kind::Cifar10, root.path().join("checkout"));
     source.archive.url = server.url.clone();
     source.patience = HURRIED;
 
-    let dataset = load(&source, &()).unwrap();
+    let dataset = load_or_generate(&source, &()).unwrap();
     assert!(dataset.synthetic());
     let reason = dataset.synthetic_reason().unwrap();
     assert!(reason.contains(&server.url) && reason.contains("404"), "{reason}");
+    assert!(matches!(load(&source, &()), Err(Error::Download { .. })));
     assert!(matches!(fetch(&source, &()), Err(Error::Download { .. })));
-    assert_eq!(server.starts().len(), 2);
+    assert_eq!(server.starts().len(), 3);
 }

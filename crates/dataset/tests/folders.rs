@@ -5,7 +5,9 @@ mod common;
 use std::fs::{self, File};
 use std::path::Path;
 
-use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, parse_cifar10, parse_cifar100};
+use klayer_dataset::{
+    Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_generate, parse_cifar10, parse_cifar100,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -200,9 +202,10 @@ fn the_usual_folders_are_looked_up_in_order() {
 fn the_stand_in_says_why_it_is_used() {
     let root = TempDir::new().unwrap();
     let offline = Source { offline: true, seed: 7, ..Source::new(Kind::Cifar10, root.path()) };
-    let dataset = load(&offline, &()).unwrap();
+    assert!(matches!(load(&offline, &()), Err(Error::Offline { .. })));
+    let dataset = load_or_generate(&offline, &()).unwrap();
     assert!(dataset.synthetic() && dataset.name() == "synthetic stand-in");
-    assert!(dataset.synthetic_reason().unwrap().contains("downloads are forbidden"));
+    assert!(dataset.synthetic_reason().unwrap().contains("downloads are disabled"));
     assert_eq!((dataset.training().len(), dataset.validation().len(), dataset.test().len()), (45_000, 5_000, 10_000));
     let asked = load(&Source { synthetic: true, ..offline.clone() }, &()).unwrap();
     assert_eq!(asked.synthetic_reason(), Some("asked for"));

@@ -149,9 +149,9 @@ impl<'a> Checkpoints<'a> {
     /// The last checkpoint that is whole and of this arithmetic, if there is one. `warn` is told of those that are not.
     ///
     /// # Errors
-    /// [`Error::OtherRun`]; [`Error::OtherArithmetic`], and [`Error::Model`] for one of another version, but for a run in
-    /// a store; [`Error::File`] if one cannot be read
-    /// and there is no other to go on from: it may be read another time, and is not given up.
+    /// [`Error::OtherRun`]; [`Error::File`] if one cannot be read and there is no other to resume from: it may be
+    /// readable another time. For a run outside a store also [`Error::OtherArithmetic`], [`Error::Model`] for one of
+    /// another version, and [`Error::Model`] if all are damaged. A trial in a store starts again in these cases.
     pub(crate) fn find<T: Scalar>(
         &self,
         config: &RunConfig,
@@ -173,20 +173,20 @@ impl<'a> Checkpoints<'a> {
                 Err(error) => error,
             };
             let another = path == &last && previous.exists();
-            let instead = if another { "the one before it is taken" } else { "there is no other" };
+            let instead = if another { "the one before it is used" } else { "there is no other" };
+            let alone = self.claim.is_none();
             match &error {
                 Error::OtherArithmetic { path, difference } if self.claim.is_some() => {
                     let path = path.display();
                     warn(&format!("{path}: it is left aside, since {}; {instead}", printable(difference)));
                 }
                 // Of another version: a store has no trial of it, and what is no trial's is kept for that version.
-                Error::Model { source: klayer_nn::Error::Layout { .. }, .. } if self.claim.is_none() => {
-                    return Err(error);
-                }
+                Error::Model { source: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
+                Error::Model { .. } if alone && !another => return Err(unread.unwrap_or(error)),
                 Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
                 _ => return Err(error),
             }
-            if matches!(error, Error::File { .. }) {
+            if alone || matches!(error, Error::File { .. }) {
                 unread = unread.or(Some(error));
             }
             passed_over = true;

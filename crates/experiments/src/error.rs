@@ -1,6 +1,9 @@
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use klayer_linalg::text::printable;
+
+use crate::files::NO_FOLDER;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { path, source }
+        move |source| match missing_folder(&path).filter(|_| source.kind() == ErrorKind::NotFound) {
+            Some(path) => Self::File { path, source: std::io::Error::new(ErrorKind::NotFound, NO_FOLDER) },
+            None => Self::File { path, source },
+        }
     }
+}
+
+/// The outermost of the folders above `path` that does not exist.
+fn missing_folder(path: &Path) -> Option<PathBuf> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    path.ancestors().skip(1).filter(missing).last().map(PathBuf::from)
 }

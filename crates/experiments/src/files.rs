@@ -6,11 +6,11 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use klayer_nn::model_file::{HEADER, Kind, check_header};
+use klayer_nn::model_file::{HEADER, Kind, check_header, promised_length};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
@@ -19,6 +19,12 @@ use crate::environment::boot;
 
 /// How the names of temporary files begin.
 pub(crate) const TEMPORARY: &str = ".klayer-";
+
+/// What is said of a folder that does not exist, above a file to be read or written.
+pub(crate) const NO_FOLDER: &str = "no such directory";
+
+/// Bytes of the longest model or checkpoint that is read from a pipe.
+const LONGEST_STREAM: u64 = 1 << 30;
 
 /// A temporary file that nobody has written to for so long is left over, wherever its writer ran.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -93,7 +99,7 @@ impl Staged {
 /// [`Error::File`] if its folder does not exist or may not be written to, or if a folder stands under `path`.
 pub fn probe(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
-        return Err(Error::file(path)(std::io::ErrorKind::IsADirectory.into()));
+        return Err(Error::file(path)(ErrorKind::IsADirectory.into()));
     }
     if is_stream(path) {
         return Ok(());
@@ -107,12 +113,20 @@ pub fn probe(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bytes of the file under `path`.
+/// The bytes of the file under `path`, which may have `most` of them. A longer file, or a stream that goes on beyond that,
+/// is not read to its end.
 ///
 /// # Errors
 /// [`Error::File`].
-pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(Error::file(path))
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let file = File::open(path).map_err(Error::file(path))?;
+    let too_long = || Error::file(path)(io::Error::new(ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
+    if file.metadata().map_err(Error::file(path))?.len() > most {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::file(path))?;
+    if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
 }
 
 /// The bytes of the file of `kind` under `path`. What does not begin as one, or is of another length than it says, is
@@ -120,13 +134,13 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(Error::file(path))?;
     let data = file.metadata().map_err(Error::file(path))?;
+    let refuse = |source| Error::Model { path: path.into(), source };
     let mut bytes = Vec::new();
-    // What is no file, like a pipe, has no length before its end.
-    if data.is_file() {
-        Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
-        check_header(kind, &bytes, data.len()).map_err(|source| Error::Model { path: path.into(), source })?;
-    }
-    file.read_to_end(&mut bytes).map_err(Error::file(path))?;
+    Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
+    // A pipe has no length before its end: the header says how much of it is read.
+    let length = if data.is_file() { data.len() } else { promised_length(&bytes).min(LONGEST_STREAM) };
+    check_header(kind, &bytes, length).map_err(refuse)?;
+    file.take(length - bytes.len() as u64 + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
     Ok(bytes)
 }
 
@@ -205,7 +219,10 @@ pub(crate) fn create(builder: &mut Builder<'_, '_>, folder: &Path) -> Result<Nam
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     // The library's own message would tell of a temporary name that the user knows nothing of.
-    builder.tempfile_in(folder).map_err(|error| Error::file(folder)(error.kind().into()))
+    builder.tempfile_in(folder).map_err(|error| {
+        let error = if folder.exists() { error.kind().into() } else { io::Error::new(ErrorKind::NotFound, NO_FOLDER) };
+        Error::file(folder)(error)
+    })
 }
 
 #[cfg(test)]
@@ -256,7 +273,7 @@ mod tests {
             assert!(folder.path().join(name).exists(), "{name} is kept");
         }
         staged.place(&path).expect("it is there");
-        assert_eq!(read(&path).expect("read"), b"new");
+        assert_eq!(read(&path, 3).expect("read"), b"new");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), kept.len(), "and no other");
     }
 }

@@ -34,13 +34,16 @@ pub(crate) struct MetricsFile {
     file: File,
 }
 
+/// Bytes of the longest file of metrics that is read.
+const LONGEST: u64 = 1 << 30;
+
 impl MetricsFile {
     /// The file under `path`, with the lines of `curve` that it has, which come back too; all else in it is dropped.
     ///
     /// What was under `path` is replaced, not shortened: a process that has lost this run to another and does not know
     /// it yet writes on to a file without a name.
     pub(crate) fn open(path: &Path, curve: &[Point]) -> Result<(Self, Vec<Metrics>), Error> {
-        let found = match files::read(path) {
+        let found = match files::read(path, LONGEST) {
             Ok(bytes) => bytes,
             Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),

@@ -156,6 +156,12 @@ pub fn check_header(kind: &Kind, bytes: &[u8], length: u64) -> Result<(), Error>
     Ok(())
 }
 
+/// Bytes of the whole file that begins with the header `bytes`; none for one that is cut short.
+pub fn promised_length(bytes: &[u8]) -> u64 {
+    let promised = bytes.get(12..20).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    promised.map_or(bytes.len() as u64, |payload| payload.saturating_add(HEADER as u64))
+}
+
 impl Kind {
     fn refuse(&self, offset: usize, reason: String) -> Error {
         Error::Format { what: self.name, reason, offset }

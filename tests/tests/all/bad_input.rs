@@ -66,9 +66,11 @@ fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
             assert_eq!(fs::read_to_string(folder.join(name)).expect("it is still there"), OLD, "{name}: {switches}");
         }
     }
-    for (out, expected) in
-        [("missing/new.klayer", "missing"), ("a-folder", "a-folder"), ("old.klayer/new", "old.klayer")]
-    {
+    for (out, expected) in [
+        ("missing/new.klayer", "missing: no such directory"),
+        ("a-folder", "a-folder"),
+        ("old.klayer/new", "old.klayer"),
+    ] {
         let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --out").arg(out).args(images()));
         assert_refused(&ended, expected, &folder, &before);
     }
@@ -318,4 +320,65 @@ fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
     }
     let after: Vec<_> = files(&folder).iter().map(|name| fs::read(folder.join(name)).expect("a file")).collect();
     assert!(before == after);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_command_refuses_endless_and_huge_files() {
+    let (_guard, folder) = folder();
+    end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --out m.klayer")).well();
+    fs::File::create(folder.join("huge")).and_then(|file| file.set_len(3 << 30)).expect("a sparse file");
+    fs::create_dir(folder.join("folder")).expect("a folder");
+    end(std::process::Command::new("mkfifo").arg(folder.join("pipe"))).well();
+    let before = files(&folder);
+    // Opened in both directions, so that it waits for no reader.
+    let pipe = fs::OpenOptions::new().read(true).write(true).open(folder.join("pipe")).expect("a pipe");
+    let mut zeros = std::process::Command::new("cat").arg("/dev/zero").stdout(pipe).spawn().expect("it starts");
+    // With 4 GB of address space, what reads without a limit runs out of memory.
+    let limited = |arguments: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.current_dir(&folder).args(["-c", &format!("ulimit -v 4000000; exec \"$0\" {arguments}")]);
+        end(shell.arg(klayer_tests::binary("klayer")))
+    };
+    for arguments in [
+        "train --synthetic --n-s 5 --cycles 1 --config FILE",
+        "evaluate FILE --synthetic",
+        "predict FILE m.klayer",
+        "predict m.klayer FILE",
+        "inspect FILE",
+        "export FILE --out new.onnx",
+        "import FILE --out new.klayer",
+        "train --n-s 5 --cycles 1 --data FILE",
+    ] {
+        for input in ["pipe", "/dev/zero", "folder", "huge"] {
+            let ended = limited(&arguments.replace("FILE", input));
+            let what = format!("{arguments} with {input}: {ended:?}");
+            assert!(matches!(ended.code, Some(1 | 2)), "{what}");
+            assert!(ended.stderr.contains("error: ") && !ended.stderr.contains("panicked"), "{what}");
+            assert!(!ended.stderr.contains("memory allocation"), "{what}");
+            assert_eq!(files(&folder), before, "{what}");
+        }
+    }
+    zeros.kill().and_then(|()| zeros.wait()).expect("it ends");
+}
+
+#[test]
+fn a_run_with_a_damaged_checkpoint_resumes_only_after_restart() {
+    let (_guard, folder) = folder();
+    fs::write(folder.join("m.klayer"), OLD).expect("written");
+    fs::write(folder.join("m.klayer.checkpoint"), "damaged").expect("written");
+    let train = |switch: &str| {
+        end(&mut klayer(&folder, &format!("train --synthetic --n-s 5 --cycles 1 --out m.klayer {switch}")))
+    };
+    for (switch, words) in
+        [("", "--resume continues from it, --restart discards it"), ("--resume", "--restart discards this checkpoint")]
+    {
+        let refused = train(switch);
+        assert!(refused.stderr.contains(words) && refused.stderr.contains("m.klayer.checkpoint"), "{refused:?}");
+        assert_eq!((refused.code, fs::read(folder.join("m.klayer")).expect("it is kept")), (Some(1), OLD.into()));
+        assert!(folder.join("m.klayer.checkpoint").exists());
+    }
+    train("--restart").well();
+    assert!(!folder.join("m.klayer.checkpoint").exists());
+    assert_ne!(fs::read(folder.join("m.klayer")).expect("a model"), OLD.as_bytes());
 }

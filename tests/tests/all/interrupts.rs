@@ -173,7 +173,7 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
 
     let refused = end(&mut train("old.klayer", ""));
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "it is not thrown away: {refused:#?}");
-    assert!(refused.stderr.contains("--resume goes on from it"), "{refused:#?}");
+    assert!(refused.stderr.contains("--resume continues from it"), "{refused:#?}");
     let refused = end(&mut train("old.klayer", "--resume --lambda 0.1"));
     assert!(refused.stderr.contains("lambda is 0.005 there, and 0.1 here"), "{refused:#?}");
     end(&mut train("old.klayer", "--resume")).well();

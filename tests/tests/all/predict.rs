@@ -91,14 +91,11 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
         Rgb([(x * 255 / 300) as u8, (y * 255 / 200) as u8, if x > 150 { 200 } else { 20 }])
     }));
     let save = |picture: &DynamicImage, name: &str| picture.save(folder.join("photos").join(name)).expect("written");
-    for name in
-        ["b.jpg", "a.png", "more/d.bmp", "more/c.tiff", "e.webp", "f.gif", "g.ppm", "h.qoi", "l.tga", ".hidden/x.png"]
-    {
+    for name in ["b.jpg", "a.png", "more/d.bmp", "more/c.tiff", "e.webp", "f.gif", ".hidden/x.png"] {
         save(&scene, name);
     }
     save(&scene.to_luma8().into(), "i.png");
     save(&scene.to_rgba16().into(), "j.png");
-    save(&scene.to_rgba16().into(), "m.ff");
     std::os::unix::fs::symlink("more", folder.join("photos/linked")).expect("a link");
     fs::write(folder.join("photos/notes.txt"), "no picture").expect("written");
     fs::copy(folder.join("photos/a.png"), folder.join("photos/k")).expect("a picture without an ending");
@@ -108,8 +105,7 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
     assert_eq!(ended.stderr, "photos: a file that is no picture is left out\n");
     let told = lines(&ended);
     let names: Vec<_> = told.iter().map(|line| line["image"].as_str().expect("a name")).collect();
-    let expected = "a.png b.jpg e.webp f.gif g.ppm h.qoi i.png j.png k l.tga linked/c.tiff linked/d.bmp m.ff more/c.tiff \
-                    more/d.bmp";
+    let expected = "a.png b.jpg e.webp f.gif i.png j.png k linked/c.tiff linked/d.bmp more/c.tiff more/d.bmp";
     assert_eq!(names, expected.split(' ').map(|name| format!("photos/{name}")).collect::<Vec<_>>());
     for line in &told {
         let probabilities: Vec<_> =
@@ -117,8 +113,7 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
         assert_eq!(probabilities.len(), 10);
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9 && probabilities.is_sorted_by(|a, b| a >= b));
     }
-    for same in ["photos/e.webp", "photos/g.ppm", "photos/k", "photos/l.tga", "photos/more/c.tiff", "photos/more/d.bmp"]
-    {
+    for same in ["photos/e.webp", "photos/k", "photos/more/c.tiff", "photos/more/d.bmp"] {
         let line = told.iter().find(|line| line["image"] == same).expect("it is told");
         assert_eq!(line["predictions"], told[0]["predictions"], "{same} holds the same pixels");
     }
@@ -152,6 +147,15 @@ fn bomb(side: u32) -> Vec<u8> {
     png
 }
 
+/// A bitmap of 0 x 0 pixels.
+fn bmp_without_pixels() -> Vec<u8> {
+    let mut bmp = Vec::new();
+    let small = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
+    DynamicImage::from(small).write_to(&mut std::io::Cursor::new(&mut bmp), image::ImageFormat::Bmp).expect("a BMP");
+    bmp[18..26].fill(0);
+    bmp
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
@@ -166,7 +170,7 @@ fn what_is_no_picture_is_told_and_the_others_are_done() {
     let jpeg = fs::read(folder.join("good.jpg")).expect("a picture");
     fs::create_dir(folder.join("empty")).expect("a folder");
     let bad: [(&str, Vec<u8>); 9] = [
-        ("flat.ppm", b"P6\n0 0\n255\n".to_vec()),
+        ("flat.bmp", bmp_without_pixels()),
         ("wide.png", bomb(100_000)),
         ("heavy.png", bomb(30_000)),
         ("short.jpg", jpeg[..jpeg.len() / 8].to_vec()),

@@ -42,14 +42,17 @@ fn sections_run_one_by_one_on_generated_images_are_stamped_everywhere() {
 }
 
 #[test]
-fn without_data_and_without_a_network_the_reason_is_told() {
+fn commands_without_data_fail_and_name_synthetic() {
     let (_guard, folder) = folder();
-    let ended = end(&mut klayer(&folder, "train --offline --n-s 5 --cycles 1")).well();
-    let warnings: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
-    assert_eq!(warnings.len(), 1, "{}", ended.stderr);
-    for reason in ["generated images, not CIFAR-10", "cifar-10-batches-bin: not found", "downloads are forbidden"] {
-        assert!(warnings[0].contains(reason), "{reason:?} in {}", warnings[0]);
+    for command in ["train --n-s 5 --cycles 1", "search --trials 1 --n-s 5 --store s", "lr-range", "gradcheck", "data"]
+    {
+        let ended = end(klayer(&folder, command).arg("--offline"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{command}: {}", ended.stderr);
+        for words in ["cifar-10-batches-bin: not found, and downloads are disabled", "--synthetic"] {
+            assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(words), "{command}: {}", ended.stderr);
+        }
+        assert_eq!(files(&folder), [] as [std::path::PathBuf; 0], "{command}");
     }
-    assert!(ended.stdout.contains("on generated images, not CIFAR-10"), "{}", ended.stdout);
-    assert_eq!(files(&folder), [] as [std::path::PathBuf; 0]);
+    let told = end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --json")).well();
+    assert_eq!(crate::line(&told)["synthetic"], true);
 }

@@ -34,7 +34,7 @@ fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads()
         let line = line(&folder, &format!("{SHORT} --threads {threads} --out {threads}.klayer"));
         assert_eq!(
             keys(&line),
-            ["seconds_train", "steps", "steps_per_s", "test_acc", "threads", "val_acc", "val_loss"]
+            ["seconds_train", "steps", "steps_per_s", "synthetic", "test_acc", "threads", "val_acc", "val_loss"]
         );
         assert_eq!(number(&line, "threads"), f64::from(threads));
         line

@@ -158,7 +158,7 @@ fn every_cycle_and_every_interval_leave_a_checkpoint_and_the_one_before_it() {
 }
 
 #[test]
-fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
+fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
     let undisturbed = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
@@ -173,11 +173,8 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
         flipped
     };
     // (whether each is damaged, the step that it goes on from, words of the warnings)
-    let cases: [([bool; 2], u64, &[&str]); 3] = [
-        ([false, false], 30, &[]),
-        ([true, false], 10, &["the one before it is taken"]),
-        ([true, true], 1, &["the one before it is taken", "there is no other"]),
-    ];
+    let cases: [([bool; 2], u64, &[&str]); 2] =
+        [([false, false], 30, &[]), ([true, false], 10, &["the one before it is used"])];
     for (damaged, first, words) in cases {
         for ((bytes, path), damaged) in whole.iter().zip(damaged) {
             fs::write(path, if damaged { damage(bytes) } else { bytes.clone() }).expect("written");
@@ -190,6 +187,16 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it_and_says_so() {
         for (warning, word) in warnings.iter().zip(words) {
             assert!(warning.contains(word) && warning.contains("run.checkpoint"), "{warning}");
         }
+    }
+
+    // With no whole one left the run is refused and both files are kept.
+    for (bytes, path) in &whole {
+        fs::write(path, damage(bytes)).expect("written");
+    }
+    let refused = go(&small_run(), &checkpoints, &Watch::default()).expect_err("both are damaged");
+    assert!(matches!(&refused, Error::Model { path, .. } if path == checkpoints.path()), "{refused}");
+    for (bytes, path) in &whole {
+        assert!(fs::read(path).expect("it is kept") == damage(bytes));
     }
 
     // The last one is gone, as if the process had ended between the renaming and the writing.
@@ -218,7 +225,7 @@ fn a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before_it_or_is_an_erro
     assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
     assert_eq!(watch.first.load(Ordering::Relaxed), 10);
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("the one before it is taken"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("the one before it is used"), "{warnings:?}");
 
     // Nothing to go on from, but something that may be read another time.
     stop(&small_run(), &checkpoints, 20);

@@ -21,7 +21,7 @@ fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left() {
     for contents in [&b"a longer first text"[..], b"short", b""] {
         files::probe(&path).expect("it can be written");
         files::write(&path, contents).expect("written");
-        assert_eq!(files::read(&path).expect("read"), contents);
+        assert_eq!(files::read(&path, u64::MAX).expect("read"), contents);
         assert_eq!(names(folder.path()), ["file"]);
     }
 }
