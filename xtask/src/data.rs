@@ -12,10 +12,11 @@ use crate::root;
 /// The switches of `cargo xtask data`.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// The folder with CIFAR-10's binary files [default: $CIFAR10_DIR, data/, ../shared/, or the official archive]
-    #[arg(long, value_name = "DIR")]
+    /// CIFAR-10: the folder or the .tar.gz archive of its binary or Python version, or a folder that contains one of
+    /// these [default: $CIFAR10_DIR, data/, ../shared/, or a download]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Never download anything
+    /// Disable downloads
     #[arg(long)]
     offline: bool,
 }

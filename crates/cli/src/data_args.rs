@@ -9,8 +9,9 @@ use crate::{Interrupt, Terminal};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// The folder with CIFAR-10's binary files [default: $CIFAR10_DIR, data/, ../shared/, or the official archive]
-    #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
+    /// CIFAR-10: the folder or the .tar.gz archive of its binary or Python version, or a folder that contains one of
+    /// these [default: $CIFAR10_DIR, data/, ../shared/, or a download]
+    #[arg(long, value_name = "PATH", conflicts_with = "synthetic")]
     pub data: Option<PathBuf>,
 
     /// Use generated images instead of CIFAR-10; the results say nothing about CIFAR-10

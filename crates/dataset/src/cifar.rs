@@ -5,10 +5,11 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::names::{CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_COARSE_CLASSES};
-use crate::{Error, FEATURES, Progress, checksum};
+use crate::place::{self, Files, Version};
+use crate::{Error, FEATURES, Progress, checksum, python};
 
 /// A family of images with their classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,12 +39,13 @@ pub struct Part {
     pub(crate) coarse: Vec<u8>,
 }
 
-/// What a folder holds.
+/// What a folder or an archive holds.
 #[derive(Default)]
 pub(crate) struct Folder {
     pub(crate) training: Part,
     pub(crate) test: Part,
     pub(crate) sha256: String,
+    pub(crate) place: PathBuf,
 }
 
 const CIFAR10_BYTES: u64 = 30_730_000;
@@ -72,6 +74,38 @@ impl Kind {
         match self {
             Self::Cifar10 => "cifar-10-batches-bin",
             Self::Cifar100 => "cifar-100-binary",
+        }
+    }
+
+    /// The folder that the official archive of the Python version unpacks to.
+    pub(crate) fn python_folder(self) -> &'static str {
+        match self {
+            Self::Cifar10 => "cifar-10-batches-py",
+            Self::Cifar100 => "cifar-100-python",
+        }
+    }
+
+    /// The names of the archives that can be loaded.
+    pub(crate) fn archives(self) -> &'static [&'static str] {
+        match self {
+            Self::Cifar10 => &["cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"],
+            Self::Cifar100 => &["cifar-100-binary.tar.gz"],
+        }
+    }
+
+    /// The names of the binary version's files.
+    pub(crate) fn binary_files(self) -> Vec<&'static str> {
+        match self {
+            Self::Cifar10 => CIFAR10_FILES.map(|(name, ..)| name).into(),
+            Self::Cifar100 => CIFAR100_FILES.map(|(name, _)| name).into(),
+        }
+    }
+
+    /// The names of the Python version's files, which klayer reads of CIFAR-10 alone.
+    pub(crate) fn python_files(self) -> Vec<&'static str> {
+        match self {
+            Self::Cifar10 => python::FILES.map(|(name, _)| name).into(),
+            Self::Cifar100 => Vec::new(),
         }
     }
 
@@ -209,41 +243,62 @@ fn parse(kind: Kind, path: &Path, bytes: &[u8]) -> Result<Part, Error> {
     Ok(part)
 }
 
-/// Reads a folder of `kind`: every file once, its size and sum checked before it is parsed.
-pub(crate) fn read_folder(kind: Kind, folder: &Path, progress: &dyn Progress) -> Result<Folder, Error> {
-    require_folder(folder)?;
+/// Reads the dataset of `kind` at `path`: every file once, its size and sum checked before it is parsed.
+pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Folder, Error> {
+    let (version, mut files) = place::find(kind, path, progress)?;
+    let place = files.place().to_path_buf();
     let coarse = kind == Kind::Cifar100;
     let (mut training, mut test) = (Part::with_capacity(50_000, coarse), Part::with_capacity(10_000, coarse));
     let mut sums = Vec::new();
-    let mut visit = |name: &str, bytes: &[u8]| match name {
+    let mut visit = |name: &str, path: &Path, bytes: &[u8]| match name {
         "batches.meta.txt" => Ok(()),
-        "test_batch.bin" | "test.bin" => test.append(kind, &folder.join(name), bytes),
-        _ => training.append(kind, &folder.join(name), bytes),
+        "test_batch.bin" | "test.bin" => test.append(kind, path, bytes),
+        _ => training.append(kind, path, bytes),
     };
     match kind {
         Kind::Cifar10 => {
             for file in ExpectedFile::cifar10() {
-                announce(&folder.join(&file.name), progress)?;
-                visit(&file.name, &file.read(folder)?)?;
+                if let Some((path, bytes)) = read_cifar10(&file, version, &mut files, progress)? {
+                    checksum::verify_sha256(&path, &file.sha256, &bytes)?;
+                    visit(&file.name, &path, &bytes)?;
+                }
                 sums.push((file.name, file.sha256));
             }
         }
         Kind::Cifar100 => {
             for (name, size) in CIFAR100_FILES {
-                let path = folder.join(name);
+                let path = place.join(name);
                 announce(&path, progress)?;
-                let bytes = read_sized(&path, size)?;
-                visit(name, &bytes)?;
+                let bytes = files.read(name, size)?;
+                visit(name, &path, &bytes)?;
                 sums.push((name.to_owned(), checksum::sha256(&bytes)));
             }
         }
     }
-    Ok(Folder { training, test, sha256: checksum::of_files(&sums) })
+    Ok(Folder { training, test, sha256: checksum::of_files(&sums), place })
 }
 
-fn require_folder(folder: &Path) -> Result<(), Error> {
-    let metadata = fs::metadata(folder).map_err(|e| Error::io(folder, e))?;
-    if metadata.is_dir() { Ok(()) } else { Err(Error::NotADirectory { path: folder.to_path_buf() }) }
+/// What `file` of the binary version holds, and the path that it comes from; none for the names of the classes in the
+/// Python version, which are known.
+fn read_cifar10(
+    file: &ExpectedFile,
+    version: Version,
+    files: &mut Files,
+    progress: &dyn Progress,
+) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
+    let pickle = python::FILES.iter().find(|(name, _)| file.name.strip_suffix(".bin") == Some(name));
+    let (name, md5) = match (version, pickle) {
+        (Version::Binary, _) => (file.name.as_str(), None),
+        (Version::Python, Some((name, md5))) => (*name, Some(*md5)),
+        (Version::Python, None) => return Ok(None),
+    };
+    let path = files.place().join(name);
+    announce(&path, progress)?;
+    let bytes = match md5 {
+        None => files.read(name, file.bytes)?,
+        Some(md5) => python::records(&path, md5, &files.read_up_to(name, python::LONGEST)?)?,
+    };
+    Ok(Some((path, bytes)))
 }
 
 fn announce(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
@@ -255,7 +310,7 @@ fn announce(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
 }
 
 /// The bytes of a file that must have `expected` of them; a longer one is not read to its end.
-fn read_sized(path: &Path, expected: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_sized(path: &Path, expected: u64) -> Result<Vec<u8>, Error> {
     let io = |e| Error::io(path, e);
     let size = |found| Error::Size { path: path.to_path_buf(), expected, found };
     // A file that is no regular one (a pipe, a folder) is told from its metadata, before it could block.

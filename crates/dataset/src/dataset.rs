@@ -45,17 +45,19 @@ impl Sizes {
 }
 
 impl Dataset {
-    /// Reads `folder`, in which the official archive of `kind` was unpacked.
+    /// Loads the images at `path`: a folder with the files of the binary version, or of CIFAR-10's Python version, as
+    /// torchvision and Keras keep it; an official archive (`.tar.gz`) of either; or a folder that holds one of these.
     ///
     /// Every file of CIFAR-10 is checked against its official SHA-256 before it is used. The sums of CIFAR-100's
     /// files are not known here: they are checked by their sizes and the range of their labels alone.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::NotADirectory`], [`Error::NotAFile`], [`Error::Io`] (no permission, for one),
-    /// [`Error::Size`], [`Error::Checksum`], [`Error::Label`], or [`Error::Cancelled`].
-    pub fn open(kind: Kind, folder: &Path, progress: &dyn Progress) -> Result<Self, Error> {
-        let cifar::Folder { training, test, sha256 } = cifar::read_folder(kind, folder, progress)?;
-        Ok(Self { kind, training, test, validation: VALIDATION, sha256, synthetic: None, folder: Some(folder.into()) })
+    /// [`Error::Unrecognized`], [`Error::Missing`], [`Error::NotAFile`], [`Error::Io`] (no permission, for one),
+    /// [`Error::Size`], [`Error::Checksum`], [`Error::Archive`], [`Error::Pickle`], [`Error::Label`], or
+    /// [`Error::Cancelled`].
+    pub fn open(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Self, Error> {
+        let cifar::Folder { training, test, sha256, place } = cifar::read(kind, path, progress)?;
+        Ok(Self { kind, training, test, validation: VALIDATION, sha256, synthetic: None, folder: Some(place) })
     }
 
     /// Generates the synthetic stand-in from `seed`; `reason` says why it is used.
@@ -66,7 +68,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Cancelled`].
     pub fn generate(seed: u64, sizes: Sizes, reason: &str, progress: &dyn Progress) -> Result<Self, Error> {
-        let cifar::Folder { training, test, sha256 } = synthetic::generate(seed, sizes, progress)?;
+        let cifar::Folder { training, test, sha256, .. } = synthetic::generate(seed, sizes, progress)?;
         let synthetic = Some(reason.to_owned());
         Ok(Self { kind: Kind::Cifar10, training, test, validation: sizes.validation, sha256, synthetic, folder: None })
     }

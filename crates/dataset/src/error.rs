@@ -19,6 +19,26 @@ pub enum Error {
         /// What is there instead.
         path: PathBuf,
     },
+    /// What is there is not a dataset in any form that can be loaded.
+    #[error("{}: no {kind} found: it is {}; expected {expected}", path.display(), printable(found))]
+    Unrecognized {
+        /// The folder or file.
+        path: PathBuf,
+        /// The name of the dataset.
+        kind: &'static str,
+        /// What is there.
+        found: String,
+        /// What can be loaded.
+        expected: String,
+    },
+    /// A file of the Python version that does not hold a batch of images.
+    #[error("{}: not a batch of CIFAR-10: {}", path.display(), printable(reason))]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A regular file was expected.
     #[error("{}: not a regular file", path.display())]
     NotAFile {

@@ -6,7 +6,9 @@
 //! 3. `data/cifar-10-batches-bin`;
 //! 4. `shared/cifar-10-batches-bin` next to the checkout;
 //! 5. the official archive, which it downloads, resuming what an earlier start left, and unpacks without trusting it;
-//! 6. a synthetic stand-in, if the archive cannot be had: [`Dataset::synthetic_reason`] then says why.
+//!
+//! A folder can hold the binary or the Python version of CIFAR-10, or its archive. [`load_or_generate`] generates images
+//! if the archive cannot be downloaded: [`Dataset::synthetic_reason`] then says why.
 //!
 //! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes: a [`Normalizer`] says how
 //! those of a mini-batch become numbers where they are used, and a [`Shuffle`] which ones are next. What goes on leaves
@@ -44,7 +46,9 @@ mod download;
 mod error;
 mod names;
 mod normalization;
+mod place;
 mod progress;
+mod python;
 mod shuffle;
 mod source;
 mod synthetic;

@@ -24,7 +24,7 @@ fn sparse(path: &Path, bytes: u64) {
 }
 
 #[test]
-fn a_folder_must_be_there_and_be_one() {
+fn what_is_no_dataset_is_described() {
     let parent = TempDir::new().unwrap();
     let folder = parent.path().join("cifar-10-batches-bin");
     match open(&folder) {
@@ -32,16 +32,61 @@ fn a_folder_must_be_there_and_be_one() {
         error => panic!("{error}"),
     }
     fs::write(&folder, "a file").unwrap();
-    match open(&folder) {
-        Error::NotADirectory { path } => assert_eq!(path, folder),
+    let told = |folder: &Path| match open(folder) {
+        Error::Unrecognized { path, found, expected, .. } => {
+            assert_eq!(path, folder);
+            let all = ["data_batch_1.bin", "data_batch_1,", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"];
+            assert!(all.iter().all(|name| expected.contains(name)), "{expected}");
+            found
+        }
         error => panic!("{error}"),
+    };
+    assert_eq!(told(&folder), "a file of 6 bytes, not a .tar.gz archive");
+    let mut tar = common::Tar::new();
+    tar.add("photos/one.bin", tar::EntryType::Regular, b"one");
+    fs::write(&folder, tar.gzip(flate2::Compression::fast())).unwrap();
+    assert_eq!(told(&folder), "an archive of other files");
+    let folder = parent.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    assert_eq!(told(&folder), "an empty folder");
+    ["a", "b", "c"].iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
+    assert_eq!(told(&folder), "a folder with a, b, c");
+    ["d", "e", "f", "g"].iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
+    assert_eq!(told(&folder), "a folder with a, b, c, d, e and 2 more");
+}
+
+#[test]
+fn the_python_version_is_found_and_verified() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("cifar-10-batches-py");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("test_batch"), "").unwrap();
+    assert!(matches!(open(&folder), Error::Missing { path } if path == folder.join("data_batch_1")));
+    fs::write(folder.join("data_batch_1"), b"].").unwrap();
+    // By itself, and as what the folder around it holds.
+    for place in [folder.as_path(), parent.path()] {
+        match open(place) {
+            Error::Checksum { path, algorithm: "md5", expected, .. } => {
+                assert_eq!(path, folder.join("data_batch_1"));
+                assert_eq!(expected, "c99cafc152244af753f735de768cd75f");
+            }
+            error => panic!("{error}"),
+        }
     }
+    sparse(&folder.join("data_batch_1"), 40 << 20);
+    assert!(matches!(open(&folder), Error::Size { expected: 33_554_432, found: 41_943_040, .. }));
+    let mut tar = common::Tar::new();
+    tar.add("cifar-10-batches-py/data_batch_1", tar::EntryType::Regular, b"].");
+    let archive = parent.path().join("mine.tgz");
+    fs::write(&archive, tar.gzip(flate2::Compression::fast())).unwrap();
+    assert!(matches!(open(&archive), Error::Checksum { path, .. } if path == archive.join("data_batch_1")));
 }
 
 #[test]
 fn a_file_must_be_there_be_one_and_have_its_size() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("data_batch_1.bin");
+    fs::write(folder.path().join("test_batch.bin"), "").unwrap();
     assert!(matches!(open(folder.path()), Error::Missing { path } if path == file));
     fs::create_dir(&file).unwrap();
     assert!(matches!(open(folder.path()), Error::NotAFile { path } if path == file));
@@ -171,12 +216,12 @@ fn a_folder_that_was_named_is_never_replaced() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     let both = Source { dir: Some(file.clone()), ..environment };
-    assert!(matches!(load(&both, &()), Err(Error::NotADirectory { path }) if path == file));
+    assert!(matches!(load(&both, &()), Err(Error::Unrecognized { path, .. }) if path == file));
 
     // An unusable folder in a usual place is no reason for the stand-in either.
     let data = root.path().join("data/cifar-10-batches-bin");
     fs::create_dir_all(&data).unwrap();
-    assert!(matches!(load(&usual, &()), Err(Error::Missing { path }) if path == data.join("data_batch_1.bin")));
+    assert!(matches!(load(&usual, &()), Err(Error::Unrecognized { path, .. }) if path == data));
 }
 
 #[test]

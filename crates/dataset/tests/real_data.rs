@@ -77,7 +77,7 @@ fn real_images_labels_and_normalization_are_numpys() {
 }
 
 #[test]
-fn the_real_data_come_through_an_interrupted_download() {
+fn the_real_data_load_from_a_folder_an_archive_and_a_download() {
     let Some(folder) = common::real_folder() else { return };
     let mut tar = Tar::new();
     tar.add("cifar-10-batches-bin/", EntryType::Directory, &[]);
@@ -87,6 +87,19 @@ fn the_real_data_come_through_an_interrupted_download() {
     }
     let bytes = tar.gzip(Compression::none());
     let parent = TempDir::new().unwrap();
+    // The archive as it was downloaded, by its name, and as what a folder holds.
+    let (downloads, binary) = (parent.path().join("downloads"), Dataset::open(Kind::Cifar10, &folder, &()).unwrap());
+    fs::create_dir(&downloads).unwrap();
+    let archive = downloads.join("cifar-10-binary.tar.gz");
+    fs::write(&archive, &bytes).unwrap();
+    for place in [&archive, &downloads] {
+        let dataset = Dataset::open(Kind::Cifar10, place, &()).unwrap();
+        assert_eq!((dataset.sha256(), dataset.folder()), (SHA256, Some(archive.as_path())));
+        assert!(dataset.training().images().eq(binary.training().images()));
+        assert_eq!(dataset.test().labels(), binary.test().labels());
+    }
+    drop(binary);
+
     let root = parent.path().join("checkout");
     let mut source = Source::new(Kind::Cifar10, &root);
     (source.archive.bytes, source.archive.md5) = (bytes.len() as u64, common::hex(&Md5::digest(&bytes)));
@@ -97,6 +110,8 @@ fn the_real_data_come_through_an_interrupted_download() {
     assert_eq!((dataset.synthetic(), dataset.sha256()), (false, SHA256));
     assert_eq!(server.starts(), [None, Some(100_000_000)]);
     assert_eq!(fs::read_dir(root.join("data")).unwrap().count(), 1);
+    let around = Dataset::open(Kind::Cifar10, &root.join("data"), &()).unwrap();
+    assert_eq!((around.sha256(), around.folder()), (SHA256, dataset.folder()), "the folder around it");
     // From now on it is there, and the server, which is gone, is not missed.
     assert_eq!(fetch(&source, &()).unwrap(), root.join("data/cifar-10-batches-bin"));
 }

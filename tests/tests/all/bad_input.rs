@@ -223,8 +223,8 @@ fn data_that_are_missing_or_damaged_are_refused_and_named() {
         |data: &str| end(klayer(&folder, "train --n-s 5 --cycles 1 --offline --out new.klayer --data").arg(data));
     let before = files(&folder);
     assert_refused(&train("nowhere"), "nowhere: not found", &folder, &before);
-    assert_refused(&train("a-file"), "a-file: not a directory", &folder, &before);
-    assert_refused(&train("."), "data_batch_1.bin: not found", &folder, &before);
+    assert_refused(&train("a-file"), "a-file: no CIFAR-10 found: it is a file of 0 bytes", &folder, &before);
+    assert_refused(&train("."), ".: no CIFAR-10 found: it is a folder with a-file; expected", &folder, &before);
 
     let Some(data) = cifar10() else { return skipped("there is no CIFAR-10 to damage") };
     let damaged = folder.join("damaged");

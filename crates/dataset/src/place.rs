@@ -1,0 +1,159 @@
+//! Where the files of a dataset are: in a folder, in an archive as it was downloaded, or in a folder around one of these.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use crate::cifar::read_sized;
+use crate::{Error, Kind, Progress};
+
+/// Names that are listed of a folder which holds no dataset.
+const LISTED: usize = 5;
+/// Bytes that an archive may have when it is unpacked; CIFAR's have 184,400,000 and less.
+const UNPACKED: u64 = 256 << 20;
+
+/// The versions in which a dataset is distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Records of labels and pixels.
+    Binary,
+    /// Pickled dictionaries.
+    Python,
+}
+
+/// Files by their names.
+pub(crate) enum Files {
+    /// In a folder.
+    Folder(PathBuf),
+    /// Of an archive, unpacked in memory.
+    Archive(PathBuf, HashMap<String, Vec<u8>>),
+}
+
+/// The files of `kind` at `path`: a folder or an archive of either version, or a folder that holds one of these.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Io`], and [`Error::Unrecognized`] with what was found and what was expected.
+pub(crate) fn find(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<(Version, Files), Error> {
+    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    if !metadata.is_dir() {
+        let files = unpack(kind, path, &metadata, progress)?;
+        let version = version_of(kind, |name| files.contains_key(name));
+        let version = version.ok_or_else(|| unrecognized(kind, path, "an archive of other files".to_owned()))?;
+        return Ok((version, Files::Archive(path.to_path_buf(), files)));
+    }
+    if let Some(version) = version_of(kind, |name| path.join(name).exists()) {
+        return Ok((version, Files::Folder(path.to_path_buf())));
+    }
+    for name in [kind.folder(), kind.python_folder()] {
+        let folder = path.join(name);
+        if let Some(version) = version_of(kind, |name| folder.join(name).exists()) {
+            return Ok((version, Files::Folder(folder)));
+        }
+    }
+    match kind.archives().iter().map(|name| path.join(name)).find(|archive| archive.is_file()) {
+        Some(archive) => find(kind, &archive, progress),
+        None => Err(unrecognized(kind, path, contents(path)?)),
+    }
+}
+
+impl Files {
+    /// The folder or archive.
+    pub(crate) fn place(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::Archive(path, _) => path,
+        }
+    }
+
+    /// The file `name`, which must have `expected` bytes. That of an archive is given out once.
+    pub(crate) fn read(&mut self, name: &str, expected: u64) -> Result<Vec<u8>, Error> {
+        let path = self.place().join(name);
+        match self {
+            Self::Folder(_) => read_sized(&path, expected),
+            Self::Archive(_, files) => {
+                let bytes = files.remove(name).ok_or_else(|| Error::Missing { path: path.clone() })?;
+                let found = bytes.len() as u64;
+                if found == expected { Ok(bytes) } else { Err(Error::Size { path, expected, found }) }
+            }
+        }
+    }
+
+    /// The file `name`, which may have up to `most` bytes. That of an archive is given out once.
+    pub(crate) fn read_up_to(&mut self, name: &str, most: u64) -> Result<Vec<u8>, Error> {
+        let path = self.place().join(name);
+        let length = match self {
+            Self::Folder(_) => fs::metadata(&path).map_err(|error| Error::io(&path, error))?.len(),
+            Self::Archive(_, files) => files.get(name).map_or(0, |bytes| bytes.len() as u64),
+        };
+        self.read(name, length.min(most))
+    }
+}
+
+/// The version that some file `exists` of.
+fn version_of(kind: Kind, exists: impl Fn(&str) -> bool) -> Option<Version> {
+    let versions = [(Version::Binary, kind.binary_files()), (Version::Python, kind.python_files())];
+    versions.into_iter().find(|(_, names)| names.iter().any(|name| exists(name))).map(|(version, _)| version)
+}
+
+/// The regular files of the archive at `path` that are of the dataset, by their names without folders.
+fn unpack(
+    kind: Kind,
+    path: &Path,
+    metadata: &fs::Metadata,
+    progress: &dyn Progress,
+) -> Result<HashMap<String, Vec<u8>>, Error> {
+    if !metadata.is_file() {
+        return Err(unrecognized(kind, path, "neither a folder nor a regular file".to_owned()));
+    }
+    let mut file = BufReader::new(File::open(path).map_err(|error| Error::io(path, error))?);
+    let mut magic = Vec::new();
+    Read::by_ref(&mut file).take(2).read_to_end(&mut magic).map_err(|error| Error::io(path, error))?;
+    if magic != [0x1f, 0x8b] {
+        return Err(unrecognized(kind, path, format!("a file of {} bytes, not a .tar.gz archive", metadata.len())));
+    }
+    let broken = |error: io::Error| Error::Archive { entry: path.to_path_buf(), reason: error.to_string() };
+    let mut archive = tar::Archive::new(GzDecoder::new(io::Cursor::new(magic).chain(file)).take(UNPACKED));
+    let wanted = [kind.binary_files(), kind.python_files()].concat();
+    let mut files = HashMap::new();
+    for entry in archive.entries().map_err(broken)? {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let mut entry = entry.map_err(broken)?;
+        let name = entry.path().map_err(broken)?.file_name().map(|name| name.to_string_lossy().into_owned());
+        let Some(name) = name.filter(|name| wanted.contains(&name.as_str()) && entry.header().entry_type().is_file())
+        else {
+            continue;
+        };
+        progress.unpacking(Path::new(&name));
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(broken)?;
+        files.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+/// What a folder holds, in words.
+fn contents(folder: &Path) -> Result<String, Error> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(match names.len() {
+        0 => "an empty folder".to_owned(),
+        count if count > LISTED => format!("a folder with {} and {} more", names[..LISTED].join(", "), count - LISTED),
+        _ => format!("a folder with {}", names.join(", ")),
+    })
+}
+
+fn unrecognized(kind: Kind, path: &Path, found: String) -> Error {
+    let [binary, python] = [kind.binary_files(), kind.python_files()].map(|names| names.first().copied());
+    let files: Vec<_> = binary.into_iter().chain(python).collect();
+    let expected = format!(
+        "a folder with {}, an archive like {}, or a folder that holds one of these",
+        files.join(" or "),
+        kind.archives().join(" or ")
+    );
+    Error::Unrecognized { path: path.to_path_buf(), kind: kind.name(), found, expected }
+}
