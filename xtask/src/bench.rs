@@ -127,8 +127,8 @@ impl BenchArgs {
             row.of_peak = median(row.seconds.iter().zip(&row.peak).map(part).collect());
             row.steps_per_second = (row.steps * row.trials as u64) as f64 / median(row.seconds.clone());
         }
-        fs::create_dir_all(&out).map_err(|source| Error::Folder { path: out.clone(), source })?;
-        let mut json = serde_json::to_string_pretty(&bench)?;
+        fs::create_dir_all(&out).map_err(|error| Error::Folder { path: out.clone(), error })?;
+        let mut json = serde_json::to_string_pretty(&bench).map_err(Error::Json)?;
         json.push('\n');
         files::write(&out.join("bench.json"), json.as_bytes())?;
         for file in render::bench_figures(&bench) {
@@ -204,7 +204,7 @@ impl Row {
         if self.group == "trials" {
             let lambdas = log_uniform(42, "bench", 1e-5, 1e-1, self.trials)?;
             let configs: Vec<_> = lambdas.into_iter().map(|lambda| self.config(lambda)).collect::<Result<_, _>>()?;
-            let folder = tempfile::tempdir().map_err(|source| Error::Folder { path: temp_dir(), source })?;
+            let folder = tempfile::tempdir().map_err(|error| Error::Folder { path: temp_dir(), error })?;
             let store = Store::open(folder.path())?;
             let start = Instant::now();
             let records = run_all(&configs, data, &store, self.threads, &Watch(interrupt))?;

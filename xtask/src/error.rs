@@ -16,15 +16,15 @@ pub(crate) enum Error {
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
-    Paper(#[from] toml::de::Error),
+    Paper(toml::de::Error),
     #[error("the report cannot be rendered: {0}")]
-    Render(#[from] crate::render::Error),
+    Render(crate::render::Error),
     #[error("the results cannot be written as JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     #[error("Ctrl-C cannot be handled: {0}")]
     Signal(std::io::Error),
-    #[error("{}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    #[error("{}: {error}", path.display())]
+    Folder { path: PathBuf, error: std::io::Error },
     #[error("{}: there is no report to check; `cargo xtask report` makes one", path.display())]
     NoReport { path: PathBuf },
     #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]

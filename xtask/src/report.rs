@@ -86,7 +86,7 @@ const STEPS_PER_PARAMETER: f64 = 0.1;
 
 impl ReportArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
-        let paper = Paper::embedded()?;
+        let paper = Paper::embedded().map_err(Error::Paper)?;
         let out = self.out.clone().unwrap_or_else(|| root().join("report"));
         let records = out.join("records");
         if self.check {
@@ -275,8 +275,8 @@ impl Pipeline<'_> {
 fn rendered(study: &str, paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
     let manifest: Manifest = store.get(study)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
     let results = assemble(&manifest, paper, store)?;
-    let mut files = render::render(&results, paper)?;
-    let mut json = serde_json::to_string_pretty(&results)?;
+    let mut files = render::render(&results, paper).map_err(Error::Render)?;
+    let mut json = serde_json::to_string_pretty(&results).map_err(Error::Json)?;
     json.push('\n');
     files.push(render::File { path: "results.json".into(), contents: json });
     Ok(files)
@@ -287,7 +287,7 @@ fn write(study: String, paper: &Paper, store: &Store, out: &Path) -> Result<usiz
     for file in &rendered {
         let path = out.join(&file.path);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.into(), source })?;
+            fs::create_dir_all(folder).map_err(|error| Error::Folder { path: folder.into(), error })?;
         }
         files::write(&path, file.contents.as_bytes())?;
     }
@@ -296,7 +296,7 @@ fn write(study: String, paper: &Paper, store: &Store, out: &Path) -> Result<usiz
     let files: Vec<PathBuf> = rendered.into_iter().map(|file| file.path).collect();
     for path in old.into_iter().filter(|path| !files.contains(path)).map(|path| out.join(path)) {
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => return Err(Error::Folder { path, source }),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::Folder { path, error }),
             _ => {}
         }
     }

@@ -101,7 +101,7 @@ fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
 
 fn read(path: &Path) -> Result<Table, String> {
     let bytes = files::read(path, LONGEST).map_err(|error| match error {
-        klayer_experiments::Error::File { source, .. } => source.to_string(),
+        klayer_experiments::Error::File { error, .. } => error.to_string(),
         error => error.to_string(),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;

@@ -29,20 +29,20 @@ pub struct WatchArgs {
 #[non_exhaustive]
 pub enum WatchError {
     /// The page cannot be served.
-    #[error("no page can be served on 127.0.0.1:{port}: {source}")]
+    #[error("no page can be served on 127.0.0.1:{port}: {error}")]
     Port {
         /// The port that was asked for.
         port: u16,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// The folder of the event files cannot be made.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -75,9 +75,9 @@ impl WatchArgs {
     /// [`WatchError`] if the port is taken or the folder cannot be made.
     pub fn open(&self, title: &str, terminal: &Terminal) -> Result<Watchers, WatchError> {
         if let Some(path) = &self.tensorboard {
-            fs::create_dir_all(path).map_err(|source| WatchError::Folder { path: path.clone(), source })?;
+            fs::create_dir_all(path).map_err(|error| WatchError::Folder { path: path.clone(), error })?;
         }
-        let live = self.watch.map(|port| Live::open(port, title).map_err(|source| WatchError::Port { port, source }));
+        let live = self.watch.map(|port| Live::open(port, title).map_err(|error| WatchError::Port { port, error }));
         let live = live.transpose()?;
         if let Some(live) = &live {
             terminal.line(&format!("watch it at http://{}/", live.address()));

@@ -280,9 +280,9 @@ mod tests {
         for room in [0, 1, 70_000, 100_005] {
             let create = |path: &Path| Ok(Cramped { file: create(path)?, room });
             match archive.unpack_to(&*bytes, parent.path(), &(), create) {
-                Err(Error::Io { path, source }) => {
+                Err(Error::Io { path, error }) => {
                     assert_eq!(path, parent.path().join("photos.part/one.bin"));
-                    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
                 }
                 other => panic!("{other:?}"),
             }

@@ -46,12 +46,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// The system refused to read or write: no permission, a full disk, a failing device.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// What was read or written.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file, or an entry of an archive, is too short or too long.
     #[error("{}: {found} bytes where {expected} are expected", path.display())]
@@ -139,12 +139,12 @@ pub enum Error {
 
 impl Error {
     /// The error of an operation on `path`.
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_path_buf();
-        match source.kind() {
+        match error.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },
             io::ErrorKind::NotADirectory => Self::NotADirectory { path },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, error },
         }
     }
 }

@@ -128,8 +128,8 @@ fn a_file_that_may_not_be_read_is_named() {
         return;
     }
     match open(folder.path()) {
-        Error::Io { path, source } => {
-            assert_eq!((path, source.kind()), (file, std::io::ErrorKind::PermissionDenied));
+        Error::Io { path, error } => {
+            assert_eq!((path, error.kind()), (file, std::io::ErrorKind::PermissionDenied));
         }
         error => panic!("{error}"),
     }

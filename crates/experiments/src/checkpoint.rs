@@ -181,7 +181,7 @@ impl<'a> Checkpoints<'a> {
                     warn(&format!("{path}: it is left aside, since {}; {instead}", printable(difference)));
                 }
                 // Of another version: a store has no trial of it, and what is no trial's is kept for that version.
-                Error::Model { source: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
+                Error::Model { error: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
                 Error::Model { .. } if alone && !another => return Err(unread.unwrap_or(error)),
                 Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
                 _ => return Err(error),
@@ -197,7 +197,7 @@ impl<'a> Checkpoints<'a> {
     /// The checkpoint at `path`, if there is one.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
         let bytes = match files::read_kind(&CHECKPOINT, path) {
-            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
         let (network, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(refuse(path))?;
@@ -259,5 +259,5 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
 }
 
 fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {
-    move |source| Error::Model { path: path.into(), source }
+    move |error| Error::Model { path: path.into(), error }
 }

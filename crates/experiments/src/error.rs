@@ -46,12 +46,12 @@ pub enum Error {
     #[error("stopped before its end")]
     Cancelled,
     /// A file that cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A record that does not hold what it should.
     #[error("{}: not a record of this program, at line {line}, column {column}: {}", path.display(), printable(reason))]
@@ -100,12 +100,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// A model file or a checkpoint that cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Model {
         /// Which file.
         path: PathBuf,
         /// What is wrong, and where.
-        source: klayer_nn::Error,
+        error: klayer_nn::Error,
     },
     /// A number or text that cannot be written as JSON.
     #[error("a record cannot be written as JSON: {0}")]
@@ -115,9 +115,9 @@ pub enum Error {
 impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| match missing_folder(&path).filter(|_| source.kind() == ErrorKind::NotFound) {
-            Some(path) => Self::File { path, source: std::io::Error::new(ErrorKind::NotFound, NO_FOLDER) },
-            None => Self::File { path, source },
+        move |error| match missing_folder(&path).filter(|_| error.kind() == ErrorKind::NotFound) {
+            Some(path) => Self::File { path, error: std::io::Error::new(ErrorKind::NotFound, NO_FOLDER) },
+            None => Self::File { path, error },
         }
     }
 }

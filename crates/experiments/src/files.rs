@@ -83,7 +83,7 @@ impl Staged {
     /// # Errors
     /// [`Error::File`]; whatever stood under `path` before then still does.
     pub(crate) fn place(self, path: &Path) -> Result<(), Error> {
-        self.0.persist(path).map_err(|error| Error::File { path: path.into(), source: error.error })?;
+        self.0.persist(path).map_err(|error| Error::File { path: path.into(), error: error.error })?;
         // The rename itself must outlive a power cut too; a folder that cannot be opened for that is no failure.
         if let Ok(folder) = File::open(folder(path)) {
             let _ = folder.sync_all();
@@ -134,7 +134,7 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
 pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(Error::file(path))?;
     let data = file.metadata().map_err(Error::file(path))?;
-    let refuse = |source| Error::Model { path: path.into(), source };
+    let refuse = |error| Error::Model { path: path.into(), error };
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
     // A pipe has no length before its end: the header says how much of it is read.

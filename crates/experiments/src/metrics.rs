@@ -45,7 +45,7 @@ impl MetricsFile {
     pub(crate) fn open(path: &Path, curve: &[Point]) -> Result<(Self, Vec<Metrics>), Error> {
         let found = match files::read(path, LONGEST) {
             Ok(bytes) => bytes,
-            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
         let whole = found.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));

@@ -57,5 +57,5 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
 }
 
 fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {
-    move |source| Error::Model { path: path.into(), source }
+    move |error| Error::Model { path: path.into(), error }
 }

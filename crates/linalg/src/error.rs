@@ -11,11 +11,11 @@ pub enum Error {
         most: usize,
     },
     /// The threads of a [`Par`](crate::Par) could not be started.
-    #[error("{threads} threads could not be started: {source}")]
+    #[error("{threads} threads could not be started: {error}")]
     Threads {
         /// How many were asked for.
         threads: usize,
         /// What the thread pool said.
-        source: rayon::ThreadPoolBuildError,
+        error: rayon::ThreadPoolBuildError,
     },
 }

@@ -33,7 +33,7 @@ impl Par {
             return Ok(Self::Seq);
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map(|pool| Self::Pool(Arc::new(pool))).map_err(|source| Error::Threads { threads, source })
+        pool.map(|pool| Self::Pool(Arc::new(pool))).map_err(|error| Error::Threads { threads, error })
     }
 
     /// Refuses more threads than there can be, before any is started.

@@ -141,3 +141,20 @@ fn the_readme_says_what_the_committed_report_measured() {
         assert!(readme.contains(&text), "README.md does not say {text}");
     }
 }
+
+#[test]
+fn no_error_prints_its_source_and_returns_it_too() {
+    let texts = ALL.iter().flat_map(|folder| sources(&workspace().join(folder)));
+    let texts = texts.map(|path| (fs::read_to_string(&path).expect("a source"), path));
+    let mut enums = 0;
+    for (text, path) in texts.filter(|(text, _)| text.contains("thiserror::Error")) {
+        enums += 1;
+        // `source()` returns a field of that name, and one that is marked.
+        assert!(!text.contains("{source}") && !text.contains("#[source]"), "{}", path.display());
+        for (attribute, variant) in text.lines().zip(text.lines().skip(1)) {
+            let returned = variant.contains("#[from]");
+            assert!(!returned || attribute.contains("#[error(transparent)]"), "{}: {variant}", path.display());
+        }
+    }
+    assert!(enums >= 8, "{enums}");
+}
