@@ -2,8 +2,8 @@
 //!
 //! General products pack both matrices and cut the result into tiles of whole vectors, of which 50 units are no
 //! multiple. All matrices here have contiguous rows, so nothing is packed, and there are two ways to multiply them:
-//! - [`dots()`], C = A B^T: each element is a dot product of two rows, a tile of them at a time;
-//! - [`combine()`], C = A B: each row of C is a combination of the rows of B, a tile of rows and a few vectors at a time.
+//! - [`dots`](Kernels::dots), C = A B^T: each element is a dot product of two rows, a tile of them at a time;
+//! - [`combine`](Kernels::combine), C = A B: each row of C is a combination of the rows of B, a tile of rows and a few vectors at a time.
 //!
 //! B may be images as bytes. A strip of it, as much as the first-level cache holds, then becomes numbers right before it
 //! is used: as numbers, a mini-batch would fill a second-level cache that the weights need.
@@ -15,6 +15,8 @@ use std::array;
 use std::env;
 use std::sync::LazyLock;
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::{Pixels, Scalar};
@@ -22,8 +24,8 @@ use crate::{Pixels, Scalar};
 mod combine;
 mod dots;
 
-pub(crate) use combine::{Factor, combine};
-pub(crate) use dots::{GROUP_FOR_PIXELS, dots};
+pub(crate) use combine::Factor;
+pub(crate) use dots::GROUP_FOR_PIXELS;
 
 /// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
 /// those of 50 units, with those of 100 images as numbers, into a second-level cache of 512 KiB.
@@ -38,9 +40,46 @@ pub fn on() -> bool {
     *ON
 }
 
+/// The products, compiled once for each type: in this crate, and not again in every crate that multiplies.
+pub trait Kernels: Sized {
+    /// `c = a b^T`, stored as `store` says; the rows of `c` lie `stride` apart.
+    ///
+    /// # Panics
+    /// If `b` are bytes of more than [`BLOCK`] features.
+    fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
+    /// `c = a b`, stored as `store` says.
+    fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
+    /// Stores `product` in `c` as `store` says.
+    fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
+    /// `c = alpha a b`, or adds it to `c`, by faer.
+    fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self);
+}
+
+macro_rules! kernels {
+    ($type:ident) => {
+        impl Kernels for $type {
+            fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
+                dots::dots_on(Arch::new(), c, stride, a, b, store);
+            }
+            fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
+                combine::combine_on(Arch::new(), c, a, b, store);
+            }
+            fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
+                Arch::new().dispatch(Apply { c, product, store });
+            }
+            fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self) {
+                matmul(c, accum, a, b, alpha, faer::Par::Seq);
+            }
+        }
+    };
+}
+
+kernels!(f32);
+kernels!(f64);
+
 /// Some rows of a matrix, each contiguous, and of each row the same columns.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a, T> {
+pub struct Rows<'a, T> {
     memory: &'a [T],
     stride: usize,
     count: usize,
@@ -73,7 +112,7 @@ impl<'a, T> Rows<'a, T> {
 
 /// The factor B: as many rows of as many columns.
 #[derive(Clone, Copy)]
-pub(crate) enum Source<'a, T> {
+pub enum Source<'a, T> {
     /// Of numbers.
     Rows(Rows<'a, T>),
     /// Images as bytes, a row each.
@@ -106,16 +145,11 @@ impl<T: Scalar> Source<'_, T> {
 
 /// What becomes of a product.
 #[derive(Clone, Copy)]
-pub(crate) enum Store<T> {
+pub enum Store<T> {
     /// C takes its place.
     Replace,
     /// C becomes `decay` C - `rate` times the product.
     Descend { decay: T, rate: T },
-}
-
-/// What `store` says of `c` and a product that is already there.
-pub(crate) fn apply<T: Scalar>(c: &mut [T], product: &[T], store: Store<T>) {
-    Arch::new().dispatch(Apply { c, product, store });
 }
 
 struct Apply<'a, T> {

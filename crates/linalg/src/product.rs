@@ -12,10 +12,9 @@
 //! ones run on faer, and threads share out the rows of the result.
 
 use faer::Accum;
-use faer::linalg::matmul::matmul;
 
 pub use crate::kernels::BLOCK;
-use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store, apply, combine, dots};
+use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 /// Least and most rows of the result that one product on faer makes.
@@ -114,7 +113,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
                     let length = BLOCK.min(k - start);
                     let w = w.view().rows(rows.start - block * m, rows.len()).columns(start, length);
                     let lines = &mut lines[(rows.start - first) * stride..][..rows.len() * stride];
-                    dots(lines, stride, w, x.columns(start, length), Store::Replace);
+                    T::dots(lines, stride, w, x.columns(start, length), Store::Replace);
                 }
             });
             let sums = &*sums;
@@ -134,7 +133,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             );
         }
         Inputs::Hidden(x) if small(w) => {
-            combine(s.as_mut(), Factor::Rows(w.view()), Source::Rows(x.view()), Store::Replace);
+            T::combine(s.as_mut(), Factor::Rows(w.view()), Source::Rows(x.view()), Store::Replace);
         }
         _ => x.with_mat(par, |x| by_rows(s, w.as_ref(), x, Store::Replace, par)),
     }
@@ -171,7 +170,7 @@ pub fn descend<T: Scalar>(w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>
 /// If the shapes do not agree.
 pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T, rate: T, par: &Par) {
     assert_shapes([(w.nrows(), d_w.nrows()), (w.ncols(), d_w.ncols()), (0, 0)]);
-    w.for_rows(par, &|i, w| apply(w, d_w.row(i), Store::Descend { decay, rate }));
+    w.for_rows(par, &|i, w| T::apply(w, d_w.row(i), Store::Descend { decay, rate }));
 }
 
 /// What `store` says of `c` and `g x^T`.
@@ -181,12 +180,12 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
         Inputs::Images(x) if kernels::on() => {
             par.for_columns(c.as_mut(), COLUMNS, &|start, c| {
                 let x = x.view().columns(start, c.ncols());
-                combine(c, Factor::Rows(g.view()), x, store);
+                T::combine(c, Factor::Rows(g.view()), x, store);
             });
         }
         Inputs::Hidden(x) if small(c) => {
             let (c, stride) = c.strided_mut();
-            dots(c, stride, g.view(), Source::Rows(x.view()), store);
+            T::dots(c, stride, g.view(), Source::Rows(x.view()), store);
         }
         _ => x.with_mat(par, |x| by_rows(c, g.as_ref(), x.transpose(), store, par)),
     }
@@ -202,7 +201,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
 pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &RowMajor<T>, par: &Par) {
     assert_shapes([(d_x.nrows(), w.ncols()), (w.nrows(), g.nrows()), (d_x.ncols(), g.ncols())]);
     if small(w) {
-        combine(d_x.as_mut(), Factor::Transposed(w.view()), Source::Rows(g.view()), Store::Replace);
+        T::combine(d_x.as_mut(), Factor::Transposed(w.view()), Source::Rows(g.view()), Store::Replace);
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }
@@ -235,7 +234,7 @@ fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, s
             // As the transpose of a column-major matrix: the library's own constructor for mutable row-major ones swaps the
             // strides.
             let c = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
-            matmul(c, accum, a.subrows(first, rows), b, alpha, faer::Par::Seq);
+            T::multiply(c, accum, a.subrows(first, rows), b, alpha);
         }
     });
 }

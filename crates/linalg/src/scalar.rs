@@ -6,12 +6,14 @@ use pulp::Simd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernels::Kernels;
+
 /// A real number type: `f32`, in which networks train, or `f64`, in which their gradients are checked.
 ///
 /// Arithmetic comes from the supertraits; what follows are the conversions and functions that the networks need.
 /// Sealed: the products below it exist for these two types alone.
 pub trait Scalar:
-    faer::traits::RealField + Vectors + Copy + Default + Display + Debug + Serialize + DeserializeOwned + 'static
+    faer::traits::RealField + Vectors + Kernels + Copy + Default + Display + Debug + Serialize + DeserializeOwned + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;

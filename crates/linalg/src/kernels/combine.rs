@@ -20,21 +20,16 @@ const TALLEST: usize = 5;
 /// Rows of C that a strip serves.
 const GROUP: usize = 256;
 
-/// The factor A of [`combine`].
+/// The factor A of [`combine`](super::Kernels::combine).
 #[derive(Clone, Copy)]
-pub(crate) enum Factor<'a, T> {
+pub enum Factor<'a, T> {
     /// These rows.
     Rows(Rows<'a, T>),
     /// The transpose of these rows.
     Transposed(Rows<'a, T>),
 }
 
-/// `c = a b`, or what `store` says, for a `c` with contiguous rows.
-pub(crate) fn combine<T: Scalar>(c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
-    combine_on(Arch::new(), c, a, b, store);
-}
-
-/// [`combine`] on vectors of a width that need not be the widest.
+/// [`combine`](super::Kernels::combine) on the vectors of `arch`, for a `c` with contiguous rows.
 pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
     let (mut room, mut sums);
     let strip = match b {

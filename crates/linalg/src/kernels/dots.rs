@@ -14,15 +14,7 @@ pub(crate) const GROUP_FOR_PIXELS: usize = 2 * GROUP;
 /// Columns of the widest tile.
 const WIDEST: usize = 5;
 
-/// `c = a b^T`, or what `store` says; the rows of `c` lie `stride` apart.
-///
-/// # Panics
-/// If `b` are bytes of more than [`BLOCK`] features.
-pub(crate) fn dots<T: Scalar>(c: &mut [T], stride: usize, a: Rows<'_, T>, b: Source<'_, T>, store: Store<T>) {
-    dots_on(Arch::new(), c, stride, a, b, store);
-}
-
-/// [`dots`] on vectors of a width that need not be the widest.
+/// [`dots`](super::Kernels::dots) on the vectors of `arch`.
 pub(super) fn dots_on<T: Scalar>(
     arch: Arch,
     c: &mut [T],
