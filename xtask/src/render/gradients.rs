@@ -58,7 +58,7 @@ pub(super) fn section(results: &Results, paper: &Paper) -> Vec<Block> {
         blocks.push(sums(table, &checks, |x| significant(x, 4)));
     }
     let all_digits = paper.gradients.iter().map(|table| sums(table, &checks, exact)).collect();
-    blocks.push(Block::Details("The same tables with all digits".into(), all_digits));
+    blocks.push(Block::Details("The same tables at full precision".into(), all_digits));
     if !checks.is_empty() {
         blocks.push(Block::Heading(3, "Largest errors of each network".into()));
         blocks.push(summary(&checks, results.gradient_check.as_ref()));

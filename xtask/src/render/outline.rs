@@ -1,4 +1,4 @@
-//! The opening, and how the report was made.
+//! The opening, and the settings and environment of the report.
 
 use super::document::{Block, Kind, Row, Table, Text};
 use super::format::{count, exact, plural, points_apart, seconds};
@@ -6,7 +6,7 @@ use super::{finals, findings};
 use crate::paper::Paper;
 use crate::results::{Final, Results};
 
-/// The sections in the order of the report, as `seconds` names them.
+/// The keys of `seconds` and the titles of the sections, in the order of the report.
 const SECTIONS: [(&str, &str); 6] = [
     ("gradients", "3.1 Gradients"),
     ("loss", "3.2 Loss"),
@@ -21,7 +21,7 @@ pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     let mut blocks = vec![Block::text(
         "A paper trained K-layer fully connected networks with batch normalization to classify the images of CIFAR-10. \
          This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
-         with its numbering, with what the paper printed beside our results. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
+         with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
          on are additions.",
     )];
     let of_paper = |row: &&Final| row.lambda == paper.final_.lambda && !row.test_accuracy.is_empty();
@@ -39,11 +39,11 @@ pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     blocks
 }
 
-/// Data, seed, machine and time.
+/// Data, settings, machine and times.
 pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) -> Vec<Block> {
     let (data, machine, images) = (&results.dataset, &results.environment, &paper.dataset);
     let total = data.training + data.validation + data.test;
-    let mut blocks = vec![Block::Heading(2, "How it was made".into())];
+    let mut blocks = vec![Block::Heading(2, "Settings and environment".into())];
     blocks.push(Block::text(format!(
         "The paper describes {} images of {}×{} pixels in {} classes, {} of each. Ours are {}: {} for training, {} for \
          validation and {} for testing.",
@@ -77,7 +77,7 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
         fact("klayer", machine.version.as_str().into()),
         fact("Processor", machine.processor.as_str().into()),
         fact("Cores", machine.cores.to_string().into()),
-        fact("Runs at a time", machine.threads.to_string().into()),
+        fact("Parallel runs", machine.threads.to_string().into()),
         fact("System", machine.system.as_str().into()),
     ];
     blocks.push(Table::block("Data, seed and machine.", [("Item", Kind::Words), ("Value", Kind::Words)], facts));
@@ -87,10 +87,10 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
     if !times.is_empty() {
         let mut rows: Vec<_> = times.iter().map(|&(name, s)| Row::cells([name.into(), seconds(s).into()])).collect();
         let sum = seconds(times.iter().map(|t| t.1).sum());
-        rows.push(Row::cells([Text::new().strong("Together"), Text::new().strong(sum)]));
+        rows.push(Row::cells([Text::new().strong("Total"), Text::new().strong(sum)]));
         blocks.push(Table::block("Wall-clock time.", [("Section", Kind::Words), ("Time", Kind::Number)], rows));
     }
-    let mut text = Text::from("All numbers, with every digit: ").link("results.json");
+    let mut text = Text::from("All numbers at full precision: ").link("results.json");
     for table in tables {
         text = text.plain(", ").link(table);
     }
