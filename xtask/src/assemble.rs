@@ -1,4 +1,4 @@
-//! From records to results.
+//! Assembles the results from the records.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::results::{
 };
 use crate::study::{Network, Study};
 
-/// What a report is about, beside its records: kept with them, so that they can be rendered again.
+/// The data of a report other than its runs; stored with their records, so that the report can be rendered again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) quick: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Manifest {
     pub(crate) seconds: BTreeMap<String, f64>,
 }
 
-/// Everything that the finished sections show. A section of which a record is missing is left out.
+/// The results of the finished sections. A section with a missing record is omitted.
 pub(crate) fn assemble(manifest: &Manifest, paper: &Paper, store: &Store) -> Result<Results, Error> {
     let study = Study::new(paper, manifest.seed, manifest.quick);
     let records = Records { store, dataset: &manifest.dataset };
@@ -86,7 +86,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// The records of `jobs`, if all are there.
+    /// The records of `jobs`; `None` if one is missing.
     fn of<J: Job>(&self, jobs: &[J]) -> Result<Option<Vec<J::Record>>, Error> {
         match found(jobs, &self.dataset.sha256, self.store) {
             Err(Error::Missing { .. }) => Ok(None),
@@ -127,7 +127,7 @@ fn loss_run((network, record): (&Network, &RunRecord)) -> LossRun {
     }
 }
 
-/// The curve of a run that takes its training loss too.
+/// The points of a run that have a training loss.
 fn curve(record: &RunRecord) -> Vec<Point> {
     let points = record.curve.iter().filter_map(|point| {
         Some(Point {
@@ -160,12 +160,12 @@ fn search(paper: &PaperSearch, records: &[RunRecord], noise: Option<&[RunRecord]
             validation_accuracy: accuracies,
         }
     });
-    // Where every repetition diverged there is no mean, and so no band.
+    // Without a finished repetition there is no mean and no band.
     let noise = noise.filter(|noise| !noise.validation_accuracy.is_empty());
     Search { from: paper.from, to: paper.to, cycles: paper.cycles, trials: trials.collect(), noise }
 }
 
-/// None if every run diverged: there is no accuracy to tell.
+/// The final evaluation of one lambda; `None` if every run diverged.
 fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String]) -> Option<Final> {
     let tested = || records.iter().filter_map(|record| Some((record.config.seed, record.test.as_ref()?)));
     let accuracies: Vec<f64> = tested().map(|(_, test)| test.accuracy).collect();

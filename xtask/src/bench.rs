@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast training is, beside the multiply-adds that the processor could make meanwhile.
+//! `cargo xtask bench`: the speed of training against the processor's peak rate of multiply-adds.
 
 use std::env::temp_dir;
 use std::fmt::Write as _;
@@ -19,26 +19,26 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::{render, root};
 
-/// The switches of `cargo xtask bench`.
+/// The options of `cargo xtask bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// Folder for bench.json and the figures [default: bench/ in the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Times that everything is measured; medians are told
+    /// Number of times to repeat each measurement; the table shows medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// Short runs: to see that it works, not for its figures
+    /// Run a short form to test the benchmark; its figures are not results
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
     data: DataArgs,
 }
 
-/// Trainings that are measured, and what was measured: one row of the table.
+/// A row of the table: the settings and the measurements.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    /// What is varied.
+    /// The setting that varies.
     pub(crate) group: &'static str,
     /// Its value.
     pub(crate) value: usize,
@@ -46,27 +46,27 @@ pub(crate) struct Row {
     pub(crate) hidden: Vec<usize>,
     /// Images in a mini-batch.
     pub(crate) batch: usize,
-    /// Threads that train.
+    /// Number of threads.
     pub(crate) threads: usize,
-    /// Trials, which differ in lambda.
+    /// Number of trials, each with its own lambda.
     pub(crate) trials: usize,
     /// Update steps of each trial.
     pub(crate) steps: u64,
-    /// Update steps from one validation to the next.
+    /// Update steps between validations.
     pub(crate) validate_every: u64,
-    /// Useful operations of all trials: products of training steps and of validations, a multiply-add counted as two.
+    /// Operations of the matrix products of all trials, in training and validation; a multiply-add counts as two.
     pub(crate) operations: f64,
     /// Seconds of each round.
     pub(crate) seconds: Vec<f64>,
-    /// Multiply-adds of one core in `f32` right before, as operations a second.
+    /// Peak of one core in `f32`, measured before each round, in operations per second.
     pub(crate) peak: Vec<f64>,
-    /// Median of the update steps a second, of all trials together.
+    /// Median of the update steps per second, over all trials together.
     pub(crate) steps_per_second: f64,
-    /// Median of the useful operations a second, over the peak of as many cores as threads in the same round.
+    /// Median of the operations per second, divided by the number of threads and the peak of the same round.
     pub(crate) of_peak: f64,
 }
 
-/// What was measured, and where.
+/// All measurements, and the machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Bench {
     environment: klayer_experiments::Environment,
@@ -75,7 +75,7 @@ pub(crate) struct Bench {
     pub(crate) rows: Vec<Row>,
 }
 
-/// The axes of the table, each of which has a figure, and what they vary.
+/// The groups of rows with a figure, and the label of its axis.
 pub(crate) const AXES: [(&str, &str); 5] = [
     ("threads", "threads"),
     ("width", "units of each hidden layer"),
@@ -84,7 +84,7 @@ pub(crate) const AXES: [(&str, &str); 5] = [
     ("trials", "trials of a search, all cores"),
 ];
 
-/// Stops a run where the user wants to stop.
+/// Cancels a run when the user interrupts the task.
 struct Watch<'a>(&'a Interrupt);
 
 impl Observer for Watch<'_> {
@@ -115,7 +115,7 @@ impl BenchArgs {
             for i in 0..bench.rows.len() {
                 let row = &bench.rows[i];
                 terminal.now_and_then(|| format!("round {round} of {}: {} {}", self.rounds, row.group, row.value));
-                // Beside each measurement, since the machine may be faster or slower from one minute to the next.
+                // Measured next to each run, because the machine's speed varies over minutes.
                 let peak = peak();
                 let seconds = row.measure(&data, interrupt).map_err(Error::of_bench)?;
                 bench.rows[i].peak.push(peak);
@@ -138,8 +138,8 @@ impl BenchArgs {
     }
 }
 
-/// Everything that is measured: the reference job, shortened, on threads; the 9-layer network; and from the reference
-/// job one axis after the other.
+/// The rows to measure: a short form of the reference job for each number of threads, the 9-layer network, and the
+/// reference job with one setting varied at a time.
 fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error> {
     let reference = |group, value| Row {
         group,
@@ -169,8 +169,8 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
     rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..reference("batch", batch) }));
     rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..reference("trials", trials) }));
     for row in &mut rows {
-        // Wide layers and large mini-batches make so many operations that fewer steps tell as much. So do many trials,
-        // but all of that axis make as many steps each, or they would differ in what a trial costs beside its steps.
+        // Wide layers and large mini-batches need fewer steps for a reliable measurement. Rows of the trials axis all
+        // have the same number of steps, so that the fixed cost of a trial has the same weight in each.
         let most = if row.group == "trials" { 2 } else { 5 };
         let size = row.hidden[0].max(50) * row.batch.max(100);
         let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
@@ -180,13 +180,13 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
     Ok(rows)
 }
 
-/// Operations of the products of a run: of its steps, and of its validations on `validation` images.
+/// Operations of the matrix products of a run: its update steps, and its validations on `validation` images.
 fn operations(run: &RunConfig, validation: usize) -> f64 {
     let widths = [&[klayer_dataset::FEATURES], run.hidden.as_slice(), &[10]].concat();
     let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
     let all: f64 = weights.iter().sum();
     let (trained, validations) = (run.batch as f64 * run.steps() as f64, run.steps().div_ceil(run.validate_every));
-    // Forward and weight gradient of every layer, and the gradient of the inputs of all layers but the first.
+    // The forward pass and the weight gradient of every layer, and the input gradient of all layers but the first.
     2.0 * (trained * (3.0 * all - weights[0]) + validation as f64 * validations as f64 * all)
 }
 
@@ -199,7 +199,7 @@ impl Row {
         Ok(RunConfig { hidden: self.hidden.clone(), batch, schedule, validate_every, ..run })
     }
 
-    /// Seconds of the whole loop with its validations; of several trials, of all with their store.
+    /// Seconds of the training loop with its validations; in the trials group, of a whole search with its store.
     fn measure(&self, data: &Data, interrupt: &Interrupt) -> Result<f64, Error> {
         if self.group == "trials" {
             let lambdas = log_uniform(42, "bench", 1e-5, 1e-1, self.trials)?;
@@ -216,13 +216,13 @@ impl Row {
         self.of_whole_runs(trained.diverged.is_none(), trained.seconds)
     }
 
-    /// `seconds`, unless some run has broken off before the steps that are counted.
+    /// `seconds`, or an error if a run diverged before its last step.
     fn of_whole_runs(&self, whole: bool, seconds: f64) -> Result<f64, Error> {
         if whole { Ok(seconds) } else { Err(Error::BenchDiverged { group: self.group, value: self.value }) }
     }
 }
 
-/// Operations a second of one core that makes nothing but multiply-adds, for some milliseconds.
+/// Peak operations per second of one core, measured with multiply-adds for some milliseconds.
 fn peak() -> f64 {
     let rounds = || {
         let start = Instant::now();
@@ -238,10 +238,10 @@ fn median(mut values: Vec<f64>) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// The table that is printed, as Markdown.
+/// The table, as Markdown.
 fn table(bench: &Bench) -> String {
     let mut text = format!(
-        "{}, {} cores; a core multiplies and adds at {:.0} GFLOP/s in f32\n\n",
+        "{}, {} cores; peak of one core in f32: {:.0} GFLOP/s\n\n",
         bench.environment.processor,
         bench.environment.cores,
         median(bench.rows.iter().flat_map(|row| &row.peak).copied().collect()) / 1e9
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_those_of_all_products_and_every_run_makes_the_steps_that_are_counted() {
+    fn operations_count_all_products_and_runs_have_the_counted_steps() {
         let rows = rows(2, false, 5000).expect("settings that make runs");
         // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
         let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);

@@ -1,4 +1,4 @@
-//! `cargo xtask data`: fetches CIFAR-10 and checks it.
+//! `cargo xtask data`: downloads and verifies CIFAR-10.
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use klayer_cli::{DataArgs, Interrupt, Terminal};
 use crate::error::Error;
 use crate::root;
 
-/// The switches of `cargo xtask data`.
+/// The options of `cargo xtask data`.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
     /// CIFAR-10: the folder or the .tar.gz archive of its binary or Python version, or a folder that contains one of
@@ -28,6 +28,6 @@ impl FetchArgs {
             Err(klayer_dataset::Error::Cancelled) => return Err(Error::Stopped),
             folder => folder?,
         };
-        writeln!(stdout(), "CIFAR-10 is whole, every file verified: {}", folder.display()).map_err(Error::Output)
+        writeln!(stdout(), "CIFAR-10 is complete and verified: {}", folder.display()).map_err(Error::Output)
     }
 }

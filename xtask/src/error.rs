@@ -1,31 +1,31 @@
 use std::path::PathBuf;
 
-/// Everything that ends a task before its end.
+/// Why a task fails or stops early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Experiment(klayer_experiments::Error),
-    #[error("stopped; what was made is kept, runs under way as checkpoints, and the same command goes on from there")]
+    #[error("stopped; finished runs and checkpoints are kept, and the same command goes on from there")]
     Interrupted,
     #[error("stopped; a partial download is kept, and the same command goes on from it")]
     Stopped,
     #[error("stopped; nothing was written")]
     BenchStopped,
-    #[error("{group} {value}: a run diverged, so that its speed would be that of fewer steps than are counted")]
+    #[error("{group} {value}: a run diverged before its last step, so its speed cannot be measured")]
     BenchDiverged { group: &'static str, value: usize },
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
     Paper(toml::de::Error),
-    #[error("the report cannot be rendered: {0}")]
+    #[error("cannot render the report: {0}")]
     Render(crate::render::Error),
-    #[error("the results cannot be written as JSON: {0}")]
+    #[error("cannot serialize the results as JSON: {0}")]
     Json(serde_json::Error),
-    #[error("Ctrl-C cannot be handled: {0}")]
+    #[error("cannot install the Ctrl-C handler: {0}")]
     Signal(std::io::Error),
     #[error("{}: {error}", path.display())]
     Folder { path: PathBuf, error: std::io::Error },
-    #[error("{}: there is no report to check; `cargo xtask report` makes one", path.display())]
+    #[error("{}: there is no report to check; run `cargo xtask report` first", path.display())]
     NoReport { path: PathBuf },
     #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]
     Changed { files: usize, changed: Vec<String> },
@@ -36,12 +36,12 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether the user has stopped the task.
+    /// Whether the user stopped the task.
     pub(crate) fn interrupted(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Stopped | Self::BenchStopped)
     }
 
-    /// That of a measurement, which keeps nothing when it is stopped.
+    /// The error of a measurement, which keeps nothing if it is stopped.
     pub(crate) fn of_bench(self) -> Self {
         if matches!(self, Self::Interrupted) { Self::BenchStopped } else { self }
     }

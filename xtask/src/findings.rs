@@ -3,18 +3,26 @@
 use crate::paper::Paper;
 use crate::results::{Final, Finding, LossRun, Results, Search, Sensitivity};
 
-/// Largest relative error of a gradient that is right.
-const GRADIENT_TOLERANCE: f64 = 1e-6;
-/// Accuracies within one percentage point of each other are the same.
+/// The gradients are right if no relative error reaches this.
+pub(crate) const GRADIENT_TOLERANCE: f64 = 1e-6;
+/// Accuracies within one percentage point of each other count as equal.
 const ONE_POINT: f64 = 0.01;
-/// Final losses closer than this hardly depend on what differs.
-const HARDLY: f64 = 0.1;
-/// Losses closer than this to ln(classes) are those of a network that has learned nothing.
-const NOTHING_LEARNED: f64 = 0.05;
-/// Initial deviations that the paper's claim of a constant loss is about.
+/// Final losses that differ by less than this hardly depend on sigma.
+pub(crate) const HARDLY: f64 = 0.1;
+/// A network with a loss closer than this to ln(classes) has learned nothing.
+pub(crate) const NOTHING_LEARNED: f64 = 0.05;
+/// The paper claims a constant loss for initial standard deviations up to this.
 const SMALL_SIGMA: f64 = 0.01;
 
-/// A row for each claim, in the order of the paper.
+/// Ids of findings.
+pub(crate) const GRADIENTS: &str = "gradients-right";
+pub(crate) const RANGE: &str = "coarse-leads-to-fine";
+pub(crate) const FINE: &str = "fine-beats-coarse";
+pub(crate) const FINAL: &str = "final-accuracy";
+pub(crate) const INSENSITIVE: &str = "batch-norm-insensitive";
+pub(crate) const CONSTANT: &str = "constant-loss-without";
+
+/// A row for each claim, in the order of the paper. The quick form has no verdicts.
 pub(crate) fn findings(results: &Results, paper: &Paper) -> Vec<Finding> {
     let mut rows = vec![gradients(results)];
     for lambda in [paper.loss.lambda, paper.loss.assumed_lambda] {
@@ -25,10 +33,13 @@ pub(crate) fn findings(results: &Results, paper: &Paper) -> Vec<Finding> {
     rows.push(final_accuracy(results, paper));
     rows.push(insensitive(results));
     rows.push(constant_loss(results, paper));
+    if results.quick {
+        rows.iter_mut().for_each(|row| row.holds = None);
+    }
     rows
 }
 
-/// A finding of `value`, which holds if `holds` says so; without a value it was not run, or a run diverged.
+/// A finding with its verdict; `value` is `None` if its runs are missing or one diverged.
 fn finding(
     id: impl Into<String>,
     claim: impl Into<String>,
@@ -42,7 +53,7 @@ fn finding(
 fn gradients(results: &Results) -> Finding {
     let errors = results.gradients.iter().map(|row| row.max_relative_error);
     finding(
-        "gradients-right",
+        GRADIENTS,
         "The analytic gradients are right (3.1).",
         format!("largest relative error of all parameters of all networks; holds below {GRADIENT_TOLERANCE:e}"),
         largest(errors),
@@ -50,27 +61,45 @@ fn gradients(results: &Results) -> Finding {
     )
 }
 
-fn batch_norm(results: &Results, network: &str, lambda: f64, paper: &Paper) -> Finding {
+fn batch_norm_id(network: &str, lambda: f64, paper: &Paper) -> String {
+    let suffix = if lambda == paper.loss.lambda { "" } else { "-assumed-lambda" };
+    format!("batch-norm-{network}{suffix}")
+}
+
+/// The final validation losses of a network with and without batch norm.
+fn losses(results: &Results, network: &str, lambda: f64) -> Option<(f64, f64)> {
     let last = |batch_norm| {
         let same = |run: &&LossRun| run.network == network && run.lambda == lambda && run.batch_norm == batch_norm;
         let run = results.loss.iter().find(same)?;
         run.validation_accuracy.and(run.curve.last()).map(|point| point.validation_loss)
     };
+    last(true).zip(last(false))
+}
+
+/// The losses, with and without batch norm, that the finding `id` compares; `None` for any other finding.
+pub(crate) fn last_validation_losses(id: &str, results: &Results, paper: &Paper) -> Option<(f64, f64)> {
+    let lambdas = [paper.loss.lambda, paper.loss.assumed_lambda];
+    let mut cases = paper.loss.networks.iter().flat_map(|network| lambdas.map(|lambda| (network, lambda)));
+    let (network, lambda) = cases.find(|(network, lambda)| batch_norm_id(network, *lambda, paper) == id)?;
+    losses(results, network, lambda)
+}
+
+fn batch_norm(results: &Results, network: &str, lambda: f64, paper: &Paper) -> Finding {
     let figure = if network == "3-layer" { "Figure 1" } else { "Figure 2" };
-    let (suffix, which) =
-        if lambda == paper.loss.lambda { ("", "printed") } else { ("-assumed-lambda", "probably meant") };
+    let which = if lambda == paper.loss.lambda { "printed" } else { "probably meant" };
     finding(
-        format!("batch-norm-{network}{suffix}"),
+        batch_norm_id(network, lambda, paper),
         format!(
             "The {network} network ends at a lower loss with batch normalization ({figure}), lambda = {lambda} as {which}."
         ),
         "validation loss after the last step, with batch norm minus without, one run each; holds below 0",
-        last(true).zip(last(false)).map(|(with, without)| with - without),
+        losses(results, network, lambda).map(|(with, without)| with - without),
         |difference| difference < 0.0,
     )
 }
 
-fn best(search: &Option<Search>) -> Option<(f64, f64)> {
+/// Lambda and validation accuracy of the best trial.
+pub(crate) fn best(search: &Option<Search>) -> Option<(f64, f64)> {
     let trials = search.iter().flat_map(|search| &search.trials);
     let accuracies = trials.filter_map(|trial| Some((trial.lambda, trial.validation_accuracy?)));
     accuracies.reduce(|best, trial| if trial.1 > best.1 { trial } else { best })
@@ -79,7 +108,7 @@ fn best(search: &Option<Search>) -> Option<(f64, f64)> {
 fn range(results: &Results, paper: &Paper) -> Finding {
     let (from, to) = (paper.fine.from, paper.fine.to);
     finding(
-        "coarse-leads-to-fine",
+        RANGE,
         "The coarse search leads to the range of the fine search (3.4).",
         format!("lambda of the best trial of the coarse search; holds between {from:e} and {to:e}"),
         best(&results.coarse).map(|(lambda, _)| lambda),
@@ -90,7 +119,7 @@ fn range(results: &Results, paper: &Paper) -> Finding {
 fn fine_beats_coarse(results: &Results) -> Finding {
     let accuracies = best(&results.fine).zip(best(&results.coarse));
     finding(
-        "fine-beats-coarse",
+        FINE,
         "The fine search finds a better lambda than the coarse search (3.4).",
         "best validation accuracy of the fine search (one cycle longer) minus that of the coarse one; holds above 0",
         accuracies.map(|((_, fine), (_, coarse))| fine - coarse),
@@ -102,7 +131,7 @@ fn final_accuracy(results: &Results, paper: &Paper) -> Finding {
     let (lambda, accuracy) = (paper.final_.lambda, paper.final_.accuracy);
     let of_paper = |row: &&Final| row.lambda == lambda && row.diverged.is_empty() && !row.seeds.is_empty();
     finding(
-        "final-accuracy",
+        FINAL,
         format!("The final test accuracy is {accuracy} (3.5)."),
         format!(
             "mean test accuracy over the seeds with the paper's lambda, minus {accuracy}; holds within {ONE_POINT}"
@@ -112,7 +141,7 @@ fn final_accuracy(results: &Results, paper: &Paper) -> Finding {
     )
 }
 
-/// The mean over the seeds of the final validation loss; none if a run diverged.
+/// The final validation loss, averaged over the seeds; `None` if a run diverged.
 fn mean_loss(row: &Sensitivity) -> Option<f64> {
     let losses: Option<Vec<f64>> = row.final_validation_loss.iter().copied().collect();
     losses.filter(|losses| !losses.is_empty()).map(|losses| losses.iter().sum::<f64>() / losses.len() as f64)
@@ -126,7 +155,7 @@ fn insensitive(results: &Results) -> Finding {
         losses.iter().copied().reduce(f64::max).map(|largest| largest - smallest)
     });
     finding(
-        "batch-norm-insensitive",
+        INSENSITIVE,
         "With batch normalization the final loss hardly depends on sigma (3.6).",
         format!("largest minus smallest mean validation loss over the sigmas, with batch norm; holds below {HARDLY}"),
         spread,
@@ -140,7 +169,7 @@ fn constant_loss(results: &Results, paper: &Paper) -> Finding {
     let distances = results.sensitivity.iter().filter(small).flat_map(|row| &row.final_validation_loss);
     let distances: Option<Vec<f64>> = distances.map(|loss| loss.map(|loss| (loss - chance).abs())).collect();
     finding(
-        "constant-loss-without",
+        CONSTANT,
         format!(
             "Without batch normalization the loss stays near ln {} at the small sigmas (3.6).",
             paper.dataset.classes
@@ -154,7 +183,7 @@ fn constant_loss(results: &Results, paper: &Paper) -> Finding {
     )
 }
 
-/// The largest value, NaN if there is one, and none of nothing.
+/// The largest value: NaN if any value is NaN, `None` without values.
 fn largest(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.reduce(|largest, value| if largest.is_nan() || largest >= value { largest } else { value })
 }

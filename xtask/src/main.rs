@@ -1,5 +1,5 @@
-//! `cargo xtask`: the tasks of this repository. `cargo xtask report` regenerates the report, `cargo xtask bench`
-//! measures how fast training is.
+//! `cargo xtask`: the development tasks of this repository. `cargo xtask report` regenerates the report,
+//! `cargo xtask bench` measures the speed of training, and `cargo xtask data` downloads CIFAR-10.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ use klayer_cli::{Interrupt, fail};
 use crate::error::Error;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, about = "The tasks of this repository", arg_required_else_help = true)]
+#[command(name = "cargo xtask", version, about = "Development tasks of this repository", arg_required_else_help = true)]
 struct Args {
     #[command(subcommand)]
     task: Task,
@@ -33,9 +33,9 @@ struct Args {
 enum Task {
     /// Regenerate every table and figure of the report
     Report(report::ReportArgs),
-    /// Measure how fast training is, beside what the processor could do
+    /// Measure the speed of training against the processor's peak
     Bench(bench::BenchArgs),
-    /// Fetch CIFAR-10 and check it
+    /// Download and verify CIFAR-10
     Data(data::FetchArgs),
 }
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The folder of the checkout.
+/// The root of the checkout.
 fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or(here.clone(), PathBuf::from)

@@ -1,4 +1,4 @@
-//! The numbers that the paper printed, as `data/paper.toml` holds them.
+//! The paper's numbers, from `data/paper.toml`.
 
 use serde::Deserialize;
 
@@ -23,17 +23,17 @@ pub(crate) struct Paper {
     pub(crate) sensitivity: PaperSensitivity,
 }
 
-/// What the paper says of its images.
+/// The paper's dataset.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaperDataset {
-    /// All images.
+    /// Number of images.
     pub(crate) images: usize,
     /// Pixels in a row.
     pub(crate) width: usize,
     /// Rows of pixels.
     pub(crate) height: usize,
-    /// Classes.
+    /// Number of classes.
     pub(crate) classes: usize,
     /// Images of each class.
     pub(crate) images_per_class: usize,
@@ -101,13 +101,13 @@ pub(crate) struct PaperSearch {
     pub(crate) top: Vec<PaperTrial>,
 }
 
-/// A trial that the paper printed.
+/// A trial in the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaperTrial {
     /// The weight of the L2 penalty.
     pub(crate) lambda: f64,
-    /// Part of the validation images that are classified correctly.
+    /// Fraction of the validation images classified correctly.
     pub(crate) accuracy: f64,
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct PaperFinal {
     pub(crate) lambda: f64,
     /// Cycles trained.
     pub(crate) cycles: u64,
-    /// Part of the test images that are classified correctly.
+    /// Fraction of the test images classified correctly.
     pub(crate) accuracy: f64,
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct PaperFinal {
 pub(crate) struct PaperSensitivity {
     /// The network.
     pub(crate) network: String,
-    /// Standard deviations of the initial weights, a figure each: Figures 3, 4 and 5.
+    /// Standard deviations of the initial weights, one per figure: Figures 3, 4 and 5.
     pub(crate) sigmas: Vec<f64>,
     /// Cycles trained.
     pub(crate) cycles: u64,
@@ -148,11 +148,11 @@ impl Paper {
         toml::from_str(text)
     }
 
-    /// The numbers of `data/paper.toml`, which are part of the program.
+    /// The numbers of `data/paper.toml`, embedded in the program.
     ///
     /// # Errors
     ///
-    /// If that file was not valid at the time of the build; a test holds that it is.
+    /// If the embedded file is invalid; a test checks that it is valid.
     pub(crate) fn embedded() -> Result<Self, toml::de::Error> {
         Self::parse(EMBEDDED)
     }
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_numbers_are_the_papers_own() {
+    fn the_embedded_numbers_match_the_paper() {
         let paper = Paper::embedded().unwrap();
         assert_eq!(paper.gradients[0].layers[0].analytic_w, -5.457_094_368_783_721_4);
         assert_eq!(paper.gradients[1].layers.len(), 3);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_or_missing_field_is_refused_by_its_name() {
+    fn errors_name_an_unknown_or_missing_field() {
         let unknown = EMBEDDED.replace("n_s = 2250", "n_s = 2250\nn_t = 1");
         assert!(Paper::parse(&unknown).unwrap_err().to_string().contains("n_t"));
         let missing = EMBEDDED.replace("n_s = 2250", "");

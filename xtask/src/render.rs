@@ -1,4 +1,4 @@
-//! The report as files: one page, its Markdown twin, figures and tables.
+//! The report as files: an HTML page, the same page as Markdown, figures and tables.
 //!
 //! [`render`] is a pure function of the results and of the paper's numbers: the same values give the same bytes. The
 //! sections build a [`document::Document`], which becomes HTML and Markdown; figures are drawn once for both.
@@ -13,6 +13,7 @@ mod csv;
 mod curves;
 mod document;
 mod finals;
+mod findings;
 mod format;
 mod gradients;
 mod heatmap;
@@ -27,51 +28,51 @@ mod tests;
 
 pub(crate) use bench::bench_figures;
 
-/// What stands on everything that the quick form makes.
+/// The stamp on all output of the quick form.
 const QUICK: &str = "quick form: not the study's results";
-/// What stands on everything that the synthetic stand-in makes.
+/// The stamp on all output from the synthetic stand-in.
 const SYNTHETIC: &str = "synthetic stand-in, not CIFAR-10";
 
 /// A file of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Its place within the folder of the report.
+    /// Its path within the report's folder.
     pub(crate) path: PathBuf,
-    /// What it holds.
+    /// Its text.
     pub(crate) contents: String,
 }
 
 /// Why results cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// The results have a layout that this version does not know.
-    #[error("results have schema {found}, this version renders {SCHEMA}")]
+    /// This version does not support the schema of the results.
+    #[error("the results have schema {found}, but this version supports schema {SCHEMA}")]
     Schema {
         /// The schema of the results.
         found: u32,
     },
-    /// A list of the results does not have as many items as another one that it belongs to.
-    #[error("{place} has {found} items where {expected} are expected")]
+    /// Two lists that must have the same length do not.
+    #[error("{place} has {found} items; expected {expected}")]
     Length {
         /// Which list.
         place: String,
-        /// The items it must have.
+        /// Its expected length.
         expected: usize,
-        /// The items it has.
+        /// Its length.
         found: usize,
     },
-    /// Two figures would have the same file name.
-    #[error("two figures are called {0}")]
+    /// Two figures have the same file name.
+    #[error("two figures have the same name: {0}")]
     SameName(String),
 }
 
-/// Makes the files of the report: `index.html`, `report.md`, `figures/*.svg` and `tables/*.csv`.
+/// Renders the files of the report: `index.html`, `report.md`, `figures/*.svg` and `tables/*.csv`.
 ///
-/// A section that was not run has neither figures nor tables, and a line that says so in the pages.
+/// A section that was not run has no figures and no CSV tables; the pages mark it as not run.
 ///
 /// # Errors
 ///
-/// If the results have another schema, or lists that belong together differ in length.
+/// If the schema of the results is not supported, or the lengths of related lists differ.
 pub(crate) fn render(results: &Results, paper: &Paper) -> Result<Vec<File>, Error> {
     check(results)?;
     let tables = csv::tables(results);
@@ -103,7 +104,7 @@ fn document(results: &Results, paper: &Paper, tables: &[(String, String)]) -> do
         search::fine(results, paper, &mut supplement),
         finals::section(results, paper, &mut supplement),
         curves::sensitivity_section(results, paper, &mut supplement),
-        outline::findings(results),
+        findings::section(results),
         outline::provenance(results, paper, &names),
     ];
     document::Document {
@@ -113,13 +114,13 @@ fn document(results: &Results, paper: &Paper, tables: &[(String, String)]) -> do
     }
 }
 
-/// What stands on everything that is made in the quick form, or from generated images.
+/// The stamps that apply to a report or a measurement.
 pub(crate) fn stamps(quick: bool, synthetic: bool) -> Vec<String> {
     let marks = [(quick, QUICK), (synthetic, SYNTHETIC)];
     marks.into_iter().filter(|mark| mark.0).map(|mark| mark.1.to_owned()).collect()
 }
 
-/// Holds that lists which belong together have the same length.
+/// Checks the schema, and that related lists have the same length.
 fn check(results: &Results) -> Result<(), Error> {
     if results.schema != SCHEMA {
         return Err(Error::Schema { found: results.schema });
@@ -159,12 +160,12 @@ fn norm(batch_norm: bool) -> &'static str {
     if batch_norm { "with batch norm" } else { "without batch norm" }
 }
 
-/// The same in a table.
+/// The short form for tables.
 fn bn(batch_norm: bool) -> &'static str {
     if batch_norm { "BN" } else { "no BN" }
 }
 
-/// The mean of the values with the smallest and the largest, and how many runs have none.
+/// The mean of the values with the smallest and the largest, and the number of diverged runs.
 fn mean_and_range(values: &[Option<f64>], number: fn(f64) -> String) -> String {
     let finite: Vec<f64> = values.iter().flatten().copied().collect();
     let diverged = values.len() - finite.len();

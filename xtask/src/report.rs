@@ -1,4 +1,4 @@
-//! `cargo xtask report`: makes the runs that are missing, and renders tables, figures and pages from the records.
+//! `cargo xtask report`: trains the missing runs, and renders tables, figures and pages from the records.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::results::{DatasetInfo, Environment};
 use crate::study::Study;
 use crate::{render, root};
 
-/// The switches of `cargo xtask report`.
+/// The options of `cargo xtask report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Folder for the report [default: report/ in the checkout]
@@ -30,19 +30,19 @@ pub(crate) struct ReportArgs {
     /// Root seed of all runs
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Run everything small: to see that it works, not for its figures
+    /// Run a short form of every experiment to test the pipeline; its figures are not results
     #[arg(long)]
     quick: bool,
-    /// Run one section; the page shows it and what was run before
+    /// Run only this section; the page also shows the sections of earlier runs
     #[arg(long, value_enum, value_name = "SECTION")]
     only: Option<Section>,
-    /// Runs that train at the same time [default: all cores]
+    /// Number of runs to train in parallel [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// Write checkpoints of the runs under way this often, beside one each cycle [default: 30]
+    /// Interval between checkpoints, in addition to one per cycle [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
-    /// Run nothing: render again from the records, and fail if a file would change
+    /// Train nothing; render from the records and fail if a file would change
     #[arg(
         long,
         conflicts_with_all = ["quick", "only", "seed", "threads", "checkpoint_every", "data", "synthetic", "offline"]
@@ -64,24 +64,24 @@ enum Section {
     Coarse,
     /// 3.4: fine search for lambda
     Fine,
-    /// 3.5: final evaluation; runs the fine search too if that is missing, to know its lambda
+    /// 3.5: final evaluation; runs the fine search first if its records are missing
     Final,
     /// 3.6: sensitivity to the initial weights
     Sensitivity,
 }
 
-/// Among the records, under this name: which report was rendered last, and to which files.
+/// Name of the record of the last rendered report and its files.
 const RENDERED: &str = "rendered";
-/// The report that was rendered last.
+/// The last rendered report.
 #[derive(Debug, Serialize, Deserialize)]
 struct Rendered {
-    /// The name of its manifest among the records.
+    /// Name of the record of its manifest.
     study: String,
-    /// Its files, below the folder of the report.
+    /// Its files, relative to the report's folder.
     files: Vec<PathBuf>,
 }
 
-/// A parameter of a gradient check takes about as long as this many update steps.
+/// Work to check one parameter's gradient, in update steps.
 const STEPS_PER_PARAMETER: f64 = 0.1;
 
 impl ReportArgs {
@@ -126,13 +126,14 @@ impl ReportArgs {
         drop(pipeline);
         let written = write(study_key, &paper, &store, &out)?;
         let page = out.join("index.html");
-        let line =
-            format!("{written} files in {:.0} s; the report is {}", start.elapsed().as_secs_f64(), page.display());
+        let note = if self.quick { "the pipeline ran, but its figures are not the study's results; " } else { "" };
+        let seconds = start.elapsed().as_secs_f64();
+        let line = format!("{note}wrote {written} files in {seconds:.0} s; the report is {}", page.display());
         writeln!(stdout(), "{line}").map_err(Error::Output)
     }
 }
 
-/// The manifest of this report: that of an earlier start, whose seconds count on, or a new one.
+/// The manifest of this report, with the seconds of earlier starts.
 fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
     let info = data.info();
     let here = klayer_experiments::Environment::here(threads);
@@ -161,7 +162,7 @@ fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, stor
     Ok(Manifest { seconds: old.map_or(BTreeMap::new(), |old| old.seconds), ..new })
 }
 
-/// Update steps of `sections`, or what takes as long.
+/// Work of `sections`, in update steps.
 fn work(study: &Study<'_>, sections: &[Section], data: &Data, paper: &Paper) -> Result<u64, Error> {
     let steps = |runs: &[RunConfig]| runs.iter().map(RunConfig::steps).sum::<u64>();
     let lambda = paper.final_.lambda;
@@ -183,7 +184,7 @@ fn work(study: &Study<'_>, sections: &[Section], data: &Data, paper: &Paper) -> 
     Ok(work)
 }
 
-/// Makes the runs of the sections, one section after the other.
+/// Runs the sections in order.
 struct Pipeline<'a> {
     study: Study<'a>,
     paper: &'a Paper,
@@ -191,10 +192,10 @@ struct Pipeline<'a> {
     store: &'a Store,
     threads: usize,
     progress: Progress<'a>,
-    /// The name of the manifest among the records.
+    /// Name of the record of the manifest.
     study_key: String,
     manifest: Manifest,
-    /// The lambda that the fine search chooses; none before it, and none if all its runs diverged.
+    /// The best lambda of the fine search; `None` before the search, or if all its runs diverged.
     chosen: Option<f64>,
 }
 
@@ -251,7 +252,7 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Makes `jobs`, counting the seconds that it takes.
+    /// Runs `jobs` and adds the elapsed seconds to the manifest.
     fn runs<J: Job>(
         &mut self,
         id: &str,
@@ -271,7 +272,7 @@ impl Pipeline<'_> {
     }
 }
 
-/// Every file of the report but its records, rendered from them.
+/// Renders every file of the report from its records.
 fn rendered(study: &str, paper: &Paper, store: &Store) -> Result<Vec<render::File>, Error> {
     let manifest: Manifest = store.get(study)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
     let results = assemble(&manifest, paper, store)?;
@@ -291,7 +292,7 @@ fn write(study: String, paper: &Paper, store: &Store, out: &Path) -> Result<usiz
         }
         files::write(&path, file.contents.as_bytes())?;
     }
-    // What only an earlier report had would stand beside the pages of this one.
+    // Remove files of an earlier report that this one does not have.
     let old = store.get::<Rendered>(RENDERED)?.map_or(Vec::new(), |old| old.files);
     let files: Vec<PathBuf> = rendered.into_iter().map(|file| file.path).collect();
     for path in old.into_iter().filter(|path| !files.contains(path)).map(|path| out.join(path)) {
@@ -314,5 +315,5 @@ fn check(paper: &Paper, store: &Store, out: &Path) -> Result<(), Error> {
     if !changed.is_empty() {
         return Err(Error::Changed { files: rendered.len(), changed });
     }
-    writeln!(stdout(), "{} files are as the records say", rendered.len()).map_err(Error::Output)
+    writeln!(stdout(), "{} files match the records", rendered.len()).map_err(Error::Output)
 }

@@ -1,10 +1,10 @@
-//! Everything that a report shows, as `results.json` holds it: what the pages, tables and figures are made from.
+//! The contents of `results.json`, the source of the pages, tables and figures.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the layout of `results.json`; it grows when a field changes its meaning or goes away.
+/// Version of `results.json`; it increases when a field is removed or changes its meaning.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// A whole report. A section that was not run is `None` or empty.
@@ -12,15 +12,15 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) struct Results {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
-    /// Whether this is the small form that only shows that everything works.
+    /// Whether this is the quick form, which only tests the pipeline.
     pub(crate) quick: bool,
     /// The root seed.
     pub(crate) seed: u64,
-    /// What the networks were trained on.
+    /// The dataset.
     pub(crate) dataset: DatasetInfo,
-    /// Where the runs were made.
+    /// The machine and the version.
     pub(crate) environment: Environment,
-    /// What all training runs share.
+    /// The settings of all training runs.
     pub(crate) settings: Settings,
     /// Wall-clock seconds by section ("gradients", "loss", "coarse", "fine", "final", "sensitivity").
     pub(crate) seconds: BTreeMap<String, f64>,
@@ -39,43 +39,43 @@ pub(crate) struct Results {
     pub(crate) finals: Vec<Final>,
     /// Section 3.6, a row per sigma, with and without batch norm.
     pub(crate) sensitivity: Vec<Sensitivity>,
-    /// The claims of the paper, computed.
+    /// The claims of the paper, with their measurements.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// What the networks were trained on.
+/// The dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DatasetInfo {
     /// "CIFAR-10" or "synthetic stand-in".
     pub(crate) name: String,
-    /// Checksum over all its files.
+    /// Checksum of all its files.
     pub sha256: String,
-    /// Whether it is the stand-in, whose figures say nothing about CIFAR-10.
+    /// Whether it is the synthetic stand-in.
     pub(crate) synthetic: bool,
-    /// Images to train on.
+    /// Training images.
     pub(crate) training: usize,
-    /// Images to choose by.
+    /// Validation images.
     pub(crate) validation: usize,
-    /// Images for the final figures.
+    /// Test images.
     pub(crate) test: usize,
 }
 
-/// Where the runs were made.
+/// The machine and the version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Environment {
     /// Version of klayer.
     pub(crate) version: String,
-    /// Name of the processor, as the system tells it.
+    /// Name of the processor, as reported by the system.
     pub(crate) processor: String,
-    /// Cores that the program could use.
+    /// Cores available to the program.
     pub(crate) cores: usize,
-    /// Runs that trained at the same time, at most.
+    /// Maximum number of parallel runs.
     pub(crate) threads: usize,
     /// Operating system and architecture.
     pub(crate) system: String,
 }
 
-/// What all training runs share.
+/// The settings of all training runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// Images in a mini-batch.
@@ -88,7 +88,7 @@ pub(crate) struct Settings {
     pub(crate) n_s: u64,
 }
 
-/// How the gradients were checked.
+/// The settings of the gradient checks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GradientCheck {
     /// Images in the mini-batch.
@@ -114,7 +114,7 @@ pub(crate) struct GradientRow {
     pub(crate) parameter: String,
     /// Parameters compared.
     pub(crate) checked: usize,
-    /// Parameters left out because a ReLU changes sides within the step.
+    /// Parameters excluded because a ReLU switches within the step.
     pub(crate) kinks: usize,
     /// Sum of the numerical gradient over the parameters compared.
     pub(crate) sum_numerical: f64,
@@ -128,7 +128,7 @@ pub(crate) struct GradientRow {
     pub(crate) max_absolute_error: f64,
 }
 
-/// A training run whose curve is a figure of section 3.2.
+/// A training run of section 3.2.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LossRun {
     /// "3-layer" or "9-layer".
@@ -139,14 +139,14 @@ pub(crate) struct LossRun {
     pub(crate) lambda: f64,
     /// Loss and cost against update steps.
     pub(crate) curve: Vec<Point>,
-    /// Validation accuracy after the last step; none if the run diverged.
+    /// Validation accuracy after the last step; `None` if the run diverged.
     pub(crate) validation_accuracy: Option<f64>,
 }
 
 /// A point of a training curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Point {
-    /// Update steps made.
+    /// Number of update steps so far.
     pub(crate) step: u64,
     /// Cross-entropy on the fixed sample of training images.
     pub(crate) training_loss: f64,
@@ -156,7 +156,7 @@ pub(crate) struct Point {
     pub(crate) validation_loss: f64,
     /// The same with the L2 penalty.
     pub(crate) validation_cost: f64,
-    /// Part of the validation images that are classified correctly.
+    /// Fraction of the validation images classified correctly.
     pub(crate) validation_accuracy: f64,
 }
 
@@ -169,9 +169,9 @@ pub(crate) struct Search {
     pub(crate) to: f64,
     /// Cycles that each trial trained.
     pub(crate) cycles: u64,
-    /// All trials, in the order in which they were drawn.
+    /// All trials, in the order of drawing.
     pub(crate) trials: Vec<Trial>,
-    /// One lambda again with other seeds, in the fine search: how much is noise.
+    /// In the fine search: the best lambda repeated with other seeds, to measure the noise.
     pub(crate) noise: Option<Noise>,
 }
 
@@ -182,20 +182,20 @@ pub(crate) struct Trial {
     pub(crate) lambda: f64,
     /// The seed of its weights and batches.
     pub(crate) seed: u64,
-    /// Part of the validation images that are classified correctly; none if the run diverged.
+    /// Fraction of the validation images classified correctly; `None` if the run diverged.
     pub(crate) validation_accuracy: Option<f64>,
 }
 
-/// Runs that differ in the seed alone.
+/// Runs that differ only in their seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Noise {
     /// The lambda of all of them.
     pub(crate) lambda: f64,
-    /// The seeds of those that did not diverge.
+    /// The seeds of the runs that did not diverge.
     pub(crate) seeds: Vec<u64>,
-    /// The seeds of those that did.
+    /// The seeds of the diverged runs.
     pub(crate) diverged: Vec<u64>,
-    /// Their validation accuracies, one a seed.
+    /// Their validation accuracies, one per seed.
     pub(crate) validation_accuracy: Vec<f64>,
     /// Mean of the accuracies.
     pub(crate) mean: f64,
@@ -208,15 +208,15 @@ pub(crate) struct Noise {
 pub(crate) struct Final {
     /// The weight of the L2 penalty.
     pub(crate) lambda: f64,
-    /// "fine search" or "paper": where the lambda comes from.
+    /// "fine search" or "paper": the source of lambda.
     pub(crate) origin: String,
     /// Cycles that each run trained.
     pub(crate) cycles: u64,
     /// The seeds of the runs that did not diverge.
     pub(crate) seeds: Vec<u64>,
-    /// The seeds of those that did.
+    /// The seeds of the diverged runs.
     pub(crate) diverged: Vec<u64>,
-    /// Test accuracies, one a seed.
+    /// Test accuracies, one per seed.
     pub(crate) test_accuracy: Vec<f64>,
     /// Mean of the test accuracies.
     pub(crate) mean: f64,
@@ -226,10 +226,10 @@ pub(crate) struct Final {
     pub(crate) confusion: Option<Confusion>,
 }
 
-/// How the test images of each class were classified.
+/// The confusion matrix of the test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Confusion {
-    /// The run that it belongs to.
+    /// The seed of its run.
     pub(crate) seed: u64,
     /// Names of the classes.
     pub(crate) classes: Vec<String>,
@@ -237,7 +237,7 @@ pub(crate) struct Confusion {
     pub(crate) counts: Vec<Vec<u64>>,
 }
 
-/// Runs from weights of one standard deviation.
+/// Runs with one standard deviation of the initial weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sensitivity {
     /// Standard deviation of the initial weights.
@@ -246,29 +246,29 @@ pub(crate) struct Sensitivity {
     pub(crate) batch_norm: bool,
     /// The weight of the L2 penalty.
     pub(crate) lambda: f64,
-    /// The seeds, one a run.
+    /// The seeds, one per run.
     pub(crate) seeds: Vec<u64>,
-    /// Training loss after the last step, one a seed; none where the run diverged.
+    /// Training loss after the last step, one per seed; `None` if the run diverged.
     pub(crate) final_training_loss: Vec<Option<f64>>,
-    /// Validation loss after the last step, one a seed; none where the run diverged.
+    /// Validation loss after the last step, one per seed; `None` if the run diverged.
     pub(crate) final_validation_loss: Vec<Option<f64>>,
-    /// Validation accuracy after the last step, one a seed; none where the run diverged.
+    /// Validation accuracy after the last step, one per seed; `None` if the run diverged.
     pub(crate) final_validation_accuracy: Vec<Option<f64>>,
     /// The curve of each seed.
     pub(crate) curves: Vec<Vec<Point>>,
 }
 
-/// A claim of the paper, measured.
+/// A claim of the paper and its measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// A short stable name.
+    /// A short, stable id.
     pub(crate) id: String,
-    /// What the paper says.
+    /// The claim.
     pub(crate) claim: String,
-    /// What is measured and when the claim is said to hold.
+    /// The measure, and the condition for the claim to hold.
     pub(crate) measure: String,
-    /// The figure; none if a run that it needs diverged.
+    /// The figure; `None` if its runs are missing or one diverged.
     pub(crate) value: Option<f64>,
-    /// Whether the claim holds; none if what it needs was not run.
+    /// Whether the claim holds; `None` without a value and in the quick form.
     pub(crate) holds: Option<bool>,
 }

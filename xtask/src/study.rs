@@ -1,4 +1,4 @@
-//! The runs of the report: the settings that the paper printed, in their full or their quick form.
+//! The runs of the report: the paper's settings, in the full or the quick form.
 
 use klayer_experiments::gradients::GradientConfig;
 use klayer_experiments::search::log_uniform;
@@ -7,7 +7,7 @@ use klayer_experiments::{Cyclical, Error, Init, RunConfig};
 use crate::paper::{Paper, PaperSearch};
 use crate::results::Settings;
 
-/// A network of the report and its name there. The paper does not print its widths; these are the coursework's own.
+/// The name and the hidden widths of a network. The paper does not print the widths; these are the coursework's.
 pub(crate) type Network = (&'static str, &'static [usize]);
 
 pub(crate) const TWO_LAYER: Network = ("2-layer", &[50]);
@@ -22,18 +22,18 @@ pub(crate) struct Study<'a> {
     size: &'static Size,
 }
 
-/// What differs between the full and the quick form.
+/// The settings that differ between the full and the quick form.
 #[derive(Debug)]
 struct Size {
-    /// n_s in place of the paper's.
+    /// Replaces the paper's n_s.
     n_s: Option<u64>,
     /// Images of a gradient check.
     gradient_images: usize,
-    /// Points of a loss figure's curve for each cycle.
+    /// Points per cycle of the curves in a loss figure.
     loss_points: u64,
-    /// Points of any other curve for each cycle.
+    /// Points per cycle of all other curves.
     points: u64,
-    /// Images that the training loss is taken on.
+    /// Number of training images used to compute the training loss.
     training_sample: usize,
     coarse_trials: usize,
     fine_trials: usize,
@@ -68,9 +68,9 @@ const QUICK: Size = Size {
     sensitivity_seeds: 1,
 };
 
-/// The step of the centred differences: smaller ones drown in rounding, larger ones in the third derivative.
+/// The step of the centred differences: smaller steps increase rounding errors, larger ones the truncation error.
 const GRADIENT_STEP: f64 = 1e-5;
-/// The floor of the relative error: gradients below it are compared absolutely, to 1e-6 times the floor.
+/// The floor of the relative error: below it, the comparison is absolute, with a tolerance of 1e-6 times the floor.
 const GRADIENT_FLOOR: f64 = 1e-4;
 /// Images in a mini-batch.
 const BATCH: usize = 100;
@@ -80,14 +80,14 @@ impl<'a> Study<'a> {
         Self { paper, seed, size: if quick { &QUICK } else { &FULL } }
     }
 
-    /// What all training runs share.
+    /// The settings of all training runs.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         let RunConfig { batch, schedule, .. } = self.run(THREE_LAYER, self.paper.final_.lambda, 1)?;
         let (eta_min, eta_max, n_s) = (schedule.eta_min(), schedule.eta_max(), schedule.n_s());
         Ok(Settings { batch, eta_min, eta_max, n_s })
     }
 
-    /// Section 3.1: every network with and without batch norm, the cost without and with its penalty.
+    /// Section 3.1: every network with and without batch norm, each without and with the L2 penalty.
     pub(crate) fn gradients(&self) -> Vec<(Network, GradientConfig)> {
         let networks = [TWO_LAYER, THREE_LAYER, NINE_LAYER];
         let cases = networks.into_iter().flat_map(|network| [(network, true), (network, false)]);
@@ -108,7 +108,7 @@ impl<'a> Study<'a> {
         jobs.collect()
     }
 
-    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the one that was probably meant.
+    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the lambda that was probably meant.
     pub(crate) fn loss(&self) -> Result<Vec<(Network, RunConfig)>, Error> {
         let loss = &self.paper.loss;
         let mut jobs = Vec::new();
@@ -138,7 +138,7 @@ impl<'a> Study<'a> {
         lambdas.into_iter().map(|lambda| self.run(THREE_LAYER, lambda, search.cycles)).collect()
     }
 
-    /// Section 3.4: `lambda` again, with other seeds than the search had.
+    /// Section 3.4: repeats `lambda` with seeds that the search did not use.
     pub(crate) fn noise(&self, lambda: f64) -> Result<Vec<RunConfig>, Error> {
         let run = self.run(THREE_LAYER, lambda, self.paper.fine.cycles)?;
         let seeds = (1..=self.size.noise_seeds).map(|i| self.seed.wrapping_add(i));
@@ -184,7 +184,7 @@ impl<'a> Study<'a> {
         })
     }
 
-    /// The same run with the curve that a loss figure shows.
+    /// The same run with the points of a loss figure.
     fn with_curve(&self, run: RunConfig) -> RunConfig {
         RunConfig {
             validate_every: run.schedule.cycle() / self.size.loss_points,

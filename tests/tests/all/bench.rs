@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::interrupts::{interrupt, spawn, wait_until};
 use crate::{array, json};
 
-/// What of a row says what is measured.
+/// The group, the value and the trials of a row.
 fn settings(row: &Value) -> (String, u64, u64) {
     let number = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key} of {row}"));
     (row["group"].as_str().expect("a name").to_owned(), number("value"), number("trials"))
 }
 
 #[test]
-fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
+fn the_bench_measures_every_axis_and_stamps_its_output() {
     let (_guard, folder) = folder();
     let out = folder.join("speed");
     let ended =
@@ -67,7 +67,7 @@ fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
 }
 
 #[test]
-fn a_bench_that_is_stopped_says_that_nothing_was_written() {
+fn a_stopped_bench_writes_nothing_and_reports_it() {
     let (_guard, folder) = folder();
     let (log, out) = (folder.join("log"), folder.join("speed"));
     let mut bench = command("xtask", &folder);

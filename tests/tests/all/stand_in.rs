@@ -1,4 +1,4 @@
-//! The synthetic stand-in: told once, stamped everywhere, and never a silent surprise.
+//! The synthetic stand-in: one warning, a stamp on all output, and no use without `--synthetic`.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::report::{assert_stamped, assert_well_formed};
 const STAMP: &str = "synthetic stand-in, not CIFAR-10";
 
 #[test]
-fn sections_run_one_by_one_on_generated_images_are_stamped_everywhere() {
+fn sections_run_separately_on_generated_images_are_stamped() {
     let (_guard, folder) = folder();
     let out = folder.join("report");
     let mut not_run = Vec::new();
@@ -53,6 +53,6 @@ fn commands_without_data_fail_and_name_synthetic() {
         }
         assert_eq!(files(&folder), [] as [std::path::PathBuf; 0], "{command}");
     }
-    let told = end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --json")).well();
-    assert_eq!(crate::line(&told)["synthetic"], true);
+    let ended = end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --json")).well();
+    assert_eq!(crate::line(&ended)["synthetic"], true);
 }

@@ -1,4 +1,4 @@
-//! The figures of `cargo xtask bench`: what a step costs, and how much of the processor's peak it uses.
+//! The figures of `cargo xtask bench`: the time of a step, and its share of the processor's peak.
 
 use crate::bench::{AXES, Bench, Row};
 
@@ -24,8 +24,8 @@ pub(crate) fn bench_figures(bench: &Bench) -> Vec<File> {
         let cost = |row: &Row| 1e3 / row.steps_per_second;
         let part = |row: &Row| 100.0 * row.of_peak;
         let panels = [
-            panel("Cost of a step", "milliseconds", &cost, Scale::log_around(rows.iter().map(|row| cost(row)))),
-            panel("Use of the processor", "% of its multiply-adds", &part, Scale::Linear(0.0, 100.0)),
+            panel("Time per step", "milliseconds", &cost, Scale::log_around(rows.iter().map(|row| cost(row)))),
+            panel("Use of the processor", "% of peak", &part, Scale::Linear(0.0, 100.0)),
         ];
         File {
             path: format!("{group}.svg").into(),

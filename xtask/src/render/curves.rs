@@ -1,4 +1,4 @@
-//! Sections 3.2 and 3.6: training curves with batch norm on the left and without on the right.
+//! Sections 3.2 and 3.6: training curves, with batch norm on the left and without on the right.
 
 use super::document::{Block, Figure, Kind, Row, Supplement, Table, Text};
 use super::format::{accuracy, capital, count, exact, fixed, loss, setting, slug};
@@ -13,7 +13,7 @@ type Value = fn(&Point) -> f64;
 const LOSSES: [(Value, &str); 2] = [(|p| p.training_loss, "line training"), (|p| p.validation_loss, "line validation")];
 const COSTS: [Value; 2] = [|p| p.training_cost, |p| p.validation_cost];
 
-/// The loss of guessing: all classes equally likely.
+/// The loss of guessing uniformly.
 fn chance(paper: &Paper) -> f64 {
     (paper.dataset.classes as f64).ln()
 }
@@ -34,7 +34,7 @@ fn steps<'a>(curves: impl IntoIterator<Item = &'a [Point]>) -> Scale {
     Scale::from_zero(curves.into_iter().flatten().map(|p| p.step as f64))
 }
 
-/// The different values in the order in which they come: "0.05 and 0.005".
+/// The distinct values in order of appearance: "0.05 and 0.005".
 fn settings_of(values: impl Iterator<Item = f64>) -> String {
     let mut names: Vec<String> = Vec::new();
     for name in values.map(setting) {
@@ -45,7 +45,7 @@ fn settings_of(values: impl Iterator<Item = f64>) -> String {
     names.join(" and ")
 }
 
-/// The two panels of a figure, with batch norm first; one without curves says so in its heading.
+/// The two panels of a figure, with batch norm first. The title of a panel without curves ends in "not run".
 fn pair(
     what: &str,
     axes: (&Scale, &Scale),
@@ -86,7 +86,7 @@ pub(super) fn loss_section(results: &Results, paper: &Paper, supplement: &mut Su
     }
     let last = results.loss.iter().filter_map(|r| r.curve.last()).map(|p| p.step).max().unwrap_or(0);
     let lambdas = settings_of(results.loss.iter().map(|r| r.lambda));
-    blocks.push(Block::Text(text.plain(format!(" Our runs have λ = {lambdas} and {} update steps.", count(last)))));
+    blocks.push(Block::Text(text.plain(format!(" Our runs use λ = {lambdas} and {} update steps.", count(last)))));
     let mut networks: Vec<&str> = settings.networks.iter().map(String::as_str).collect();
     for run in &results.loss {
         if !networks.contains(&run.network.as_str()) {
@@ -100,7 +100,7 @@ pub(super) fn loss_section(results: &Results, paper: &Paper, supplement: &mut Su
             blocks.push(Block::NotRun);
             continue;
         }
-        blocks.extend(network_figures(network, &runs, paper, i + 1, supplement));
+        blocks.extend(network_figures(network, &runs, paper, i + 1, results.quick, supplement));
     }
     blocks.push(Block::Heading(3, "After the last update step".into()));
     blocks.push(final_losses(results));
@@ -112,6 +112,7 @@ fn network_figures(
     runs: &[&LossRun],
     paper: &Paper,
     number: usize,
+    quick: bool,
     supplement: &mut Supplement,
 ) -> Vec<Block> {
     let mut lambdas: Vec<f64> = runs.iter().map(|r| r.lambda).collect();
@@ -139,7 +140,9 @@ fn network_figures(
             legend: legend(paper),
             panels,
         }));
-        blocks.extend(comparison(runs, lambda));
+        if !quick {
+            blocks.extend(comparison(runs, lambda));
+        }
     }
     let y = Scale::around(values(&COSTS));
     let names = [("training", "training dashed"), ("validation", "validation dashed")];
@@ -161,7 +164,7 @@ fn network_figures(
     blocks
 }
 
-/// One sentence: the last validation losses with and without batch norm.
+/// A sentence that compares the final validation losses with and without batch norm.
 fn comparison(runs: &[&LossRun], lambda: f64) -> Option<Block> {
     let last = |batch_norm| {
         let run = runs.iter().find(|r| r.lambda == lambda && r.batch_norm == batch_norm)?;
@@ -175,7 +178,7 @@ fn comparison(runs: &[&LossRun], lambda: f64) -> Option<Block> {
         _ => format!("{difference} {}", if with < without { "lower" } else { "higher" }),
     };
     Some(Block::text(format!(
-        "At λ = {} the last validation loss is {} with batch norm and {} without: {words} with it.",
+        "At λ = {} the final validation loss is {} with batch norm and {} without: {words} with batch norm.",
         setting(lambda),
         loss(with),
         loss(without)
@@ -227,7 +230,8 @@ pub(super) fn sensitivity_section(results: &Results, paper: &Paper, supplement: 
         return blocks;
     }
     let lambdas = settings_of(rows.iter().map(|r| r.lambda));
-    text += &format!(" Ours is {lambdas}. Each line is one seed. The paper prints no numbers for these figures.");
+    text +=
+        &format!(" Our runs use λ = {lambdas}. Each line is one seed. The paper prints no numbers for these figures.");
     blocks.push(Block::text(text));
     let curves = || rows.iter().flat_map(|r| &r.curves).map(Vec::as_slice);
     let values = curves().flatten().flat_map(|p| [p.training_loss, p.validation_loss]);
@@ -254,7 +258,7 @@ pub(super) fn sensitivity_section(results: &Results, paper: &Paper, supplement: 
     }
     blocks.push(sensitivity_table(rows));
     let sentences = [true, false].into_iter().filter_map(|batch_norm| spread(rows, batch_norm));
-    let guessing = format!("Guessing costs ln {} = {}.", paper.dataset.classes, loss(chance(paper)));
+    let guessing = format!("The loss of guessing is ln {} = {}.", paper.dataset.classes, loss(chance(paper)));
     blocks.push(Block::text(sentences.chain([guessing]).collect::<Vec<_>>().join(" ")));
     blocks
 }
@@ -274,11 +278,11 @@ fn sensitivity_table(rows: &[Sensitivity]) -> Block {
         ("Validation loss", Kind::Number),
         ("Validation accuracy", Kind::Number),
     ];
-    let caption = "Means over the seeds after the last update step, with the smallest and the largest. BN: batch norm.";
+    let caption = "Means over the seeds after the last update step, with the range in parentheses. BN: batch norm.";
     Table::block(caption, columns, rows.iter().map(row).collect())
 }
 
-/// One sentence: how far the mean last validation loss moves with sigma.
+/// A sentence with the range of the mean final validation loss over sigma.
 fn spread(rows: &[Sensitivity], batch_norm: bool) -> Option<String> {
     let means = rows.iter().filter(|r| r.batch_norm == batch_norm).filter_map(|r| {
         let finite: Vec<f64> = r.final_validation_loss.iter().flatten().copied().collect();

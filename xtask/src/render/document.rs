@@ -1,4 +1,4 @@
-//! What a report consists of, before it becomes HTML or Markdown.
+//! The content of a report, independent of HTML and Markdown.
 
 use klayer_chart::{Drawing, Swatch};
 
@@ -6,10 +6,10 @@ use klayer_chart::{Drawing, Swatch};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text(pub(super) Vec<Span>);
 
-/// A stretch of text.
+/// A piece of text with one style.
 #[derive(Debug, Clone)]
 pub(super) enum Span {
-    /// As it is.
+    /// Without markup.
     Plain(String),
     /// In bold.
     Strong(String),
@@ -17,9 +17,9 @@ pub(super) enum Span {
     Code(String),
     /// A subscript.
     Sub(String),
-    /// Of less weight than what stands around it.
+    /// In a muted colour.
     Muted(String),
-    /// A link to a file beside the page.
+    /// A link to a file, relative to the page.
     Link(String),
     /// A new line.
     Break,
@@ -87,14 +87,14 @@ impl From<String> for Text {
     }
 }
 
-/// A report: its blocks from top to bottom, and what must be said on everything in it.
+/// A report: its blocks from top to bottom, and the stamps on all of them.
 #[derive(Debug)]
 pub(super) struct Document {
     /// The title of the page.
     pub(super) title: String,
-    /// "quick form ..." and "synthetic ...", as far as they apply.
+    /// "quick form ..." and "synthetic ...", if they apply.
     pub(super) stamps: Vec<String>,
-    /// What it says.
+    /// Its content.
     pub(super) blocks: Vec<Block>,
 }
 
@@ -105,13 +105,13 @@ pub(super) enum Block {
     Heading(u8, String),
     /// A paragraph.
     Text(Text),
-    /// The line of a section that was not run.
+    /// A note that the section was not run.
     NotRun,
     /// A table.
     Table(Table),
     /// A figure.
     Figure(Figure),
-    /// Blocks that a reader may open.
+    /// Collapsed blocks, with their summary.
     Details(String, Vec<Block>),
 }
 
@@ -124,9 +124,9 @@ impl Block {
 /// A table.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// What it shows.
+    /// Its caption.
     pub(super) caption: Text,
-    /// Its columns, the first of which names the row.
+    /// Its columns; the first one labels the row.
     pub(super) columns: Vec<Column>,
     /// Its rows.
     pub(super) rows: Vec<Row>,
@@ -137,18 +137,18 @@ pub(super) struct Table {
 pub(super) struct Column {
     /// Its header.
     pub(super) head: Text,
-    /// What it holds.
+    /// The kind of its cells.
     pub(super) kind: Kind,
 }
 
-/// What a column holds.
+/// The kind of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Words, aligned left.
     Words,
     /// Numbers, aligned right.
     Number,
-    /// Numbers that the paper printed, aligned right.
+    /// The paper's numbers, aligned right.
     Paper,
 }
 
@@ -157,9 +157,9 @@ pub(super) enum Kind {
 pub(super) enum Row {
     /// A heading over the rows that follow.
     Group(Text),
-    /// A cell a column.
+    /// One cell per column.
     Cells(Vec<Text>),
-    /// The same, ending in a verdict instead of the last column's text.
+    /// One cell per column, with a verdict in the last one.
     Verdict(Vec<Text>, Option<bool>),
 }
 
@@ -180,7 +180,7 @@ impl Row {
     }
 }
 
-/// How a verdict is said.
+/// The text of a verdict.
 pub(super) fn verdict(holds: Option<bool>) -> &'static str {
     match holds {
         Some(true) => "✓ holds",
@@ -189,22 +189,22 @@ pub(super) fn verdict(holds: Option<bool>) -> &'static str {
     }
 }
 
-/// A figure of one panel or of several on the same axes.
+/// A figure with one or more panels.
 #[derive(Debug)]
 pub(super) struct Figure {
-    /// The name of its file, without the ending.
+    /// Its file name, without the extension.
     pub(super) name: String,
     /// "Figure 1".
     pub(super) label: String,
-    /// What it shows.
+    /// Its caption.
     pub(super) caption: Text,
-    /// What its marks mean.
+    /// Its legend.
     pub(super) legend: Vec<(Swatch, String)>,
     /// Its panels, from left to right.
     pub(super) panels: Vec<Drawing>,
 }
 
-/// Names the figures that the paper does not have: "Figure S1", "Figure S2" and so on.
+/// Numbers the figures that are not in the paper: "Figure S1", "Figure S2" and so on.
 #[derive(Debug, Default)]
 pub(super) struct Supplement(u32);
 

@@ -1,4 +1,4 @@
-//! Section 3.5: test accuracies of the lambda that was found and of the paper's.
+//! Section 3.5: test accuracies with our best lambda and with the paper's.
 
 use super::document::{Block, Figure, Kind, Row, Supplement, Table, Text};
 use super::format::{accuracy, count, exact, plural, points_apart, setting};
@@ -24,9 +24,9 @@ pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplem
     let rows = &results.finals;
     let mut blocks = vec![Block::Heading(2, "3.5 Final search".into())];
     blocks.push(Block::text(format!(
-        "The paper trains once more with the best λ of its fine search, {}, for {} cycles, and reports the accuracy on \
-         the test images. Ours trains with the best λ of our fine search and with the paper’s. The test images are \
-         read after every choice is made.",
+        "The paper trains one final network with the best λ of its fine search, {}, for {} cycles, and reports its \
+         accuracy on the test images. We train with the best λ of our fine search and with the paper’s. The test \
+         images are not used to choose any setting.",
         exact(paper.final_.lambda),
         paper.final_.cycles
     )));
@@ -37,7 +37,7 @@ pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplem
     }
     let sentence = |row: &Final| {
         format!(
-            "At λ = {} ({}) the mean of {} is {}; against the paper’s {} it is {}.",
+            "At λ = {} ({}) the mean of {} is {}; the paper printed {}. Our mean is {}.",
             lambda(row, paper),
             row.origin,
             plural(row.test_accuracy.len(), "run"),
@@ -46,12 +46,15 @@ pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplem
             points_apart(row.mean, paper.final_.accuracy)
         )
     };
-    let mut sentences: Vec<_> = rows.iter().filter(|r| !r.test_accuracy.is_empty()).map(sentence).collect();
+    let compared = rows.iter().filter(|row| !results.quick && !row.test_accuracy.is_empty());
+    let mut sentences: Vec<_> = compared.map(sentence).collect();
     let diverged: usize = rows.iter().map(|r| r.diverged.len()).sum();
     if diverged > 0 {
-        sentences.push(format!("Not counted: {} that diverged.", plural(diverged, "run")));
+        sentences.push(format!("Excluded: {} that diverged.", plural(diverged, "run")));
     }
-    blocks.push(Block::text(sentences.join(" ")));
+    if !sentences.is_empty() {
+        blocks.push(Block::text(sentences.join(" ")));
+    }
     blocks.push(Block::Figure(dots(rows, paper, supplement.next())));
     if let Some((row, confusion)) = rows.iter().find_map(|r| Some((r, r.confusion.as_ref()?))) {
         let run = format!("λ = {} ({}), seed {}", lambda(row, paper), row.origin, confusion.seed);
@@ -94,7 +97,7 @@ fn table(rows: &[Final], paper: &Paper) -> Block {
         ("Every run", Kind::Number),
     ];
     Table::block(
-        "Accuracy on the test images: mean ± sample standard deviation over the seeds. Ours is named after where its λ comes from.",
+        "Accuracy on the test images: mean ± sample standard deviation over the seeds. Our rows are named after the source of their λ.",
         columns,
         cells,
     )
@@ -109,7 +112,7 @@ fn dots(rows: &[Final], paper: &Paper, label: String) -> Figure {
         marks.push(Mark::Dots(row.test_accuracy.iter().enumerate().map(|(k, &a)| (place(k), a)).collect(), "ours"));
     }
     let values = rows.iter().flat_map(|r| r.test_accuracy.iter().copied().chain([r.mean]));
-    let caption = "Test accuracy of every run, a dot a seed, against the accuracy that the paper printed.";
+    let caption = "Test accuracy of every run, one dot per seed, and the paper’s accuracy.";
     let names = rows.iter().map(|r| (format!("λ = {}", lambda(r, paper)), r.origin.clone())).collect();
     let panel = Panel {
         title: "Final runs".into(),
@@ -126,14 +129,14 @@ fn dots(rows: &[Final], paper: &Paper, label: String) -> Figure {
     Figure { name: "final".into(), label, caption: caption.into(), legend, panels: vec![panel.draw()] }
 }
 
-/// How one class was classified.
+/// The predictions for one class.
 pub(super) struct PerClass<'a> {
     pub(super) class: &'a str,
     pub(super) images: u64,
     pub(super) correct: u64,
-    /// Part of the images classified correctly; none without images.
+    /// Fraction of the images classified correctly; `None` without images.
     pub(super) accuracy: Option<f64>,
-    /// The wrong class that was predicted most often, and how often.
+    /// The most frequent wrong prediction, and its count.
     pub(super) mistaken: Option<(&'a str, u64)>,
 }
 

@@ -1,8 +1,8 @@
-//! How numbers are written beside those of a chart, and how text is made safe for Markdown and CSV.
+//! Formats numbers, and escapes text for Markdown and CSV.
 
 pub(super) use klayer_chart::format::{count, exact, fixed, setting, significant, xml};
 
-/// A part of a whole, as the paper writes accuracies.
+/// An accuracy, with the paper's four decimals.
 pub(super) fn accuracy(x: f64) -> String {
     fixed(x, 4)
 }
@@ -12,7 +12,7 @@ pub(super) fn loss(x: f64) -> String {
     if x.abs() < 1e4 { fixed(x, 3) } else { significant(x, 4) }
 }
 
-/// Whole numbers of things: "1 run", "5 runs".
+/// A count with its noun: "1 run", "5 runs".
 pub(super) fn plural(n: usize, noun: &str) -> String {
     format!("{} {noun}{}", count(n as u64), if n == 1 { "" } else { "s" })
 }
@@ -26,7 +26,7 @@ pub(super) fn capital(text: &str) -> String {
 /// Wall-clock time.
 pub(super) fn seconds(s: f64) -> String {
     if !s.is_finite() || s < 0.0 {
-        return "not known".to_owned();
+        return "unknown".to_owned();
     }
     let whole = s.round() as u64;
     match whole {
@@ -36,7 +36,7 @@ pub(super) fn seconds(s: f64) -> String {
     }
 }
 
-/// How `ours` differs from `theirs` in words: "1.20 percentage points higher".
+/// The difference between `ours` and `theirs` in words: "1.20 percentage points higher".
 pub(super) fn points_apart(ours: f64, theirs: f64) -> String {
     let points = fixed(100.0 * (ours - theirs).abs(), 2);
     match points.as_str() {
@@ -46,7 +46,7 @@ pub(super) fn points_apart(ours: f64, theirs: f64) -> String {
     }
 }
 
-/// Makes text safe for one line of Markdown, a cell of a table included.
+/// Escapes text for one line of Markdown or a table cell.
 pub(super) fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -68,12 +68,12 @@ pub(super) fn csv(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// A number in a CSV file: all its digits, or nothing if it is not finite.
+/// A number in a CSV file at full precision, or an empty field if it is not finite.
 pub(super) fn csv_number(x: f64) -> String {
     if x.is_finite() { format!("{x:?}") } else { String::new() }
 }
 
-/// A file name made from any text.
+/// A safe file name for any text.
 pub(super) fn slug(text: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
     text.chars().map(safe).collect::<String>().trim_matches(['-', '.']).to_owned()
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_and_times_are_said_in_words() {
+    fn differences_and_times_are_formatted_as_words() {
         assert_eq!(points_apart(0.5, 0.5123), "1.23 percentage points lower");
         assert_eq!(seconds(59.7), "59.7 s");
         assert_eq!(seconds(3725.0), "1 h 2 min");

@@ -8,7 +8,7 @@ use super::{bn, norm};
 use crate::paper::{Paper, PaperGradients, PaperLayer};
 use crate::results::{GradientCheck, GradientRow, Results};
 
-/// What the rows of the paper's tables are called, where they stand in the paper, and what they are in ours.
+/// A row of the paper's tables: its symbol and subscript, its value in the paper, and its parameter and value in ours.
 type Sum = (&'static str, &'static str, fn(&PaperLayer) -> f64, &'static str, fn(&GradientRow) -> f64);
 
 const SUMS: [Sum; 6] = [
@@ -20,10 +20,10 @@ const SUMS: [Sum; 6] = [
     ("Σ\u{a0}ε", "b", |p| p.error_b, "b", |r| r.sum_error),
 ];
 
-/// Rows that differ in layer and parameter alone.
+/// Network, batch norm, lambda, and the rows of every layer and parameter.
 type Check<'a> = (String, bool, f64, Vec<&'a GradientRow>);
 
-/// The checks in the order of the results.
+/// The checks, in the order of the results.
 fn checks(results: &Results) -> Vec<Check<'_>> {
     let mut checks: Vec<Check<'_>> = Vec::new();
     for row in &results.gradients {
@@ -48,21 +48,21 @@ pub(super) fn section(results: &Results, paper: &Paper) -> Vec<Block> {
         blocks.push(Block::Text(method(results, &checks)));
     }
     blocks.push(Block::text(
-        "The paper’s tables hold sums over the parameters of a layer: of the numerical gradient, of the analytic one \
-         and of the relative errors, for weights W and biases b. They depend on the images and weights that were drawn, \
-         so ours have other values; the errors are what compares. A bias before batch norm has gradient 0, and its sums \
-         are rounding.",
+        "The paper’s tables list, for each layer, the sums of the numerical gradients, the analytic gradients and the \
+         relative errors over the weights W and the biases b. The gradients depend on the images and the initial \
+         weights, so our sums differ from the paper’s; only the errors are comparable. The gradient of a bias before \
+         batch norm is 0, and its sums contain only rounding errors.",
     ));
     for table in &paper.gradients {
         blocks.push(Block::Heading(3, format!("{} network with batch norm", table.network)));
         blocks.push(sums(table, &checks, |x| significant(x, 4)));
     }
     let all_digits = paper.gradients.iter().map(|table| sums(table, &checks, exact)).collect();
-    blocks.push(Block::Details("The same tables with all digits".into(), all_digits));
+    blocks.push(Block::Details("The same tables at full precision".into(), all_digits));
     if !checks.is_empty() {
-        blocks.push(Block::Heading(3, "The largest errors of every network".into()));
+        blocks.push(Block::Heading(3, "Largest errors of each network".into()));
         blocks.push(summary(&checks, results.gradient_check.as_ref()));
-        blocks.push(Block::Details("The check of every layer, gamma and beta included".into(), vec![layers(&checks)]));
+        blocks.push(Block::Details("All layers, including gamma and beta".into(), vec![layers(&checks)]));
     }
     blocks
 }
@@ -83,8 +83,8 @@ fn method(results: &Results, checks: &[Check<'_>]) -> Text {
         text = text.plain(format!("|), eps = {}", setting(check.floor)));
     }
     text.plain(format!(
-        ". {} parameters were compared in {} checks; {} more were left out because a ReLU changes sides within the \
-         step. The largest relative error is {}, the largest absolute one {}.",
+        ". {} parameters were compared in {} checks; {} more were excluded because a ReLU switches within the \
+         step. The largest relative error is {}, the largest absolute error {}.",
         count(checked as u64),
         count(checks.len() as u64),
         count(kinks as u64),
@@ -93,7 +93,7 @@ fn method(results: &Results, checks: &[Check<'_>]) -> Text {
     ))
 }
 
-/// A table as the paper has it: six sums for each layer, ours for each lambda beside the paper's.
+/// A table in the paper's layout: six sums for each layer, the paper's first, then ours for each lambda.
 fn sums(paper: &PaperGradients, checks: &[Check<'_>], number: fn(f64) -> String) -> Block {
     let ours: Vec<_> = checks.iter().filter(|c| c.0 == paper.network && c.1).collect();
     let mut columns = vec![(Text::from("Sum"), Kind::Words), (Text::from("Paper"), Kind::Paper)];
@@ -140,7 +140,7 @@ fn summary(checks: &[Check<'_>], how: Option<&GradientCheck>) -> Block {
         format!(" Step h = {}, eps (the floor) = {}, {} images.", setting(how.step), setting(how.floor), how.images)
     });
     let caption =
-        "Parameters compared, parameters left out at a kink of a ReLU, and the largest errors. BN: batch norm.";
+        "Parameters compared, parameters excluded at a kink of a ReLU, and the largest errors. BN: batch norm.";
     Table::block(format!("{caption}{how}"), columns, rows)
 }
 
@@ -171,5 +171,5 @@ fn layers(checks: &[Check<'_>]) -> Block {
         (Text::from("Max. relative"), Kind::Number),
         (Text::from("Max. absolute"), Kind::Number),
     ];
-    Table::block("Sums and largest errors of every layer.", columns, rows)
+    Table::block("Sums and largest errors of each layer.", columns, rows)
 }

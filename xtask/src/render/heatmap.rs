@@ -10,17 +10,17 @@ const LEFT: f64 = 92.0;
 const TOP: f64 = 118.0;
 const CELL: f64 = 38.0;
 
-/// A name that fits beside a cell.
+/// A class name, shortened to fit next to a cell.
 fn short(name: &str) -> String {
     if name.chars().count() <= 12 { name.to_owned() } else { name.chars().take(11).chain(['…']).collect() }
 }
 
-/// Draws true classes as rows, predicted ones as columns, each cell as dark as its part of the row.
+/// Draws true classes as rows and predicted classes as columns; the opacity of a cell shows its fraction of the row.
 pub(super) fn draw(confusion: &Confusion, alt: String) -> Drawing {
     let classes = confusion.classes.len() as f64;
     let mut svg = String::new();
     text(&mut svg, (2.0, 16.0), "title", "True class by predicted class");
-    text(&mut svg, (2.0, 38.0), "name", "test images; stronger colour: a larger part of the true class");
+    text(&mut svg, (2.0, 38.0), "name", "test images; stronger colour: larger fraction of the true class");
     for (i, name) in confusion.classes.iter().enumerate() {
         let middle = (i as f64 + 0.5) * CELL;
         text(&mut svg, (LEFT - 8.0, TOP + middle + 4.5), "tick end", &short(name));

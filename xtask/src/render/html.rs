@@ -1,4 +1,4 @@
-//! A report as one HTML page that needs nothing else.
+//! A report as one self-contained HTML page.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use klayer_chart::STYLE;
 use super::document::{Block, Document, Figure, Kind, Row, Span, Table, Text, verdict};
 use super::format::{slug, xml};
 
-/// The most characters of a row's name that is not broken into lines.
+/// Row labels of at most this many characters do not wrap.
 const SHORT: usize = 20;
 
 const PAGE_STYLE: &str = include_str!("page.css");
@@ -150,7 +150,7 @@ fn class(kind: Kind) -> &'static str {
 fn inline(text: &Text) -> String {
     let tag = |name: &str, text: &str| format!("<{name}>{}</{name}>", xml(text));
     let write = |span: &Span| match span {
-        // "λ = 0.05" stays on one line.
+        // Keep "λ = 0.05" on one line.
         Span::Plain(text) => xml(text).replace(" = ", "\u{a0}=\u{a0}"),
         Span::Strong(text) => tag("strong", text),
         Span::Code(text) => tag("code", text),

@@ -1,4 +1,4 @@
-//! A report as Markdown for a forge: the same blocks, with links to the figures.
+//! A report as Markdown: the same blocks, with links to the figures.
 
 use super::document::{Block, Document, Figure, Kind, Row, Span, Table, Text, verdict};
 use super::format::markdown;

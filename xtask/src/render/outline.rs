@@ -1,12 +1,12 @@
-//! What stands around the sections: the opening, the findings, and how it was made.
+//! The opening, and the settings and environment of the report.
 
 use super::document::{Block, Kind, Row, Table, Text};
-use super::finals;
-use super::format::{count, exact, plural, points_apart, seconds, setting};
+use super::format::{count, exact, plural, points_apart, seconds};
+use super::{finals, findings};
 use crate::paper::Paper;
-use crate::results::{Finding, Results};
+use crate::results::{Final, Results};
 
-/// The sections in the order of the report, as `seconds` names them.
+/// The keys of `seconds` and the titles of the sections, in the order of the report.
 const SECTIONS: [(&str, &str); 6] = [
     ("gradients", "3.1 Gradients"),
     ("loss", "3.2 Loss"),
@@ -16,83 +16,37 @@ const SECTIONS: [(&str, &str); 6] = [
     ("sensitivity", "3.6 Sensitivity"),
 ];
 
-/// What the page is, its main result, and the findings in short.
+/// What the page shows, its main result, and the summary.
 pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     let mut blocks = vec![Block::text(
         "A paper trained K-layer fully connected networks with batch normalization to classify the images of CIFAR-10. \
-         This page runs its experiments again and shows every table and figure of its results, in its order and under \
-         its numbers, with what the paper printed beside what we found. Figures 1 to 5 are the paper’s; those with an S \
-         are added.",
+         This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
+         with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
+         on are additions.",
     )];
-    if let Some(row) = results.finals.iter().find(|r| r.lambda == paper.final_.lambda && !r.test_accuracy.is_empty()) {
+    let of_paper = |row: &&Final| row.lambda == paper.final_.lambda && !row.test_accuracy.is_empty();
+    if let Some(row) = results.finals.iter().find(of_paper).filter(|_| !results.quick) {
         let of = if results.dataset.synthetic { "the synthetic test images" } else { "the test images" };
         blocks.push(Block::Text(
             Text::from(format!("At the paper’s λ = {} our accuracy on {of} is ", exact(row.lambda)))
                 .strong(finals::mean(row))
                 .plain(format!(" over {}; the paper printed ", plural(row.test_accuracy.len(), "run")))
                 .strong(exact(paper.final_.accuracy))
-                .plain(format!(". Ours is {}.", points_apart(row.mean, paper.final_.accuracy))),
+                .plain(format!(". Our accuracy is {}.", points_apart(row.mean, paper.final_.accuracy))),
         ));
     }
-    if !results.findings.is_empty() {
-        let rows =
-            results.findings.iter().map(|f| Row::Verdict(vec![f.claim.as_str().into(), value(f).into()], f.holds));
-        let columns = [("The paper’s claim", Kind::Words), ("Measured", Kind::Number), ("Verdict", Kind::Words)];
-        blocks.push(Block::Heading(2, "Summary".into()));
-        blocks.push(Block::text(tally(&results.findings)));
-        blocks.push(Table::block(
-            "The paper’s claims in short; what is measured stands under Findings.",
-            columns,
-            rows.collect(),
-        ));
-    }
+    blocks.extend(findings::summary(results, paper));
     blocks
 }
 
-fn value(finding: &Finding) -> String {
-    finding.value.map_or("–".into(), setting)
-}
-
-/// How many claims hold.
-fn tally(findings: &[Finding]) -> String {
-    let of = |holds| findings.iter().filter(|f| f.holds == holds).count();
-    let hold = |n: usize| if n == 1 { "holds" } else { "hold" };
-    let (yes, no, open) = (of(Some(true)), of(Some(false)), of(None));
-    let mut text = format!("Of {} of the paper, {yes} {}", plural(findings.len(), "claim"), hold(yes));
-    if no > 0 {
-        text += &format!(" and {no} {} not", if no == 1 { "does" } else { "do" });
-    }
-    if open > 0 {
-        text += &format!("; {open} could not be computed from the sections that were run");
-    }
-    text + "."
-}
-
-/// Every finding with its measure.
-pub(super) fn findings(results: &Results) -> Vec<Block> {
-    let mut blocks = vec![Block::Heading(2, "Findings".into())];
-    if results.findings.is_empty() {
-        blocks.push(Block::NotRun);
-        return blocks;
-    }
-    let row = |f: &Finding| {
-        let claim = Text::new().strong(&f.claim).line().muted(&f.measure);
-        Row::Verdict(vec![claim, value(f).into()], f.holds)
-    };
-    let columns = [("Claim and measure", Kind::Words), ("Value", Kind::Number), ("Verdict", Kind::Words)];
-    let caption = "Each claim of the paper, what is measured, and whether it holds; computed from the runs.";
-    blocks.push(Table::block(caption, columns, results.findings.iter().map(row).collect()));
-    blocks
-}
-
-/// Data, seed, machine and time.
+/// Data, settings, machine and times.
 pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) -> Vec<Block> {
     let (data, machine, images) = (&results.dataset, &results.environment, &paper.dataset);
     let total = data.training + data.validation + data.test;
-    let mut blocks = vec![Block::Heading(2, "How it was made".into())];
+    let mut blocks = vec![Block::Heading(2, "Settings and environment".into())];
     blocks.push(Block::text(format!(
-        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. Ours are {}: {} to train on, {} to \
-         choose by and {} for the final figures.",
+        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. Ours are {}: {} for training, {} for \
+         validation and {} for testing.",
         count(images.images as u64),
         images.width,
         images.height,
@@ -123,7 +77,7 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
         fact("klayer", machine.version.as_str().into()),
         fact("Processor", machine.processor.as_str().into()),
         fact("Cores", machine.cores.to_string().into()),
-        fact("Runs at a time", machine.threads.to_string().into()),
+        fact("Parallel runs", machine.threads.to_string().into()),
         fact("System", machine.system.as_str().into()),
     ];
     blocks.push(Table::block("Data, seed and machine.", [("Item", Kind::Words), ("Value", Kind::Words)], facts));
@@ -133,10 +87,10 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
     if !times.is_empty() {
         let mut rows: Vec<_> = times.iter().map(|&(name, s)| Row::cells([name.into(), seconds(s).into()])).collect();
         let sum = seconds(times.iter().map(|t| t.1).sum());
-        rows.push(Row::cells([Text::new().strong("Together"), Text::new().strong(sum)]));
+        rows.push(Row::cells([Text::new().strong("Total"), Text::new().strong(sum)]));
         blocks.push(Table::block("Wall-clock time.", [("Section", Kind::Words), ("Time", Kind::Number)], rows));
     }
-    let mut text = Text::from("All numbers, with every digit: ").link("results.json");
+    let mut text = Text::from("All numbers at full precision: ").link("results.json");
     for table in tables {
         text = text.plain(", ").link(table);
     }

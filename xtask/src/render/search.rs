@@ -8,15 +8,15 @@ use klayer_chart::{Mark, Panel, Scale, Swatch};
 
 /// Section 3.3.
 pub(super) fn coarse(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {
-    section("3.3 Coarse search", "coarse", results.coarse.as_ref(), &paper.coarse, supplement)
+    section("3.3 Coarse search", "coarse", results.coarse.as_ref(), &paper.coarse, results.quick, supplement)
 }
 
 /// Section 3.4.
 pub(super) fn fine(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {
-    section("3.4 Fine search", "fine", results.fine.as_ref(), &paper.fine, supplement)
+    section("3.4 Fine search", "fine", results.fine.as_ref(), &paper.fine, results.quick, supplement)
 }
 
-/// The trials from the best on; those that diverged come last.
+/// The trials, best first; diverged trials come last.
 fn ranked(search: &Search) -> Vec<&Trial> {
     let mut trials: Vec<_> = search.trials.iter().collect();
     let key = |t: &Trial| t.validation_accuracy.unwrap_or(f64::NEG_INFINITY);
@@ -33,6 +33,7 @@ fn section(
     name: &str,
     search: Option<&Search>,
     paper: &PaperSearch,
+    quick: bool,
     supplement: &mut Supplement,
 ) -> Vec<Block> {
     let mut text =
@@ -53,7 +54,9 @@ fn section(
         blocks.push(Block::NotRun);
         return blocks;
     };
-    blocks.extend(sentence(&trials, search, paper));
+    if !quick {
+        blocks.extend(comparison(&trials, search, paper));
+    }
     blocks.push(Block::Figure(figure(name, search, paper, supplement)));
     if let Some(noise) = &search.noise {
         blocks.push(noise_table(noise));
@@ -62,7 +65,7 @@ fn section(
     blocks
 }
 
-/// The best three, the paper's beside ours, from the best on.
+/// The paper's best three trials beside ours, best first.
 fn top(name: &str, trials: &[&Trial], paper: &PaperSearch) -> Block {
     let mut printed: Vec<&PaperTrial> = paper.top.iter().collect();
     printed.sort_by(|a, b| b.accuracy.total_cmp(&a.accuracy));
@@ -88,7 +91,8 @@ fn top(name: &str, trials: &[&Trial], paper: &PaperSearch) -> Block {
     Table::block(caption, columns, (0..printed.len()).map(row).collect())
 }
 
-fn sentence(trials: &[&Trial], search: &Search, paper: &PaperSearch) -> Option<Block> {
+/// Our best accuracy against the paper's, and the differences among our best against the noise.
+fn comparison(trials: &[&Trial], search: &Search, paper: &PaperSearch) -> Option<Block> {
     let accuracies: Vec<f64> = trials.iter().filter_map(|t| t.validation_accuracy).collect();
     let (best, printed) = (*accuracies.first()?, paper.best()?);
     let mut text = format!(
@@ -99,7 +103,7 @@ fn sentence(trials: &[&Trial], search: &Search, paper: &PaperSearch) -> Option<B
     );
     if let (Some(noise), Some(last)) = (&search.noise, accuracies.get(paper.top.len() - 1)) {
         text += &format!(
-            " Our best {} lie within {} of each other, {} the standard deviation that the seed alone makes, {}.",
+            " Our best {} lie within {} of each other, {} the standard deviation over seeds alone, {}.",
             paper.top.len(),
             accuracy(best - last),
             if best - last <= noise.std { "no more than" } else { "more than" },
@@ -156,7 +160,7 @@ fn noise_table(noise: &Noise) -> Block {
     let spread = format!("{} ± {}", accuracy(noise.mean), accuracy(noise.std));
     rows.push(Row::cells([Text::new().strong("mean ± standard deviation"), Text::new().strong(spread)]));
     let caption = format!(
-        "How much is noise: λ = {} again with {}.",
+        "Noise between seeds: λ = {} repeated with {}.",
         setting(noise.lambda),
         plural(noise.seeds.len() + noise.diverged.len(), "other seed")
     );
@@ -169,6 +173,6 @@ fn all(name: &str, trials: &[&Trial]) -> Block {
     };
     let columns =
         [("Rank", Kind::Words), ("λ", Kind::Number), ("Seed", Kind::Number), ("Validation accuracy", Kind::Number)];
-    let caption = format!("Every trial of the {name} search, from the best on.");
+    let caption = format!("Every trial of the {name} search, best first.");
     Table::block(caption, columns, trials.iter().enumerate().map(row).collect())
 }

@@ -1,4 +1,4 @@
-//! What the rendering promises, held on invented results.
+//! Tests of the rendering on invented results.
 
 use super::*;
 use crate::results::{Final, Noise, Point, Results};
@@ -16,8 +16,7 @@ fn parse(text: &str) -> roxmltree::Document<'_> {
     roxmltree::Document::parse_with_options(text, options).unwrap()
 }
 
-/// Renders and holds what every outcome promises: well-formed pages and figures, and as many fields in each CSV row
-/// as in its header.
+/// Renders, and checks that pages and figures are well-formed, and that each CSV row has as many fields as its header.
 fn render_checked(results: &Results) -> Vec<File> {
     let files = render(results, &paper()).unwrap();
     for file in &files {
@@ -49,7 +48,7 @@ fn render_checked(results: &Results) -> Vec<File> {
 }
 
 #[test]
-fn all_files_are_there_and_the_same_bytes_come_out_again() {
+fn rendering_writes_every_file_and_is_deterministic() {
     let results = sample::full(&paper());
     let files = render_checked(&results);
     assert_eq!(files, render(&results.clone(), &paper()).unwrap());
@@ -92,7 +91,7 @@ fn all_files_are_there_and_the_same_bytes_come_out_again() {
     }
 }
 
-/// All numbers of a TOML value, as the page writes what the paper printed.
+/// All numbers of a TOML value, formatted as on the page.
 fn numbers(value: &toml::Value, into: &mut Vec<String>) {
     match value {
         toml::Value::Float(x) => into.push(format::exact(*x)),
@@ -104,7 +103,7 @@ fn numbers(value: &toml::Value, into: &mut Vec<String>) {
 }
 
 #[test]
-fn every_number_that_the_paper_printed_stands_on_the_pages_even_if_nothing_was_run() {
+fn the_pages_show_every_number_of_the_paper_without_any_runs() {
     let paper_file: toml::Value = toml::from_str(include_str!("../../../data/paper.toml")).unwrap();
     let mut expected = Vec::new();
     numbers(&paper_file, &mut expected);
@@ -121,7 +120,7 @@ fn every_number_that_the_paper_printed_stands_on_the_pages_even_if_nothing_was_r
 }
 
 #[test]
-fn quick_and_synthetic_stamp_every_file_table_and_figure_and_nothing_else_does() {
+fn only_quick_and_synthetic_reports_are_stamped_everywhere() {
     for (quick, synthetic) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut results = sample::full(&paper());
         results.quick = quick;
@@ -144,7 +143,7 @@ fn quick_and_synthetic_stamp_every_file_table_and_figure_and_nothing_else_does()
 }
 
 #[test]
-fn sections_that_were_not_run_are_named_as_such() {
+fn sections_without_runs_are_marked_not_run() {
     let files = render_checked(&sample::sparse(&paper()));
     assert_eq!(get(&files, "index.html").matches("Not run.").count(), 6);
     assert_eq!(get(&files, "report.md").matches("*Not run.*").count(), 6);
@@ -156,7 +155,7 @@ fn sections_that_were_not_run_are_named_as_such() {
 }
 
 #[test]
-fn hostile_names_stay_text() {
+fn hostile_names_are_escaped() {
     let hostile = "<script>alert(1)</script>\"'&|`*\u{0}\n,x";
     let mut results = sample::full(&paper());
     results.dataset.name = hostile.into();
@@ -179,7 +178,7 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
-fn diverged_single_and_constant_runs_are_shown_for_what_they_are() {
+fn diverged_single_and_constant_runs_are_rendered() {
     let mut results = sample::full(&paper());
     let flat = |level| Point { step: 0, training_loss: level, training_cost: level, ..results.loss[0].curve[0] };
     let flat = [flat(2.5), flat(f64::INFINITY)];
@@ -214,15 +213,17 @@ fn diverged_single_and_constant_runs_are_shown_for_what_they_are() {
     let page = get(&files, "index.html");
     assert!(page.contains(">2.500, 2 diverged</td>"));
     assert!(
-        page.contains("the mean of 1 run is 0.5000; against the paper’s 0.5344 it is 3.44 percentage points lower.")
+        page.contains(
+            "the mean of 1 run is 0.5000; the paper printed 0.5344. Our mean is 3.44 percentage points lower."
+        )
     );
-    assert!(page.contains("Not counted: 2 runs that diverged."));
+    assert!(page.contains("Excluded: 2 runs that diverged."));
     assert!(get(&files, "tables/noise.csv").contains(",2,0.5,0.5,0"), "{}", get(&files, "tables/noise.csv"));
     assert!(get(&files, "tables/final.csv").ends_with(",42,0.5,0.5,\n"));
 }
 
 #[test]
-fn what_the_prose_says_follows_the_numbers() {
+fn the_text_follows_the_numbers() {
     let mut results = sample::full(&paper());
     let says = |results: &Results, sentence: &str| {
         let page = render_checked(results).swap_remove(0).contents;
@@ -235,16 +236,68 @@ fn what_the_prose_says_follows_the_numbers() {
         [(0.55, "1.56 percentage points higher"), (0.52, "1.44 percentage points lower"), (0.5344, "the same")]
     {
         results.finals[1].mean = mean;
-        says(&results, &format!("Ours is {words}."));
+        says(&results, &format!("Our accuracy is {words}."));
     }
 }
 
 #[test]
-fn results_that_contradict_themselves_are_refused() {
+fn the_summary_names_each_figure_and_its_comparison() {
+    let paper = paper();
+    let mut results = sample::full(&paper);
+    results.findings = crate::findings::findings(&results, &paper);
+    assert_eq!(results.findings.len(), 10);
+    let files = render_checked(&results);
+    let text = get(&files, "report.md").replace('\u{202f}', " ");
+    let rows: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split(" | ").collect()).filter(|row: &Vec<_>| row.len() == 3).collect();
+    for (claim, measured) in [
+        ("The analytic gradients are right", "largest relative error 3.985 × 10⁻⁷; limit 10⁻⁶"),
+        ("The 3-layer network ends at a lower loss", "difference in final validation loss "),
+        ("The 9-layer network ends at a lower loss", "; with batch norm "),
+        ("The coarse search leads", "range of the paper’s fine search 0.001 to 0.01"),
+        ("The fine search finds a better", "difference in best validation accuracy "),
+        ("The fine search finds a better", "; fine search 0.5398, coarse search 0.5254"),
+        ("The final test accuracy", "mean test accuracy 0.5339; paper 0.5344; difference −5 × 10⁻⁴"),
+        ("With batch normalization", "largest difference in mean final validation loss across σ: 0; limit 0.1"),
+        ("Without batch normalization", "largest distance of a final validation loss from ln 10: 0; limit 0.05"),
+    ] {
+        let found = rows.iter().find(|row| row[0].contains(claim)).unwrap_or_else(|| panic!("{claim}"));
+        assert!(found[1].contains(measured), "{rows:#?} lacks {measured}");
+    }
+}
+
+#[test]
+fn the_quick_form_states_no_verdicts() {
+    let mut results = sample::full(&paper());
+    results.quick = true;
+    let files = render_checked(&results);
+    for path in ["index.html", "report.md"] {
+        let page = get(&files, path);
+        assert!(page.contains("The pipeline ran. This is the quick form: its figures are not the study’s results"));
+        for verdict in
+            ["hold", "✓", "✗", "not computed", "percentage points", "claims of the paper", "more than", "lower"]
+        {
+            let body = page.split("</style>").last().unwrap();
+            assert!(!body.contains(verdict), "{path} contains {verdict}");
+        }
+    }
+    let table = get(&files, "tables/findings.csv");
+    assert!(table.lines().next().unwrap().ends_with(",holds"));
+    assert_eq!(table.lines().skip(1).count(), 4);
+    assert!(table.lines().skip(1).all(|row| row.ends_with(',')), "{table}");
+    assert!(crate::findings::findings(&results, &paper()).iter().all(|f| f.holds.is_none()));
+    results.quick = false;
+    for finding in crate::findings::findings(&results, &paper()) {
+        assert_eq!(finding.holds.is_some(), finding.value.is_some(), "{}", finding.id);
+    }
+}
+
+#[test]
+fn inconsistent_results_are_rejected() {
     let mut results = sample::full(&paper());
     results.sensitivity[3].curves.pop();
     let error = render(&results, &paper()).unwrap_err();
-    assert_eq!(error.to_string(), "sensitivity[3].curves has 2 items where 3 are expected");
+    assert_eq!(error.to_string(), "sensitivity[3].curves has 2 items; expected 3");
     let mut results = sample::full(&paper());
     results.finals[0].confusion.as_mut().unwrap().counts[4].pop();
     assert!(matches!(render(&results, &paper()), Err(Error::Length { found: 9, .. })));
@@ -252,10 +305,10 @@ fn results_that_contradict_themselves_are_refused() {
     assert_eq!(render(&results, &paper()), Err(Error::Schema { found: SCHEMA + 1 }));
 }
 
-/// The report in the repository is one of a full run on CIFAR-10, rendered as this version renders it. With
-/// `KLAYER_UPDATE` in the environment it is rendered anew in its place.
+/// The committed report is a full run on CIFAR-10, rendered by this version. If `KLAYER_UPDATE` is set, this test
+/// renders it again in place.
 #[test]
-fn the_committed_report_is_what_its_results_render_to() {
+fn the_committed_report_is_up_to_date() {
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report"));
     let results: Results = serde_json::from_slice(&std::fs::read(folder.join("results.json")).unwrap()).unwrap();
     assert!(!results.quick && !results.dataset.synthetic);
