@@ -13,7 +13,7 @@ fn settings(row: &Value) -> (String, u64, u64) {
 }
 
 #[test]
-fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
+fn bench_measures_every_axis_and_stamps_its_output() {
     let (_guard, folder) = folder();
     let out = folder.join("speed");
     let ended =
@@ -67,7 +67,7 @@ fn the_bench_measures_every_axis_and_says_what_its_figures_are_worth() {
 }
 
 #[test]
-fn a_bench_that_is_stopped_says_that_nothing_was_written() {
+fn an_interrupted_bench_writes_nothing() {
     let (_guard, folder) = folder();
     let (log, out) = (folder.join("log"), folder.join("speed"));
     let mut bench = command("xtask", &folder);

@@ -166,7 +166,7 @@ impl Drop for Browser {
 }
 
 #[test]
-fn the_report_page_shows_all_its_figures_in_light_and_dark_narrow_and_wide() {
+fn the_report_page_shows_all_figures_in_every_layout() {
     let Some(browser) = Browser::start() else { return };
     let out = &QUICK_REPORT.out;
     browser.open(&format!("file://{}", out.join("index.html").display()));
@@ -185,7 +185,7 @@ fn the_report_page_shows_all_its_figures_in_light_and_dark_narrow_and_wide() {
 }
 
 #[test]
-fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
+fn the_live_page_draws_events_and_shows_an_early_end() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
     let mut watched = Watched::start(&mut long(&folder));
@@ -214,7 +214,7 @@ fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
 }
 
 #[test]
-fn the_live_page_says_that_a_run_has_finished_and_that_a_connection_is_lost() {
+fn the_live_page_shows_finished_runs_and_lost_connections() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
     // Long enough for the browser to come before its end.

@@ -5,7 +5,7 @@ use klayer_tests::{cifar10, end, folder, images, klayer};
 use crate::{array, line, numbers};
 
 #[test]
-fn the_images_are_counted_and_shown_by_class() {
+fn data_counts_and_shows_images_per_class() {
     let (_guard, folder) = folder();
     let told = line(&end(klayer(&folder, "data --json --sheet s.png").args(images())).well());
     for (part, expected) in [("training", 45_000.0), ("validation", 5_000.0), ("test", 10_000.0)] {

@@ -32,7 +32,7 @@ fn every_example_runs() {
 }
 
 #[test]
-fn an_example_is_in_the_folder_for_each_that_is_built() {
+fn every_example_file_is_in_the_manifest() {
     let manifest = fs::read_to_string(klayer_tests::workspace().join("examples/Cargo.toml")).expect("a manifest");
     let sources = files(&klayer_tests::workspace().join("examples"));
     let sources = sources.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));

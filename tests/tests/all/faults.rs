@@ -256,29 +256,29 @@ fn jumping_clock() -> Option<Damage> {
 }
 
 #[test]
-fn a_search_that_is_killed_a_dozen_times_makes_the_records_of_an_undisturbed_one() {
+fn a_search_killed_repeatedly_produces_identical_records() {
     let (damage, kills, _) = killed_search(15);
     assert!(kills >= 12, "it ended after {kills} kills");
     damage.assert_none(75);
 }
 
 #[test]
-fn a_training_that_is_killed_a_dozen_times_and_resumed_makes_the_model_of_an_undisturbed_one() {
+fn a_training_killed_repeatedly_produces_an_identical_model() {
     killed_training(12).assert_none(1);
 }
 
 #[test]
-fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
+fn killed_processes_sharing_a_store_produce_identical_records() {
     killed_processes().assert_none(8);
 }
 
 #[test]
-fn a_process_that_is_halted_until_it_is_held_dead_does_no_harm_when_it_goes_on() {
+fn a_process_halted_past_its_lease_does_no_harm() {
     halted_process().assert_none(4);
 }
 
 #[test]
-fn a_clock_that_jumps_changes_nothing() {
+fn clock_jumps_change_nothing() {
     if let Some(damage) = jumping_clock() {
         damage.assert_none(4);
     }
@@ -318,7 +318,7 @@ fn the_table_of_faults() {
 }
 
 #[test]
-fn a_record_that_is_missing_or_changed_would_be_noticed() {
+fn missing_and_changed_records_are_detected() {
     let (_guard, folder) = folder();
     let store = folder.join("store");
     end(&mut search(&folder, "store", "--trials 2 --n-s 10")).well();
@@ -372,7 +372,7 @@ fn deleted_store() -> Damage {
 }
 
 #[test]
-fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_of_it() {
+fn a_store_deleted_during_a_search_is_reported_and_can_be_recreated() {
     deleted_store().assert_none(4);
 }
 
@@ -439,7 +439,7 @@ fn full_disk() -> Option<Damage> {
 }
 
 #[test]
-fn a_full_disk_is_told_and_with_room_again_the_search_ends_as_if_nothing_had_been() {
+fn a_full_disk_loses_no_finished_trial() {
     if let Some(damage) = full_disk() {
         damage.assert_none(3);
     }
@@ -459,7 +459,7 @@ fn read_only_store() -> Option<Damage> {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_told_before_anything_is_trained_and_can_be_read() {
+fn a_read_only_store_is_rejected_before_training_but_readable() {
     if let Some(damage) = read_only_store() {
         damage.assert_none(2);
     }

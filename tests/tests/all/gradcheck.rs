@@ -5,7 +5,7 @@ use klayer_tests::{end, folder, images, klayer};
 use crate::{array, assert_no_nan, line};
 
 #[test]
-fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
+fn gradcheck_checks_every_parameter_and_sets_the_exit_status() {
     let (_guard, folder) = folder();
     let arguments = "gradcheck --hidden 6,4 --batch 10 --features 40 --lambda 0,0.1";
     let told = line(&end(klayer(&folder, arguments).arg("--json").args(images())).well());

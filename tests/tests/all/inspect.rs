@@ -5,7 +5,7 @@ use klayer_tests::{end, files, folder, images, klayer};
 use crate::{array, assert_no_nan, line};
 
 #[test]
-fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
+fn inspect_describes_the_layers_and_draws_the_listed_images() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --hidden 7,5 --n-s 50 --cycles 1 --seed 3 --out m.klayer").args(images())).well();
 
@@ -65,7 +65,7 @@ fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
 
 /// Without batch norm, a large rate soon drives all units of a narrow layer below 0, and then nothing moves them.
 #[test]
-fn units_that_a_large_rate_has_killed_are_told_to_be_dead() {
+fn inspect_lists_dead_units() {
     let (_guard, folder) = folder();
     let rates = "--eta-min 0.1 --eta-max 0.1 --n-s 20 --cycles 1";
     let train = format!("train --hidden 20,4,4,4 --no-bn {rates} --lambda 0 --out m.klayer");

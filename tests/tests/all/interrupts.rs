@@ -61,7 +61,7 @@ fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
 }
 
 #[test]
-fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
+fn an_interrupted_report_resumes_to_an_identical_report() {
     let undisturbed = &QUICK_REPORT.out;
     let (_guard, folder) = folder();
     let out = folder.join("report");
@@ -141,7 +141,7 @@ fn assert_interrupted(ended: &Ended, log: &Path) {
 }
 
 #[test]
-fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
+fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--cycles 3 --validate-every 50 {more}"));
     end(&mut train("undisturbed.klayer", "")).well();
@@ -161,7 +161,7 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
         let told = fs::read_to_string(&log).expect("a file");
         let last = told.lines().last().unwrap_or_default();
-        assert_eq!(last, "error: stopped; the same command with --resume goes on from old.klayer.checkpoint");
+        assert_eq!(last, "error: stopped; run the same command with --resume to continue from old.klayer.checkpoint");
         for (name, content) in older {
             assert_eq!(fs::read_to_string(folder.join(name)).expect("it is there"), content);
         }
@@ -191,7 +191,7 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
 }
 
 #[test]
-fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_checkpoint() {
+fn a_second_signal_stops_at_once_and_keeps_the_checkpoint() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--threads 1 --cycles 2 {more}"));
     let (log, checkpoint) = (folder.join("log"), folder.join("stopped.klayer.checkpoint"));
@@ -214,7 +214,7 @@ fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_ch
 }
 
 #[test]
-fn a_report_writes_checkpoints_as_often_as_it_is_told() {
+fn report_writes_checkpoints_at_the_requested_interval() {
     let (_guard, folder) = folder();
     let report = |more: &str| {
         let mut command = klayer_tests::command("xtask", &folder);
@@ -224,7 +224,7 @@ fn a_report_writes_checkpoints_as_often_as_it_is_told() {
     };
     let refused = end(&mut report("--checkpoint-every 0"));
     assert_eq!(refused.code, Some(2), "{refused:#?}");
-    assert!(refused.stderr.contains("a number of seconds above 0 is needed"), "{refused:#?}");
+    assert!(refused.stderr.contains("expected a number of seconds greater than 0"), "{refused:#?}");
 
     // In its full form, whose first cycle takes long: the points of its curves tell how far it is.
     let records = folder.join("out").join("records");
@@ -268,7 +268,7 @@ fn stop_within(command: &mut Command, store: &Path, name: &str, log: &Path) -> E
 }
 
 #[test]
-fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_one() {
+fn a_stopped_search_resumes_to_identical_records() {
     let (_guard, folder) = folder();
     end(&mut search(&folder, "undisturbed")).well();
     let (store, log) = (folder.join("stopped"), folder.join("log"));
@@ -278,7 +278,7 @@ fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_on
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
         let told = fs::read_to_string(&log).expect("a file");
         let last = told.lines().last().unwrap_or_default();
-        let expected = "error: stopped; what was made is kept in stopped, and the same command goes on from there";
+        let expected = "error: stopped; progress is saved in stopped: run the same command again to continue";
         assert_eq!(last, expected, "{told}");
         assert_eq!((of_kind(&store, ".checkpoint").len(), json_files(&store).len()), (3, 0), "they are under way");
         let owned = of_kind(&store, ".lock").into_values().filter(|lock| {
@@ -299,7 +299,7 @@ fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_on
 }
 
 #[test]
-fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never_had_them() {
+fn a_search_resumed_without_kernels_recomputes_its_trials() {
     let (_guard, folder) = folder();
     let (store, log) = (folder.join("stopped"), folder.join("log"));
     assert_eq!(stop_within(&mut search(&folder, "stopped"), &store, "INT", &log).code, Some(130));
@@ -318,7 +318,7 @@ fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never
 }
 
 #[test]
-fn a_training_that_was_stopped_with_the_kernels_does_not_go_on_without_them() {
+fn a_training_with_kernels_cannot_resume_without_them() {
     let (_guard, folder) = folder();
     let train = |more: &str| {
         let mut command = klayer(&folder, "train --n-s 400 --cycles 2 --hidden 20 --checkpoint-every 1000");

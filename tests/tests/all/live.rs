@@ -26,7 +26,7 @@ impl Watched {
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let address = lines.by_ref().find_map(|line| {
             let line = line.expect("commands write text");
-            Some(line.strip_prefix("watch it at http://127.0.0.1:")?.trim_end_matches('/').parse().expect("a port"))
+            Some(line.strip_prefix("live page: http://127.0.0.1:")?.trim_end_matches('/').parse().expect("a port"))
         });
         // What else it writes must not fill the pipe.
         thread::spawn(move || lines.for_each(drop));
@@ -86,7 +86,7 @@ fn events(stream: &str) -> Vec<(String, String, Value)> {
 }
 
 #[test]
-fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
+fn invalid_requests_are_rejected_and_the_training_continues() {
     let (_guard, folder) = folder();
     let mut watched = Watched::start(&mut long(&folder));
     let refused = [
@@ -125,7 +125,7 @@ fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
 }
 
 #[test]
-fn a_stream_tells_everything_from_the_beginning_and_goes_on_where_it_was_cut() {
+fn watching_changes_no_bit_and_streams_resume_where_interrupted() {
     let (_guard, folder) = folder();
     let size = "--hidden 10 --n-s 1000 --cycles 1 --validate-every 300 --threads 1";
     end(klayer(&folder, &format!("train {size} --out unwatched.klayer")).args(images())).well();
@@ -172,7 +172,7 @@ fn a_stream_tells_everything_from_the_beginning_and_goes_on_where_it_was_cut() {
 }
 
 #[test]
-fn a_report_tells_its_sections_and_every_run_of_them() {
+fn a_report_streams_its_sections_and_runs() {
     let (_guard, folder) = folder();
     let mut command = quick_report(&folder.join("report"), &format!("--only coarse --watch {}", images().join(" ")));
     let mut watched = Watched::start(&mut command);
@@ -190,12 +190,15 @@ fn a_report_tells_its_sections_and_every_run_of_them() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_trained() {
+fn an_occupied_port_is_reported_before_training() {
     let (_guard, folder) = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
     let ended = end(klayer(&folder, &format!("train --watch={port} --out m.klayer")).args(images()));
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:#?}");
-    assert!(ended.stderr.starts_with(&format!("error: no page can be served on 127.0.0.1:{port}: ")), "{ended:#?}");
+    assert!(
+        ended.stderr.starts_with(&format!("error: cannot serve the live page on 127.0.0.1:{port}: ")),
+        "{ended:#?}"
+    );
     assert_eq!(klayer_tests::files(&folder).len(), 0);
 }

@@ -34,7 +34,7 @@ fn best(line: &Value) -> (u64, f64) {
 }
 
 #[test]
-fn an_image_of_cifar10_as_a_png_is_predicted_as_evaluate_does_it() {
+fn predict_and_evaluate_agree_on_cifar10_images() {
     const COUNT: usize = 1_000;
     let Some(data) = cifar10() else { return };
     let (_guard, folder) = folder();
@@ -82,7 +82,7 @@ fn on_its_side(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_walked_in_order() {
+fn predict_handles_every_size_and_format_and_walks_folders_in_order() {
     let (_guard, folder) = folder();
     train(&folder);
     fs::create_dir_all(folder.join("photos/more")).expect("folders");
@@ -102,7 +102,7 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
 
     let ended = end(&mut klayer(&folder, "predict model.klayer photos --json --top 20")).well();
     assert_no_nan(&ended.stdout);
-    assert_eq!(ended.stderr, "photos: a file that is no picture is left out\n");
+    assert_eq!(ended.stderr, "photos: skipped 1 file that is not a picture\n");
     let told = lines(&ended);
     let names: Vec<_> = told.iter().map(|line| line["image"].as_str().expect("a name")).collect();
     let expected = "a.png b.jpg e.webp f.gif i.png j.png k linked/c.tiff linked/d.bmp more/c.tiff more/d.bmp";
@@ -162,7 +162,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn what_is_no_picture_is_told_and_the_others_are_done() {
+fn invalid_pictures_are_reported_and_the_others_classified() {
     let (_guard, folder) = folder();
     train(&folder);
     let scene = DynamicImage::from(RgbImage::from_fn(90, 80, |x, y| Rgb([x as u8, y as u8, 7])));
@@ -199,11 +199,11 @@ fn what_is_no_picture_is_told_and_the_others_are_done() {
         assert_eq!(found, 1, "{name} in {}", ended.stderr);
     }
     assert!(!ended.stderr.contains('\u{1b}') && !ended.stderr.contains("panicked"), "{}", ended.stderr);
-    assert_eq!(lines.last(), Some(&"error: 11 of 12 could not be read"));
+    assert_eq!(lines.last(), Some(&"error: 11 of 12 inputs could not be read"));
     assert_eq!(files(&folder), before);
 
     for (arguments, expected) in [
-        ("predict model.klayer empty", "error: empty: there is no picture in it\n"),
+        ("predict model.klayer empty", "error: empty: no pictures found\n"),
         ("predict good.jpg good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
         ("inspect good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
     ] {

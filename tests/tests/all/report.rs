@@ -127,7 +127,7 @@ pub(crate) fn assert_stamped(out: &Path, stamp: &str) {
 }
 
 #[test]
-fn a_quick_report_has_every_file_well_formed_and_stamped() {
+fn every_quick_report_file_is_well_formed_and_stamped() {
     let out = &QUICK_REPORT.out;
     for expected in [
         "index.html",
@@ -160,7 +160,7 @@ fn a_quick_report_has_every_file_well_formed_and_stamped() {
 }
 
 #[test]
-fn a_report_says_little_where_nobody_watches() {
+fn a_report_prints_few_lines_without_a_terminal() {
     let Ended { stdout, stderr, .. } = &QUICK_REPORT.ended;
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     assert!(stdout.contains(&QUICK_REPORT.out.join("index.html").display().to_string()), "{stdout}");
@@ -169,7 +169,7 @@ fn a_report_says_little_where_nobody_watches() {
 }
 
 #[test]
-fn results_have_the_promised_fields_and_say_what_must_be_true() {
+fn results_have_the_documented_fields_and_plausible_values() {
     let results = json(&QUICK_REPORT.out.join("results.json"));
     assert!(results["schema"].is_u64() && results["quick"] == true && results["seed"] == 42);
     let dataset = &results["dataset"];
@@ -214,7 +214,7 @@ fn results_have_the_promised_fields_and_say_what_must_be_true() {
 }
 
 #[test]
-fn every_parameter_of_every_network_is_accounted_for_and_its_gradient_right() {
+fn every_gradient_of_every_network_is_checked_and_correct() {
     let results = json(&QUICK_REPORT.out.join("results.json"));
     let rows = array(&results["gradients"]);
     let lambdas: Vec<f64> = rows.iter().filter_map(|row| row["lambda"].as_f64()).collect();
@@ -260,7 +260,7 @@ fn every_parameter_of_every_network_is_accounted_for_and_its_gradient_right() {
 }
 
 #[test]
-fn the_final_accuracies_are_those_of_their_records() {
+fn final_accuracies_match_the_records() {
     let out = &QUICK_REPORT.out;
     let results = json(&out.join("results.json"));
     let records: Vec<Value> =
@@ -305,7 +305,7 @@ fn the_final_accuracies_are_those_of_their_records() {
 }
 
 #[test]
-fn a_check_names_whatever_would_change() {
+fn report_check_names_every_file_that_would_change() {
     let (_guard, out) = QUICK_REPORT.copy();
     let whole = check(&out).well();
     assert!(whole.stderr.is_empty() && whole.stdout.lines().count() == 1, "{whole:?}");
@@ -332,7 +332,7 @@ fn a_check_names_whatever_would_change() {
 }
 
 #[test]
-fn a_second_start_makes_no_run_again_and_writes_the_same_bytes() {
+fn a_second_report_trains_nothing_and_writes_identical_files() {
     let (_guard, out) = QUICK_REPORT.copy();
     let modified = |name: &PathBuf| -> SystemTime {
         fs::metadata(out.join(name)).and_then(|data| data.modified()).expect("a time")
@@ -352,7 +352,7 @@ fn a_second_start_makes_no_run_again_and_writes_the_same_bytes() {
 }
 
 #[test]
-fn figures_of_another_study_do_not_stay_beside_the_page() {
+fn figures_of_another_study_are_removed() {
     let (_guard, out) = QUICK_REPORT.copy();
     end(&mut quick_report(&out, &format!("--only coarse --seed 43 {}", images().join(" ")))).well();
     assert_eq!(of_kind(&out, "svg"), [Path::new("figures/coarse.svg")], "the others are of seed 42");

@@ -135,7 +135,7 @@ fn start(slurm: &Slurm, folder: &Path, store: &str, arguments: &str) -> Child {
 const TRIALS: &str = "search --n-s 500 --cycles 1 --trials 6 --seed 7 --hidden 30,20";
 
 #[test]
-fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_local_search() {
+fn a_killed_and_requeued_job_array_produces_identical_records() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();
     // A name that shells and Slurm would read otherwise.
@@ -180,7 +180,7 @@ fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_loc
 }
 
 #[test]
-fn waiting_ends_with_the_array_or_with_the_user_and_says_how_to_go_on() {
+fn waiting_ends_with_the_array_or_on_ctrl_c() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();
     let long = "search --n-s 1000000 --trials 2 --slurm --shards 2 --wait";
@@ -211,7 +211,7 @@ fn waiting_ends_with_the_array_or_with_the_user_and_says_how_to_go_on() {
 }
 
 #[test]
-fn a_refused_array_and_a_missing_slurm_are_told_in_one_sentence() {
+fn a_rejected_array_and_a_missing_slurm_are_reported() {
     let (_guard, folder) = folder();
     let mut command = klayer(&folder, "search --store store --slurm --shards 2");
     let missing = end(command.env("PATH", &folder));
@@ -229,7 +229,7 @@ fn a_refused_array_and_a_missing_slurm_are_told_in_one_sentence() {
 
 /// docs/cluster.md: its commands have no switch that `klayer search` does not know.
 #[test]
-fn the_switches_of_the_documented_launchers_exist() {
+fn documented_launchers_use_existing_options() {
     let (_guard, folder) = folder();
     let help = end(&mut klayer(&folder, "search --help")).well().stdout;
     let text = fs::read_to_string(workspace().join("docs/cluster.md")).expect("a page");

@@ -10,7 +10,7 @@ use crate::report::{assert_stamped, assert_well_formed};
 const STAMP: &str = "synthetic stand-in, not CIFAR-10";
 
 #[test]
-fn sections_run_one_by_one_on_generated_images_are_stamped_everywhere() {
+fn report_sections_on_generated_images_are_stamped() {
     let (_guard, folder) = folder();
     let out = folder.join("report");
     let mut not_run = Vec::new();
@@ -42,7 +42,7 @@ fn sections_run_one_by_one_on_generated_images_are_stamped_everywhere() {
 }
 
 #[test]
-fn commands_without_data_fail_and_name_synthetic() {
+fn commands_without_data_fail_and_suggest_synthetic() {
     let (_guard, folder) = folder();
     for command in ["train --n-s 5 --cycles 1", "search --trials 1 --n-s 5 --store s", "lr-range", "gradcheck", "data"]
     {

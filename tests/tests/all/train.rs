@@ -28,7 +28,7 @@ fn figures(line: &Value) -> [f64; 4] {
 }
 
 #[test]
-fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads() {
+fn train_gives_the_same_model_for_any_thread_count() {
     let (_guard, folder) = folder();
     let lines = [1, 2, 4].map(|threads| {
         let line = line(&folder, &format!("{SHORT} --threads {threads} --out {threads}.klayer"));
@@ -68,7 +68,7 @@ fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads()
 }
 
 #[test]
-fn tables_say_the_same_as_the_json() {
+fn tables_match_the_json_output() {
     let (_guard, folder) = folder();
     let table = end(klayer(&folder, "train --n-s 50 --cycles 1 --out model.klayer").args(images())).well().stdout;
     let evaluated = line(&folder, "evaluate model.klayer --json");
@@ -89,7 +89,7 @@ fn tables_say_the_same_as_the_json() {
 }
 
 #[test]
-fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
+fn each_option_changes_the_model_and_repeats_are_identical() {
     let (_guard, folder) = folder();
     let variants = [
         "",
@@ -123,7 +123,7 @@ fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
 }
 
 #[test]
-fn metrics_that_were_asked_for_by_name_have_it_at_the_end_and_are_kept_if_the_training_diverges() {
+fn named_metrics_are_kept_when_training_diverges() {
     let (_guard, folder) = folder();
     let train = "train --no-bn --n-s 50 --cycles 1 --validate-every 1 --metrics m.jsonl";
     end(klayer(&folder, train).args(images())).well();
@@ -141,7 +141,7 @@ fn metrics_that_were_asked_for_by_name_have_it_at_the_end_and_are_kept_if_the_tr
 /// The kernels and faer sum in another order, and agree within rounding: after some steps, over which it grows, the
 /// losses still do.
 #[test]
-fn without_the_kernels_only_the_rounding_differs_and_threads_change_no_bit() {
+fn without_kernels_results_differ_only_by_rounding() {
     let (_guard, folder) = folder();
     let loss = |threads: usize, off: bool| {
         let out = format!("{threads}.klayer");
