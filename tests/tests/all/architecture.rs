@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says is absent, as far as reading the sources can tell, and what README.md says was measured.
+//! Checks of the sources against ARCHITECTURE.md, and of the results in README.md against the report.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Asserts that `word` stands in no code (comments do not count) below the folders but in the files allowed.
+/// Asserts that code below `folders` does not contain `word`, except in comments and in the `allowed` files.
 fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
     for folder in folders {
         let files = sources(&workspace().join(folder));
@@ -71,7 +71,7 @@ fn only_export_and_tensorboard_use_foreign_formats() {
 #[test]
 fn numeric_crates_and_export_use_no_files_clocks_or_threads() {
     let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src", "crates/export/src"];
-    // As they are used, however they are imported.
+    // Matches uses, however they are imported.
     let files_and_clocks = ["fs::", "io::", "net::", "Instant", "SystemTime", "thread_rng", "rand::rng("];
     let threads = ["spawn", "thread::{", "thread::scope", "thread::sleep", "thread::park", "thread::Builder"];
     let global = ["available_parallelism", "rayon::join", "rayon::scope", "par_iter"];
@@ -111,7 +111,7 @@ fn every_guarantee_names_an_existing_test() {
     }
 }
 
-/// The table of results in the README is that of the report in docs.
+/// The table of results in README.md must match the report in docs.
 #[test]
 fn readme_results_match_the_committed_report() {
     let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");

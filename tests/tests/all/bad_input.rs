@@ -1,4 +1,4 @@
-//! Bad input ends a command with one clear sentence and a status, and changes nothing.
+//! Invalid input makes a command fail with one error message and no changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use klayer_tests::{Ended, cifar10, end, ended, files, folder, images, klayer, quick_report, skipped};
 
-/// What stood under a name before.
+/// Content of existing files.
 const OLD: &str = "an older model";
 
-/// Holds that `ended` failed with one sentence that says `expected`, and left no more than `before` in `folder`.
+/// Asserts that `ended` failed with one error that contains `expected`, and that `folder` still contains `before`.
 #[track_caller]
 fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBuf]) {
     let Ended { code, stdout, stderr } = ended;
@@ -21,7 +21,7 @@ fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBu
     assert!(!stderr.contains('\u{1b}'), "no escape codes: {stderr:?}");
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(errors.len() == 1 && errors[0].contains(expected), "one sentence with {expected:?}: {stderr}");
-    // Switches that cannot be read are clap's to refuse, which goes on to say where help is.
+    // Usage errors are printed by clap, with further lines about help.
     let others = stderr.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with("step ")).count();
     assert!(*code == Some(2) || others == 1, "{stderr}");
     assert_eq!(files(folder), before, "no file is left or gone");
@@ -135,7 +135,7 @@ fn unwritable_console_output_does_not_stop_a_run() {
     let full = fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
     assert_eq!(train("told.klayer").stdout(Stdio::null()).stderr(full).status().expect("it ends").code(), Some(0));
     let mut child = train("read.klayer").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    // Whoever reads what it prints stops before that, as head does.
+    // The reader of standard output closes the pipe early, like head.
     drop(child.stdout.take());
     let ended = ended(child.wait_with_output().expect("it ends"));
     assert!(ended.code == Some(0) && !ended.stderr.contains("error"), "{ended:#?}");
@@ -235,7 +235,7 @@ fn missing_and_damaged_data_are_rejected_by_name() {
     let (name, before) = (damaged.join("data_batch_3.bin"), files(&folder));
     let mut bytes = fs::read(&name).expect("a file");
     bytes[12_345_678] ^= 0x10;
-    // A copy of a file that is write-protected is so too.
+    // The copy may be write-protected.
     fs::remove_file(&name).expect("it is ours");
     fs::write(&name, &bytes).expect("written");
     assert_refused(&train("damaged"), "data_batch_3.bin: wrong SHA-256", &folder, &before);
@@ -336,10 +336,10 @@ fn every_command_rejects_endless_and_huge_files() {
     fs::create_dir(folder.join("folder")).expect("a folder");
     end(std::process::Command::new("mkfifo").arg(folder.join("pipe"))).well();
     let before = files(&folder);
-    // Opened in both directions, so that it waits for no reader.
+    // Opened for reading and writing, so that opening does not block.
     let pipe = fs::OpenOptions::new().read(true).write(true).open(folder.join("pipe")).expect("a pipe");
     let mut zeros = std::process::Command::new("cat").arg("/dev/zero").stdout(pipe).spawn().expect("it starts");
-    // With 4 GB of address space, what reads without a limit runs out of memory.
+    // With 4 GB of address space, unlimited reads run out of memory.
     let limited = |arguments: &str| {
         let mut shell = std::process::Command::new("sh");
         shell.current_dir(&folder).args(["-c", &format!("ulimit -v 4000000; exec \"$0\" {arguments}")]);

@@ -1,4 +1,4 @@
-//! `xtask bench --quick`, from generated images to its files.
+//! `xtask bench --quick`.
 
 use klayer_tests::{command, end, files, folder};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::interrupts::{interrupt, spawn, wait_until};
 use crate::{array, json};
 
-/// What of a row says what is measured.
+/// The settings of a row.
 fn settings(row: &Value) -> (String, u64, u64) {
     let number = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key} of {row}"));
     (row["group"].as_str().expect("a name").to_owned(), number("value"), number("trials"))

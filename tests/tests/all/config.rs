@@ -1,4 +1,4 @@
-//! Settings from a file: it repeats a run exactly, what is typed wins, and what is wrong in it is told.
+//! Settings files: `--config` and `--print-config`.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn printed_settings_reproduce_a_run_exactly() {
     let model = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(model("typed.klayer") == model("filed.klayer"));
 
-    // Larger than TOML's integers.
+    // Exceeds TOML's integers.
     let printed = end(&mut train(&folder, "--seed 18446744073709551615 --watch --print-config")).well().stdout;
     assert!(printed.contains("seed = \"18446744073709551615\"\ncycles"), "{printed}");
     fs::write(folder.join("large.toml"), &printed).expect("written");

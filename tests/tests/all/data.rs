@@ -20,7 +20,7 @@ fn data_counts_and_shows_images_per_class() {
         assert_eq!(array(&told["classes"])[3], "cat");
         assert_eq!(numbers(&told["parts"]["test"]["classes"]), [1_000.0; 10]);
         let red = &told["pixels"]["red"];
-        // The means that are known of CIFAR-10's training images are 0.491, 0.482 and 0.447, the deviations about 0.247.
+        // Known means of CIFAR-10's training images are 0.491, 0.482 and 0.447; the deviations are about 0.247.
         assert!((red["mean"].as_f64().expect("a number") / 255.0 - 0.491).abs() < 2e-3, "{red}");
         assert!((red["deviation"].as_f64().expect("a number") / 255.0 - 0.247).abs() < 2e-3, "{red}");
     }

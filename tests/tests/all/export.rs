@@ -18,7 +18,7 @@ fn export_and_import_reproduce_the_model_file() {
     let read = |name: &str| fs::read(folder.join(name)).expect("a file");
     assert!(read("back.klayer") == read("model.klayer"));
 
-    // Each switch changes the graph, and the format is that of the name or of the switch.
+    // Each option changes the graph; the format is given by the name or by --format.
     let graphs = ["", " --fold-bn", " --input pixels", " --fold-bn --input pixels"].map(|switches| {
         end(&mut klayer(&folder, &format!("export model.klayer --out model.onnx{switches}"))).well();
         read("model.onnx")
@@ -35,7 +35,7 @@ fn evaluating_on_different_images_prints_a_warning() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 4 --out model.klayer").args(images())).well();
     end(&mut klayer(&folder, "export model.klayer --out model.safetensors")).well();
-    // The same model, but for the sum of its images.
+    // The same model with a different checksum of its images.
     let told = line(&end(&mut klayer(&folder, "inspect model.klayer --json")).well());
     let sum = told["dataset"]["sha256"].as_str().expect("a sum").as_bytes();
     let mut bytes = fs::read(folder.join("model.safetensors")).expect("a file");

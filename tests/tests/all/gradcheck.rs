@@ -26,10 +26,10 @@ fn gradcheck_checks_every_parameter_and_sets_the_exit_status() {
     assert_eq!(wide["config"]["init"]["normal"]["sigma"], 0.5);
     assert_ne!(wide["rows"][0]["sum_numerical"], rows[0]["sum_numerical"], "other weights, other gradients");
 
-    // A tolerance that no rounding meets.
+    // A tolerance below the rounding errors.
     let ended = end(klayer(&folder, arguments).args(["--tolerance", "1e-16", "--json"]).args(images()));
     assert_eq!(ended.code, Some(1));
-    assert_eq!(line(&ended)["passed"], false, "what was found is told all the same");
+    assert_eq!(line(&ended)["passed"], false, "the result is printed anyway");
     assert!(ended.stderr.contains("error: the gradients differ: the largest relative error is "), "{}", ended.stderr);
 
     for (switches, expected) in [

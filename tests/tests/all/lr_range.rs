@@ -53,7 +53,7 @@ fn a_diverging_range_test_ends_without_an_error() {
     assert!(step < 199 && !points.is_empty() && points.len() < 50, "{told}");
     assert!(points.iter().all(|point| point["validation_loss"].is_f64() && point["batch_loss"].is_f64()));
 
-    // At once: there is nothing to judge, and that is told.
+    // Diverges at once, so there is no suggestion.
     let arguments = "lr-range --no-bn --steps 200 --points 50 --from 1e8 --to 1e9 --figure f.svg";
     let ended = end(klayer(&folder, arguments).args(images())).well();
     assert!(ended.stdout.contains("diverged at step") && ended.stdout.contains("no suggestion: "), "{}", ended.stdout);

@@ -14,12 +14,12 @@ fn train(folder: &Path) {
     end(klayer(folder, "train --n-s 50 --cycles 1 --out model.klayer").args(images())).well();
 }
 
-/// The lines of JSON that a command has printed.
+/// Parses the lines of JSON printed by a command.
 fn lines(ended: &Ended) -> Vec<Value> {
     ended.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// An image of CIFAR-10's layout as a picture.
+/// Converts an image in CIFAR-10's layout to a picture.
 fn picture(pixels: &[u8]) -> RgbImage {
     RgbImage::from_fn(32, 32, |x, y| {
         let at = (32 * y + x) as usize;
@@ -27,7 +27,7 @@ fn picture(pixels: &[u8]) -> RgbImage {
     })
 }
 
-/// The label and the probability of the best guess of a line.
+/// Label and probability of the most probable class of a line.
 fn best(line: &Value) -> (u64, f64) {
     let best = &array(&line["predictions"])[0];
     (best["label"].as_u64().expect("a label"), best["probability"].as_f64().expect("a probability"))
@@ -47,7 +47,7 @@ fn predict_and_evaluate_agree_on_cifar10_images() {
     let predicted = lines(&end(&mut klayer(&folder, "predict model.klayer test --json")).well());
     assert_eq!(predicted.len(), COUNT);
 
-    // The mistakes of the whole test set, with their confidence, are those that the evaluator's predictions make.
+    // `inspect` must list the same mistakes, with the same confidence, as the predictions.
     let arguments = "inspect model.klayer --mistakes mistakes.png --most 10000 --json";
     let inspected = line(&end(klayer(&folder, arguments).arg("--data").arg(&data)).well());
     let evaluated = line(&end(klayer(&folder, "evaluate model.klayer --json").arg("--data").arg(&data)).well());
@@ -74,7 +74,7 @@ fn predict_and_evaluate_agree_on_cifar10_images() {
     assert_eq!(alone[0], predicted[7], "an image alone");
 }
 
-/// The EXIF data of a JPEG that say that it lies on its side, after its first two bytes.
+/// Inserts EXIF data with an orientation after the first two bytes of a JPEG.
 fn on_its_side(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -123,7 +123,7 @@ fn predict_handles_every_size_and_format_and_walks_folders_in_order() {
     assert!(rows.len() == 2 && rows[0].starts_with("photos/a.png ") && rows[0].matches('%').count() == 3, "{table}");
     assert!(rows[0].contains(array(&told[0]["predictions"])[0]["class"].as_str().expect("a class")), "{table}");
 
-    // A camera that was held on its side writes the picture as it lies, and how to turn it.
+    // Cameras store pictures unrotated, with the orientation in the EXIF data.
     let jpeg = fs::read(folder.join("photos/b.jpg")).expect("a picture");
     fs::write(folder.join("turned.jpg"), on_its_side(&jpeg, 3)).expect("written");
     let read = image::load_from_memory(&jpeg).expect("a picture");
@@ -134,12 +134,12 @@ fn predict_handles_every_size_and_format_and_walks_folders_in_order() {
     assert_ne!(both[0]["predictions"], both[2]["predictions"], "what is upside down looks different");
 }
 
-/// A PNG of a colour that claims to be `side` pixels wide and high, and holds next to nothing.
+/// A tiny PNG whose header claims to be `side` pixels wide and high.
 fn bomb(side: u32) -> Vec<u8> {
     let mut png = Vec::new();
     let small = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
     DynamicImage::from(small).write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).expect("a PNG");
-    // The header begins at byte 12 with its name, and its checksum follows at byte 29.
+    // The header chunk starts at byte 12; its checksum is at byte 29.
     png[16..20].copy_from_slice(&side.to_be_bytes());
     png[20..24].copy_from_slice(&side.to_be_bytes());
     let sum = crc32(&png[12..29]);

@@ -1,4 +1,4 @@
-//! `xtask report --quick`, from the images to the page.
+//! `xtask report --quick`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::{array, json, keys, numbers, of_the_report};
 
 const STAMP: &str = "quick form: not the study's results";
 
-/// A whole quick report, made once for all tests; they work on copies.
+/// A complete quick report, created once; tests work on copies.
 pub(crate) static QUICK_REPORT: LazyLock<Report> = LazyLock::new(|| {
     let (guard, folder) = folder();
     let out = folder.join("report");
@@ -29,7 +29,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A copy that may be changed, with the guard of its folder.
+    /// A writable copy, with the guard of its folder.
     fn copy(&self) -> (TempDir, PathBuf) {
         let (guard, folder) = folder();
         let out = folder.join("report");
@@ -49,12 +49,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Files of `out` whose names end on `extension`.
+/// Files of `out` with `extension`.
 fn of_kind(out: &Path, extension: &str) -> Vec<PathBuf> {
     files(out).into_iter().filter(|file| file.extension().is_some_and(|found| found == extension)).collect()
 }
 
-/// Holds that the page and every figure are well-formed, and that the page needs no other file and no network.
+/// Asserts that the page and every figure are well-formed, and that the page is self-contained.
 pub(crate) fn assert_well_formed(out: &Path) {
     let parse = |path: &Path, look: &dyn Fn(&Document<'_>)| {
         let text = read(path);
@@ -88,8 +88,8 @@ pub(crate) fn assert_well_formed(out: &Path) {
     }
 }
 
-/// Holds that `stamp` is on both pages and by every table and figure in them, in every figure and in every row of every
-/// table.
+/// Asserts that `stamp` is on both pages, beside each of their tables and figures, in every figure and in every row of
+/// every table.
 pub(crate) fn assert_stamped(out: &Path, stamp: &str) {
     for figure in of_kind(out, "svg") {
         let text = read(&out.join(&figure));
@@ -247,7 +247,7 @@ fn every_gradient_of_every_network_is_checked_and_correct() {
                     assert!(found.next().is_none(), "{place} is there twice");
                     let whole = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key} of {place}")) as usize;
                     assert_eq!(whole("checked") + whole("kinks"), count, "{place}");
-                    // The kinks are few: what is left out must not be what is to be checked.
+                    // Only few parameters may be skipped.
                     assert!(whole("checked") * 10 >= count * 9, "{place}: {} kinks", whole("kinks"));
                     let error = row["max_relative_error"].as_f64().expect("a number");
                     assert!(error < 1e-6 && row["max_absolute_error"].as_f64().expect("a number") < 1e-6, "{row}");

@@ -1,4 +1,4 @@
-//! `klayer search`: parts, and ends that nobody wanted.
+//! `klayer search`: shards and diverging trials.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn search(folder: &Path, store: &str, more: &str) -> std::process::Command {
     command
 }
 
-/// The records of a store by name, without what differs from one time to another.
+/// The records of a store by name, without run times and environment.
 fn records(store: &Path) -> Vec<(String, Value)> {
     let timeless = |name: std::path::PathBuf| {
         let mut record = json(&store.join(&name));

@@ -1,4 +1,4 @@
-//! The synthetic stand-in: told once, stamped everywhere, and never a silent surprise.
+//! The synthetic stand-in: the output warns once, and all files are stamped.
 
 use std::fs;
 

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::{array, keys, numbers};
 
-/// Short enough for a second, long enough to be far above chance.
+/// A training that takes about a second and is far above chance.
 const SHORT: &str = "train --json --n-s 50 --cycles 1";
 
-/// The one line of JSON that `klayer` prints.
+/// Runs `klayer` and parses its single line of JSON.
 fn line(folder: &Path, arguments: &str) -> Value {
     let ended = end(klayer(folder, arguments).args(images())).well();
     assert_eq!(ended.stdout.matches('\n').count(), 1, "{arguments}: {}", ended.stdout);
@@ -22,7 +22,7 @@ fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("{key} of {value} is not a number"))
 }
 
-/// What of a line does not depend on the time it took.
+/// The values of a line that do not depend on the run time.
 fn figures(line: &Value) -> [f64; 4] {
     ["steps", "val_loss", "val_acc", "test_acc"].map(|key| number(line, key))
 }
@@ -138,8 +138,8 @@ fn named_metrics_are_kept_when_training_diverges() {
     assert_eq!(klayer_tests::files(&folder).len(), 2);
 }
 
-/// The kernels and faer sum in another order, and agree within rounding: after some steps, over which it grows, the
-/// losses still do.
+/// The kernels and faer sum in different orders, so results differ by rounding, which grows with the steps; after a few
+/// steps the losses still agree.
 #[test]
 fn without_kernels_results_differ_only_by_rounding() {
     let (_guard, folder) = folder();
