@@ -23,7 +23,7 @@ const SEED: u64 = 42;
     klayer data --offline --json\n  \
     klayer data --sheet images.png  draw the first ten training images of each class")]
 pub(crate) struct DataInfoArgs {
-    /// File to draw the first ten training images of each class to (PNG)
+    /// PNG file to draw the first ten training images of each class to
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
     /// Print the result as one line of JSON

@@ -35,10 +35,10 @@ pub(crate) struct InspectArgs {
     /// List the units that are dead on the validation images
     #[arg(long)]
     dead: bool,
-    /// File to draw the weights of the first layer to (PNG)
+    /// PNG file to draw the weights of the first layer to
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// File to draw the most confident mistakes to (PNG)
+    /// PNG file to draw the most confident mistakes to
     ///
     /// Draws the misclassified images with the highest confidence, ten per row, and lists them in the output.
     #[arg(long, value_name = "FILE")]

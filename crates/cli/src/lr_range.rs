@@ -48,10 +48,10 @@ pub(crate) struct LrRangeArgs {
     /// Number of points to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     points: u64,
-    /// File to write a figure (SVG) of loss and accuracy against the rate to
+    /// SVG file to plot loss and accuracy against the rate to
     #[arg(long, value_name = "FILE")]
     figure: Option<PathBuf>,
-    /// File to write all points to (CSV)
+    /// CSV file to write all points to
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     #[command(flatten)]

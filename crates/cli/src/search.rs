@@ -73,7 +73,7 @@ pub(crate) struct TrialArgs {
     to: f64,
     /// Number of lambdas to draw, log-uniformly
     ///
-    /// A larger number adds lambdas to those of a smaller one.
+    /// With a larger number, the first lambdas stay the same.
     #[arg(long, default_value_t = 20, value_parser = parse_count::<usize>)]
     trials: usize,
     #[command(flatten)]

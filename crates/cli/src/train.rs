@@ -36,8 +36,8 @@ pub(crate) struct TrainArgs {
     out: Option<PathBuf>,
     /// Seconds between checkpoints [default: 30]
     ///
-    /// A checkpoint is also written after each cycle. Its name is that of the output with .checkpoint appended; the
-    /// previous one is kept as .checkpoint.previous. Both are removed when the training finishes.
+    /// A checkpoint is also written after each cycle. The file has the output's name with .checkpoint appended; the
+    /// previous checkpoint is kept as .checkpoint.previous. Both are removed when the training finishes.
     #[arg(long, value_name = "SECONDS", requires = "out", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
     /// Resume from the checkpoint of the same run, if there is one
