@@ -1,11 +1,11 @@
-//! End-to-end tests of the commands `klayer` and `xtask`, as their users start them.
+//! End-to-end tests of the commands `klayer` and `xtask`.
 //!
-//! This library is what the tests share: where the commands and the images are, and what a command that has ended
-//! leaves. The tests themselves are in `tests/all`.
+//! This library contains the shared helpers: paths of the commands and the images, and the output of finished commands.
+//! The tests are in `tests/all`.
 //!
-//! The images are CIFAR-10's where the folder is found (`$CIFAR10_DIR`, or `shared/cifar-10-batches-bin` beside the
-//! workspace), and the synthetic stand-in elsewhere. With `$KLAYER_REQUIRE_DATA` set, a missing folder is a failure.
-//! Every command is told never to download anything.
+//! The tests use CIFAR-10 if its folder is found (`$CIFAR10_DIR`, or `shared/cifar-10-batches-bin` beside the
+//! workspace), and generated images otherwise. If `$KLAYER_REQUIRE_DATA` is set, a missing folder is an error. Commands
+//! never download anything.
 //!
 //! ```
 //! let klayer = klayer_tests::binary("klayer");
@@ -25,31 +25,31 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// What a command that has ended leaves.
+/// The result of a finished command.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// Its status; none if a signal ended it.
+    /// Exit status; `None` if a signal ended the command.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
-/// The command `name`, or `examples/` and the name of an example, built in the profile of the running test.
+/// The path of the command `name` (or `examples/NAME` for an example), built in the profile of the running test.
 ///
-/// Cargo builds the commands of a package for that package's own tests alone, so they are built here, once a process.
+/// Cargo builds binaries only for the tests of their own package, so they are built here, once per process.
 ///
 /// # Panics
-/// If they cannot be built.
+/// If the build fails.
 pub fn binary(name: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
     FOLDER.join(name).with_extension(env::consts::EXE_EXTENSION)
 }
 
-/// Builds the commands and returns the folder that they are in.
+/// Builds the commands and returns their folder.
 fn build() -> PathBuf {
-    // The running test is target/<profile>/deps/<test>; a documentation test runs elsewhere, in the development profile.
+    // Tests run from target/<profile>/deps; doctests run elsewhere, in the dev profile.
     let test = env::current_exe().expect("the running test has a path");
     let folder = test.ancestors().nth(2).filter(|_| test.parent().is_some_and(|folder| folder.ends_with("deps")));
     let (profile, target) = match folder.and_then(|folder| folder.file_name().zip(folder.parent())) {
@@ -64,7 +64,7 @@ fn build() -> PathBuf {
     cargo.args(["build", "--quiet", "--package", "klayer-cli", "--package", "xtask", "--package", "klayer-examples"]);
     cargo.args(["--bins", "--examples", "--profile", name]);
     cargo.arg("--target-dir").arg(&target).current_dir(workspace());
-    // What Cargo tells a test of the test's own package would have the build scripts of others run again.
+    // Cargo's variables for this package would make the build scripts of other packages run again.
     for (name, _) in env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
             cargo.env_remove(name);
@@ -75,15 +75,15 @@ fn build() -> PathBuf {
     target.join(profile)
 }
 
-/// The folder of the workspace.
+/// The workspace folder.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies within the workspace")
 }
 
-/// The folder with CIFAR-10, if there is one.
+/// The CIFAR-10 folder, if available.
 ///
 /// # Panics
-/// If there is none and `$KLAYER_REQUIRE_DATA` is set.
+/// If it is missing and `$KLAYER_REQUIRE_DATA` is set.
 pub fn cifar10() -> Option<PathBuf> {
     let named = env::var_os("CIFAR10_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let folder = named.unwrap_or_else(|| workspace().join("..").join("shared").join("cifar-10-batches-bin"));
@@ -94,7 +94,7 @@ pub fn cifar10() -> Option<PathBuf> {
     None
 }
 
-/// The switches for CIFAR-10, or for the stand-in where CIFAR-10 is missing.
+/// The data options for CIFAR-10, or for generated images if CIFAR-10 is missing.
 pub fn images() -> Vec<String> {
     match cifar10() {
         Some(folder) => vec!["--data".to_owned(), folder.to_string_lossy().into_owned()],
@@ -102,49 +102,49 @@ pub fn images() -> Vec<String> {
     }
 }
 
-/// The command `name`, to be started in `folder`. Nothing around it changes what it does.
+/// The command `name` with working directory `folder`, independent of the environment.
 pub fn command(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(binary(name));
-    // A panic shows all that a user would ever see of one.
+    // Panics print a backtrace, which the tests detect.
     command.current_dir(folder).env_remove("CIFAR10_DIR").env("RUST_BACKTRACE", "1");
     command
 }
 
-/// `klayer` with `arguments`, separated by spaces, in `folder`.
+/// `klayer` with space-separated `arguments` in `folder`.
 pub fn klayer(folder: &Path, arguments: &str) -> Command {
     let mut command = command("klayer", folder);
     command.args(arguments.split_whitespace());
     command
 }
 
-/// `xtask report --quick` with `arguments`, separated by spaces, which writes to `out`.
+/// `xtask report --quick` with space-separated `arguments`, writing to `out`.
 pub fn quick_report(out: &Path, arguments: &str) -> Command {
     let mut command = command("xtask", out.parent().expect("a folder has a parent"));
     command.args(["report", "--quick", "--offline", "--out"]).arg(out).args(arguments.split_whitespace());
     command
 }
 
-/// Runs `command` to its end.
+/// Runs `command` and waits for it.
 ///
 /// # Panics
-/// If it cannot be started or writes anything but text.
+/// If it cannot be started or its output is not valid UTF-8.
 pub fn end(command: &mut Command) -> Ended {
     ended(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
 }
 
-/// What `output` says, as text.
+/// Converts `output` to text.
 ///
 /// # Panics
-/// If it is anything but text.
+/// If it is not valid UTF-8.
 pub fn ended(output: Output) -> Ended {
     let text = |bytes| String::from_utf8(bytes).expect("commands write text");
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A new folder, which goes away with the guard. A second folder within it keeps `../shared` out of reach.
+/// A new temporary folder, removed with the guard. It is nested so that `../shared` does not exist.
 ///
 /// # Panics
-/// If it cannot be made.
+/// If it cannot be created.
 pub fn folder() -> (TempDir, PathBuf) {
     let guard = TempDir::new().expect("a temporary folder");
     let folder = guard.path().join("here");
@@ -152,13 +152,12 @@ pub fn folder() -> (TempDir, PathBuf) {
     (guard, folder)
 }
 
-/// Says why a test has nothing to test here: on standard error itself, since the harness keeps for itself what the
-/// macros print in a test that passes.
+/// Prints why a test is skipped, directly to standard error, since the harness captures the output of the macros.
 pub fn skipped(reason: &str) {
     let _ = io::stderr().write_all(format!("skipped: {reason}\n").as_bytes());
 }
 
-/// The paths of all files below `folder`, relative to it, in order.
+/// The sorted paths of all files in `folder` and its subfolders, relative to it.
 ///
 /// # Panics
 /// If a folder cannot be read.
@@ -180,10 +179,10 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Ended {
-    /// The same, if it ended well.
+    /// Returns the result if the exit status is 0.
     ///
     /// # Panics
-    /// If it did not.
+    /// If it is not 0.
     #[track_caller]
     pub fn well(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:#?}");

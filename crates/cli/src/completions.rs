@@ -5,14 +5,14 @@ use clap_complete::{Shell, generate};
 
 use crate::Error;
 
-/// The switches of `klayer completions`.
+/// Options of `klayer completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     klayer completions bash > ~/.local/share/bash-completion/completions/klayer\n  \
     klayer completions zsh > ~/.zfunc/_klayer     with ~/.zfunc in $fpath\n  \
     klayer completions fish > ~/.config/fish/completions/klayer.fish")]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 

@@ -1,7 +1,7 @@
-//! The settings of a command as a TOML file: `--config` reads it, `--print-config` prints it.
+//! Settings of a command as a TOML file: `--config` reads one, `--print-config` prints one.
 //!
-//! Its keys are the names of the command's switches. What it says counts as if it had been typed, unless a switch that
-//! was typed says something else, or cannot be had together with it.
+//! The keys are the names of the command's options. A setting is applied as if it had been given on the command line,
+//! unless the command line sets the same option or one that conflicts with it.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,23 +17,27 @@ use toml::{Table, Value};
 
 use crate::Error;
 
-/// Bytes of the longest settings file that is read.
+/// Maximum size of a settings file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The switches of commands whose settings can be a file.
+/// Options for reading and printing settings files.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Take settings from a TOML file whose keys are the names of the switches; switches that are given win
+    /// Read settings from a TOML file
+    ///
+    /// The keys are the names of the options. Options on the command line override the file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print all settings as such a file, which repeats the same exactly, and do nothing else; settings that cannot be
-    /// run are refused, and images that neither --data nor --synthetic names are found anew
+    /// Print all settings as a TOML file for --config and exit
+    ///
+    /// The file reproduces the run exactly. Invalid settings are an error. Without --data or --synthetic, the file does
+    /// not contain the location of the images.
     #[arg(long)]
     print_config: bool,
 }
 
-/// The commands. Every switch takes a value that begins with a minus, whose refusal then says what is needed; one that
-/// says yes can be told no as well, which takes back what a file says.
+/// The command-line parser. Options accept values that start with a minus, so that an invalid negative number gets a
+/// specific error. Flags accept `=false`, which overrides a settings file.
 pub(crate) fn command() -> Command {
     let settable = |arg: Arg| match arg.get_action() {
         ArgAction::SetTrue if arg.get_long().is_some() => arg
@@ -52,13 +56,13 @@ pub(crate) fn command() -> Command {
     crate::Args::command().mut_subcommands(|command| command.mut_args(settable))
 }
 
-/// What was typed, and what a file adds to it. Ends the program with status 2 if that makes no command.
+/// The command line, completed by the settings file. Exits with status 2 on usage errors.
 pub(crate) fn matches() -> ArgMatches {
     let typed: Vec<OsString> = env::args_os().collect();
     complete(typed).unwrap_or_else(|error| error.exit())
 }
 
-/// The file of all settings, if it is asked for in place of the command.
+/// The settings as a file, if `--print-config` is given.
 pub(crate) fn printed(matches: &ArgMatches) -> Option<Result<String, Error>> {
     let (name, given) = matches.subcommand()?;
     let asked = matches!(given.try_get_one("print_config"), Ok(Some(true)));
@@ -108,7 +112,7 @@ fn read(path: &Path) -> Result<Table, String> {
     text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
 }
 
-/// The settings of `table` as they would be typed, but for those that what is `given` overrules.
+/// The settings of `table` as command-line arguments, without those overridden by the options in `given`.
 fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<String>, String> {
     let typed = |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let mut switches = Vec::new();
@@ -117,7 +121,7 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
             let names = settings(command).filter_map(Arg::get_long);
             let nearest = names.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
             let name = command.get_name();
-            format!("'{key}' is no setting of klayer {name}; the nearest is '{}'", nearest.unwrap_or_default())
+            format!("unknown setting '{key}' of klayer {name}; did you mean '{}'?", nearest.unwrap_or_default())
         })?;
         let excludes = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).contains(&other);
         if settings(command)
@@ -131,7 +135,7 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
                 switches.extend(given.then(|| format!("--{key}")));
             }
             value if is_flag(arg) && !value.is_bool() => {
-                return Err(format!("'{key}' is {value}, but must be true or false"));
+                return Err(format!("'{key}' must be true or false, not {value}"));
             }
             value => switches.push(format!("--{key}={}", word(key, value)?)),
         }
@@ -139,12 +143,12 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
     Ok(switches)
 }
 
-/// Whether the switch takes true and false.
+/// Whether the option is a flag.
 fn is_flag(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == clap::value_parser!(bool).type_id()
 }
 
-/// A value as it would be typed.
+/// A value as a command-line argument.
 fn word(key: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -153,17 +157,19 @@ fn word(key: &str, value: &Value) -> Result<String, String> {
         Value::Boolean(answer) => Ok(answer.to_string()),
         Value::Array(items) if items.is_empty() => Ok("none".to_owned()),
         Value::Array(items) => Ok(items.iter().map(|item| word(key, item)).collect::<Result<Vec<_>, _>>()?.join(",")),
-        Value::Table(_) | Value::Datetime(_) => Err(format!("'{key}' is a {}, which no setting is", value.type_str())),
+        Value::Table(_) | Value::Datetime(_) => {
+            Err(format!("'{key}' is a {}; expected a string, a number, a boolean or an array", value.type_str()))
+        }
     }
 }
 
-/// The switches that are settings.
+/// The options that are settings.
 fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     let about = ["help", "version", "config", "print_config"];
     command.get_arguments().filter(move |arg| arg.get_long().is_some() && !about.contains(&arg.get_id().as_str()))
 }
 
-/// All settings of the command `name` as a file, those too that nobody has typed.
+/// All settings of the command `name` as a file, including defaults.
 fn file(name: &str, given: &ArgMatches) -> Result<String, Error> {
     let mut command = command();
     command.build();
@@ -181,12 +187,12 @@ fn file(name: &str, given: &ArgMatches) -> Result<String, Error> {
     Ok(text)
 }
 
-/// A word as a value that [`word`] makes the same of.
+/// An argument as a value that [`word`] converts back to the same argument.
 fn value(parser: &ValueParser, word: &str) -> Value {
     let is = |other: ValueParser| parser.type_id() == other.type_id();
     let number = || match (word.parse(), word.parse::<u64>()) {
         (Ok(number), _) => Some(Value::Integer(number)),
-        // TOML's integers end earlier.
+        // TOML integers are signed.
         (_, Ok(_)) => None,
         _ => word.parse().map(Value::Float).ok(),
     };

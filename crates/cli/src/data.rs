@@ -11,29 +11,29 @@ use serde_json::json;
 use crate::inspect::write;
 use crate::{Error, picture};
 
-/// Images of a class on a sheet.
+/// Images per class on a sheet.
 const COLUMNS: usize = 10;
 /// Seed of generated images.
 const SEED: u64 = 42;
 
-/// The switches of `klayer data`.
+/// Options of `klayer data`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer data                     what is there; CIFAR-10 is downloaded if it is nowhere\n  \
+    klayer data                     describe CIFAR-10, downloading it if necessary\n  \
     klayer data --offline --json\n  \
-    klayer data --sheet images.png  the first ten training images of each class")]
+    klayer data --sheet images.png  draw the first ten training images of each class")]
 pub(crate) struct DataInfoArgs {
-    /// File for a picture (PNG) of the first ten training images of each class, a row for each
+    /// PNG file to draw the first ten training images of each class to
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
-    /// Print one line of JSON in place of tables
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     data: DataArgs,
 }
 
-/// What is told of a colour: mean and standard deviation over all its pixels, in 0..=255.
+/// Mean and standard deviation of a colour channel over all pixels, in 0..=255.
 struct Colour {
     name: &'static str,
     mean: f64,
@@ -77,7 +77,7 @@ impl DataInfoArgs {
     }
 }
 
-/// Images of each class.
+/// Number of images of each class.
 fn counts(part: Subset<'_>, classes: usize) -> Vec<u64> {
     let mut counts = vec![0; classes];
     for &label in part.labels() {
@@ -86,14 +86,14 @@ fn counts(part: Subset<'_>, classes: usize) -> Vec<u64> {
     counts
 }
 
-/// From mean and deviation of each feature, those over all features of a colour.
+/// Mean and standard deviation of each colour channel, from those of its features.
 fn colours(normalization: &Normalization) -> [Colour; 3] {
     let plane = FEATURES / 3;
     let colour = |i: usize, name| {
         let features = i * plane..(i + 1) * plane;
         let (means, deviations) = (&normalization.mean()[features.clone()], &normalization.deviation()[features]);
         let mean = means.iter().sum::<f64>() / plane as f64;
-        // The mean of the squares, less the square of the mean.
+        // The mean of the squares minus the square of the mean.
         let squares: f64 = means.iter().zip(deviations).map(|(m, d)| m * m + d * d).sum();
         let variance = (squares / plane as f64 - mean * mean).max(0.0);
         Colour { name, mean: 255.0 * mean, deviation: 255.0 * variance.sqrt() }
@@ -101,7 +101,7 @@ fn colours(normalization: &Normalization) -> [Colour; 3] {
     [colour(0, "red"), colour(1, "green"), colour(2, "blue")]
 }
 
-/// A row for each class; a tile is grey where there is no image.
+/// Draws a row of images for each class, with grey tiles for missing images.
 fn sheet(images: Subset<'_>, classes: usize) -> image::ImageResult<Vec<u8>> {
     let none = [128; FEATURES];
     let mut tiles: Vec<&[u8]> = Vec::new();
@@ -136,13 +136,13 @@ fn table(
         row(class, [0, 1, 2].map(|part: usize| counts[part][i].to_string()));
     }
     row("all", [0, 1, 2].map(|part: usize| counts[part].iter().sum::<u64>().to_string()));
-    text += "\npixels of the training part, from 0 to 255\n";
+    text += "\npixels of the training images, from 0 to 255\n";
     for colour in colours {
         let _ =
             writeln!(text, "{:width$}  mean {:>6.2}  deviation {:>6.2}", colour.name, colour.mean, colour.deviation);
     }
     if let Some(sheet) = sheet {
-        let _ = writeln!(text, "\nthe first {COLUMNS} training images of each class written to {}", sheet.display());
+        let _ = writeln!(text, "\nwrote the first {COLUMNS} training images of each class to {}", sheet.display());
     }
     text
 }

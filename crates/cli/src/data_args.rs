@@ -5,16 +5,20 @@ use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_g
 
 use crate::{Interrupt, Terminal};
 
-/// The switches that say where images come from.
+/// Options that select the images.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// CIFAR-10: the folder or the .tar.gz archive of its binary or Python version, or a folder that contains one of
-    /// these [default: $CIFAR10_DIR, data/, ../shared/, or a download]
+    /// Folder or archive of CIFAR-10 [default: $CIFAR10_DIR, data/, ../shared/, or a download]
+    ///
+    /// Accepts the folder or the .tar.gz archive of the binary or the Python version, or a folder that contains one of
+    /// these.
     #[arg(long, value_name = "PATH", conflicts_with = "synthetic")]
     pub data: Option<PathBuf>,
 
-    /// Use generated images instead of CIFAR-10; the results say nothing about CIFAR-10
+    /// Use generated images instead of CIFAR-10
+    ///
+    /// For trying out commands; the results say nothing about CIFAR-10.
     #[arg(long)]
     pub synthetic: bool,
 
@@ -24,12 +28,13 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Training images of all that can be loaded, known before anything is.
+    /// Number of training images in every dataset that can be loaded.
     pub const IMAGES: usize = Sizes::CIFAR.training;
-    /// Their classes.
+    /// Number of classes.
     pub const CLASSES: usize = 10;
 
-    /// What the switches, the environment and the checkout at `root` say; `seed` determines generated images.
+    /// The data source given by the options, the environment and the checkout at `root`; `seed` determines generated
+    /// images.
     pub fn source(&self, root: &Path, seed: u64) -> Source {
         Source {
             dir: self.data.clone(),
@@ -40,7 +45,7 @@ impl DataArgs {
         }
     }
 
-    /// Loads the images, shows progress, and warns if they are generated.
+    /// Loads the images, shows progress, and warns about generated images.
     ///
     /// # Errors
     /// Those of [`load`].
@@ -49,7 +54,7 @@ impl DataArgs {
         Ok(describe(dataset, terminal))
     }
 
-    /// Like [`load`](Self::load), but generates images if CIFAR-10 cannot be found or downloaded.
+    /// Loads the images like [`load`](Self::load), but generates them if CIFAR-10 cannot be found or downloaded.
     ///
     /// # Errors
     /// Those of [`load_or_generate`].
@@ -64,7 +69,7 @@ impl DataArgs {
         Ok(describe(dataset, terminal))
     }
 
-    /// Finds or fetches CIFAR-10 and checks every file; returns its folder.
+    /// Finds or downloads CIFAR-10, verifies every file and returns its folder.
     ///
     /// # Errors
     /// Those of [`fetch`].
@@ -76,9 +81,8 @@ impl DataArgs {
 /// Warns if the images are generated, and prints their source with `--verbose`.
 fn describe(dataset: Dataset, terminal: &Terminal) -> Dataset {
     if let Some(reason) = dataset.synthetic_reason() {
-        terminal.warn(&format!(
-            "these are generated images, not CIFAR-10 ({reason}): no figure says anything about CIFAR-10"
-        ));
+        terminal
+            .warn(&format!("using generated images, not CIFAR-10 ({reason}); the results say nothing about CIFAR-10"));
     }
     terminal.detail(|| {
         let parts = [dataset.training(), dataset.validation(), dataset.test()].map(|part| part.len().to_string());

@@ -15,22 +15,24 @@ use crate::Error;
 use crate::outputs;
 use crate::run_args::ThreadArgs;
 
-/// The switches of `klayer evaluate`.
+/// Options of `klayer evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  klayer evaluate model.klayer --part validation\n  \
                         klayer evaluate model.klayer --logits logits.safetensors")]
 pub(crate) struct EvaluateArgs {
-    /// A network that `klayer train --out` has written
+    /// Model file written by klayer train
     model: PathBuf,
-    /// The images to evaluate it on
+    /// Images to evaluate the network on
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// File to write the logits to, as safetensors: the tensor logits (images x classes) beside the tensor labels
+    /// File to write the logits to
+    ///
+    /// A safetensors file with the tensors logits (images x classes) and labels.
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Print one line of JSON in place of a table
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -87,7 +89,7 @@ impl Part {
     }
 }
 
-/// The images that a model belongs to. Those of the same name that are not the ones that it was trained with are told.
+/// Loads the images for a model. Fails if the dataset is another one, and warns if its checksum differs.
 pub(crate) fn images_of(
     info: &ModelInfo,
     data: &DataArgs,
@@ -100,8 +102,7 @@ pub(crate) fn images_of(
     }
     if dataset.sha256() != info.dataset.sha256 {
         terminal.warn(&format!(
-            "these are not the images that the model was trained with, and what follows is about others: SHA-256 {} here, \
-             and {} there",
+            "the images differ from those that the model was trained on: their SHA-256 is {}, not {}",
             dataset.sha256(),
             printable(&info.dataset.sha256)
         ));
@@ -112,14 +113,15 @@ pub(crate) fn images_of(
 fn table(evaluation: &Evaluation, classes: &[String], images: usize, synthetic: bool) -> String {
     let what = if synthetic { "generated images, not CIFAR-10" } else { "images" };
     let mut text = format!(
-        "loss {:.4}, accuracy {:.2}% on {images} {what}\n\nconfusion: a row per true class, a column per prediction\n",
+        "loss {:.4}, accuracy {:.2}% on {images} {what}\n\n\
+         confusion matrix: a row per true class, a column per predicted class\n",
         evaluation.loss,
         100.0 * evaluation.accuracy
     );
     let width = classes.iter().map(String::len).max().unwrap_or(0);
     let heads = classes.iter().map(|class| class.chars().take(5).collect::<String>());
     let line = heads.fold(format!("{:width$}", ""), |line, head| line + &format!(" {head:>5}"));
-    let _ = writeln!(text, "{line}  right");
+    let _ = writeln!(text, "{line}  correct");
     for (i, (class, row)) in classes.iter().zip(&evaluation.confusion).enumerate() {
         let _ = write!(text, "{class:width$}");
         for count in row {

@@ -12,53 +12,53 @@ use serde_json::json;
 use crate::Error;
 use crate::outputs;
 
-/// The endings of names that tell a format.
+/// The file name extensions of the supported formats.
 pub(crate) const ENDINGS: &str = ".safetensors or .onnx";
 
-/// The switches of `klayer export`.
+/// Options of `klayer export`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer export model.klayer --out model.safetensors          for PyTorch, and back with klayer import\n  \
-    klayer export model.klayer --out model.onnx --input pixels  raw bytes go in, the graph normalizes them\n  \
-    klayer export model.klayer --out model.onnx --fold-bn       batch norm as part of the affine layers\n\n\
-    docs/export.md describes the files and how to load them.")]
+    klayer export model.klayer --out model.safetensors          for PyTorch or klayer import\n  \
+    klayer export model.klayer --out model.onnx --input pixels  the graph takes raw bytes and normalizes them\n  \
+    klayer export model.klayer --out model.onnx --fold-bn       merge batch norm into the affine layers\n\n\
+    See docs/export.md for the file formats and how to load them.")]
 pub(crate) struct ExportArgs {
-    /// A network that `klayer train --out` has written
+    /// Model file written by klayer train
     model: PathBuf,
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The format, where the file's name does not tell it by .safetensors or .onnx
+    /// Output format [default: inferred from the file name]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// For ONNX: make batch norm part of the affine layers, in place of nodes of its own
+    /// Merge batch norm into the affine layers (ONNX only)
     #[arg(long)]
     fold_bn: bool,
-    /// For ONNX: what goes in [default: normalized]
+    /// Input of the graph (ONNX only) [default: normalized]
     #[arg(long, value_enum)]
     input: Option<Input>,
-    /// Print one line of JSON in place of a sentence
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
-    /// Tensors by the names that PyTorch gives them
+    /// Tensors with PyTorch's names
     Safetensors,
-    /// A graph that runtimes can run
+    /// Graph for ONNX runtimes
     Onnx,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Input {
-    /// Floats that are normalized already
+    /// Normalized floats
     Normalized,
-    /// Raw pixels, a byte each; the graph normalizes them
+    /// Raw pixels, one byte each; the graph normalizes them
     Pixels,
 }
 
-/// What an exported file says of a model beside its tensors and the names of its classes.
+/// Metadata of an exported model besides its tensors and class names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Training {
@@ -103,14 +103,14 @@ impl ExportArgs {
             })
             .to_string()
         } else {
-            format!("written to {}, {} bytes of {}", self.out.display(), bytes.len(), format.name())
+            format!("wrote {} ({}, {} bytes)", self.out.display(), format.name(), bytes.len())
         };
         writeln!(io::stdout(), "{report}").map_err(Error::Output)
     }
 }
 
 impl Format {
-    /// That which the name of a file tells.
+    /// Infers the format from the extension of a file name.
     fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?;
         Self::value_variants().iter().copied().find(|format| ending.eq_ignore_ascii_case(format.name()))
@@ -124,14 +124,14 @@ impl Format {
     }
 }
 
-/// A model file's content as it is exported.
+/// Converts the content of a model file for export.
 fn split(network: Network<f32>, info: ModelInfo) -> Model<Training> {
     let ModelInfo { config, dataset, normalization, classes, validation_accuracy, test_accuracy } = info;
     let training = Training { config, dataset, validation_accuracy, test_accuracy };
     Model { network, normalization, classes, training }
 }
 
-/// The content of the model file that was exported as `model`.
+/// Converts an exported `model` back to the content of a model file.
 pub(crate) fn join(model: Model<Training>) -> (Network<f32>, ModelInfo) {
     let Model { network, normalization, classes, training } = model;
     let Training { config, dataset, validation_accuracy, test_accuracy } = training;

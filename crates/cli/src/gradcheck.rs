@@ -13,38 +13,38 @@ use crate::Error;
 use crate::config::ConfigArgs;
 use crate::run_args::{NetworkArgs, parse_positive};
 
-/// The switches of `klayer gradcheck`.
+/// Options of `klayer gradcheck`.
 #[derive(Debug, Args)]
-#[command(mut_arg("batch", |batch| batch.help("Images in the mini-batch: the first ones of the training part")))]
+#[command(mut_arg("batch", |batch| batch.help("Images in the mini-batch, the first of the training images")))]
 #[command(mut_arg("seed", |seed| seed.help("Seed of the weights")))]
 #[command(after_help = "Examples:\n  \
-    klayer gradcheck                                      every parameter of the 3-layer network, at lambda 0 and 0.005\n  \
+    klayer gradcheck                                      check every parameter of the default network\n  \
     klayer gradcheck --hidden 20,10 --no-bn --lambda 0.1\n  \
-    klayer gradcheck --hidden 1000 --features 64          a large network, on a part of each image\n\
-    The analytic gradient ga is compared with the centred difference gn, in f64, by |ga - gn| / max(eps, |ga| + |gn|). \
-    Parameters within whose step a ReLU changes sides are left out and counted. The status is 1 if the largest error is \
-    above the tolerance.")]
+    klayer gradcheck --hidden 1000 --features 64          check a large network on a part of each image\n\n\
+    Compares the analytic gradient ga with the centred difference gn in f64. The relative error is \
+    |ga - gn| / max(eps, |ga| + |gn|). Parameters whose step moves the input of a ReLU across 0 are skipped and counted \
+    as kinks. The exit status is 1 if the largest error exceeds the tolerance.")]
 pub(crate) struct GradcheckArgs {
     #[command(flatten)]
     network: NetworkArgs,
-    /// Weights of the L2 penalty
+    /// Weights of the L2 penalty, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "0,0.005")]
     lambda: Vec<f64>,
     /// Step of the centred differences
     #[arg(long, value_name = "STEP", default_value_t = 1e-5)]
     h: f64,
-    /// Below this, errors are not relative to the gradients but to it
+    /// Smallest denominator of the relative error
     #[arg(long, default_value_t = 1e-4)]
     eps: f64,
-    /// The largest relative error that passes
+    /// Largest accepted relative error
     #[arg(long, value_name = "ERROR", default_value_t = 1e-6)]
     tolerance: f64,
-    /// Features of an image that the network sees, the first ones [default: all]
+    /// Number of leading features of each image to use [default: all]
     #[arg(long, value_parser = parse_positive)]
     features: Option<usize>,
     #[command(flatten)]
     _config: ConfigArgs,
-    /// Print one line of JSON in place of a table
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,11 +52,11 @@ pub(crate) struct GradcheckArgs {
 }
 
 impl GradcheckArgs {
-    /// What is checked, unless these settings make no check.
+    /// Validates the settings and returns the configuration of the check.
     pub(crate) fn check(&self) -> Result<GradientConfig, Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.0) {
-                let needed = "a number above 0 is needed".to_owned();
+                let needed = "it must be greater than 0".to_owned();
                 let value = value.to_string();
                 return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
             }

@@ -10,20 +10,20 @@ use crate::Error;
 use crate::export::join;
 use crate::outputs;
 
-/// Bytes of the longest file that is read.
+/// Maximum size of the input file, in bytes.
 const LONGEST: u64 = 1 << 30;
 
-/// The switches of `klayer import`.
+/// Options of `klayer import`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  klayer import model.safetensors --out model.klayer\n\n\
-    What klayer export has written comes back to the bit.")]
+    Exporting a model and importing it again gives an identical model file.")]
 pub(crate) struct ImportArgs {
-    /// A safetensors file that `klayer export` has written, or that keeps its tensors and its metadata
+    /// Safetensors file with the tensors and metadata that klayer export writes
     file: PathBuf,
     /// Model file to write
     #[arg(long, value_name = "MODEL")]
     out: PathBuf,
-    /// Print one line of JSON in place of a sentence
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -44,7 +44,7 @@ impl ImportArgs {
         let report = if self.json {
             json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths() }).to_string()
         } else {
-            format!("written to {}: a network of {architecture}", self.out.display())
+            format!("wrote {}: network {architecture}", self.out.display())
         };
         writeln!(io::stdout(), "{report}").map_err(Error::Output)
     }

@@ -16,47 +16,49 @@ use crate::outputs;
 use crate::run_args::{ThreadArgs, parse_positive};
 use crate::{Error, picture};
 
-/// Images in a row of the sheet of mistakes.
+/// Images per row of the sheet of mistakes.
 const COLUMNS: usize = 10;
 
-/// The switches of `klayer inspect`.
+/// Options of `klayer inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer inspect model.klayer                            what the file tells; no images are needed\n  \
-    klayer inspect model.klayer --dead                     with the units that play no part\n  \
-    klayer inspect model.klayer --weights weights.png      a tile for each unit of the first layer\n  \
-    klayer inspect model.klayer --mistakes mistakes.png    the surest of its mistakes on the test images\n\
-    A unit is dead if the output of its ReLU is 0 for every image of the validation part. A tile of --weights shows \
-    the 3,072 weights of a unit as an image of 32 x 32: 0 is grey, and the largest absolute weight of the tile is black \
-    or full colour.")]
+    klayer inspect model.klayer                            describe the layers; needs no images\n  \
+    klayer inspect model.klayer --dead                     also list dead units\n  \
+    klayer inspect model.klayer --weights weights.png      draw a tile for each unit of the first layer\n  \
+    klayer inspect model.klayer --mistakes mistakes.png    draw the most confident mistakes on the test images\n\n\
+    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the 3,072 \
+    weights of a unit as a 32 x 32 image: 0 is grey, and the largest absolute weight of the tile is black or full \
+    colour.")]
 pub(crate) struct InspectArgs {
-    /// A network that `klayer train --out` has written
+    /// Model file written by klayer train
     model: PathBuf,
-    /// Find the dead units, on the validation images
+    /// List the units that are dead on the validation images
     #[arg(long)]
     dead: bool,
-    /// File for a picture (PNG) of the weights of the first layer, a tile for each unit
+    /// PNG file to draw the weights of the first layer to
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// File for a picture (PNG) of the misclassified images of the highest confidence, ten in a row; they are listed too
+    /// PNG file to draw the most confident mistakes to
+    ///
+    /// Draws the misclassified images with the highest confidence, ten per row, and lists them in the output.
     #[arg(long, value_name = "FILE")]
     mistakes: Option<PathBuf>,
-    /// The most mistakes to show
+    /// Maximum number of mistakes to show
     #[arg(long, value_name = "IMAGES", requires = "mistakes", default_value_t = 50, value_parser = parse_positive)]
     most: usize,
-    /// The images whose mistakes are shown
+    /// Images to show mistakes on
     #[arg(long, value_enum, requires = "mistakes", default_value_t = Part::Test)]
     part: Part,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// Print one line of JSON in place of tables
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     data: DataArgs,
 }
 
-/// What is told of some parameters: their norm sqrt(sum p^2) and their range.
+/// Norm sqrt(sum p^2) and range of a group of parameters.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Summary {
     norm: f64,
@@ -64,7 +66,7 @@ struct Summary {
     max: f64,
 }
 
-/// What is told of a layer.
+/// Summary of a layer.
 #[derive(Debug, Serialize)]
 struct Layer {
     layer: usize,
@@ -83,7 +85,7 @@ struct Layer {
 struct Norm {
     gamma: Summary,
     beta: Summary,
-    /// None before the first mini-batch.
+    /// `None` before the first mini-batch.
     running_mean: Option<Summary>,
     running_variance: Option<Summary>,
 }
@@ -135,7 +137,7 @@ impl InspectArgs {
                 text += &listing(mistakes, self.mistakes.as_deref());
             }
             if let Some(path) = &self.weights {
-                let _ = writeln!(text, "\nweights of the first layer written to {}", path.display());
+                let _ = writeln!(text, "\nwrote the weights of the first layer to {}", path.display());
             }
             text
         };
@@ -165,7 +167,7 @@ impl Summary {
     }
 }
 
-/// A number of three significant digits.
+/// Formats a number with three significant digits.
 fn short(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),
@@ -194,7 +196,7 @@ fn layers(network: &Network<f32>) -> Vec<Layer> {
     layers.collect()
 }
 
-/// The weights of each unit of the first layer as pixels: 0 is grey.
+/// The weights of each unit of the first layer as pixels, with grey for 0.
 fn tiles(network: &Network<f32>) -> Vec<Vec<u8>> {
     let tile = |weights: &[f32]| {
         let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
@@ -204,7 +206,7 @@ fn tiles(network: &Network<f32>) -> Vec<Vec<u8>> {
     network.layers()[0].affine.weight.rows().map(tile).collect()
 }
 
-/// The `most` misclassified images of the highest confidence; of equally sure ones the first come first.
+/// The `most` misclassified images with the highest confidence; ties keep the order of the images.
 fn worst(images: Subset<'_>, probabilities: &[Vec<f64>], classes: &[String], most: usize) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (index, (p, &label)) in probabilities.iter().zip(images.labels()).enumerate() {
@@ -261,7 +263,7 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
     format!(
         "network      {architecture}, {} parameters\n\
          trained on   {} (SHA-256 {})\n\
-         training     {cycles} of {} steps, rates from {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
+         training     {cycles} of {} steps, learning rates {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
          accuracy     validation {:.2}%{test}\n\
          classes      {}\n",
         architecture.parameters(),
@@ -294,7 +296,7 @@ fn table(layers: &[Layer]) -> String {
                 Some(summary) => {
                     writeln!(text, "{:indent$}{name:10} {:>9}  {}", "", short(summary.norm), summary.range().trim_end())
                 }
-                None => writeln!(text, "{:indent$}{name:10} not known yet", ""),
+                None => writeln!(text, "{:indent$}{name:10} not available", ""),
             };
         }
         if let Some(dead) = &layer.dead {
@@ -312,8 +314,8 @@ fn table(layers: &[Layer]) -> String {
 
 fn listing(mistakes: &[Mistake], path: Option<&Path>) -> String {
     if mistakes.is_empty() {
-        let sheet = path.map_or(String::new(), |path| format!(": {} shows none", path.display()));
-        return format!("\nno image is misclassified{sheet}\n");
+        let sheet = path.map_or(String::new(), |path| format!("; {} is empty", path.display()));
+        return format!("\nno misclassified images{sheet}\n");
     }
     let widest = |name: fn(&Mistake) -> &str| {
         mistakes.iter().map(|mistake| printable(name(mistake)).chars().count()).max().unwrap_or(0).max(9)
@@ -331,7 +333,7 @@ fn listing(mistakes: &[Mistake], path: Option<&Path>) -> String {
         );
     }
     if let Some(path) = path {
-        let _ = writeln!(text, "shown in this order, {COLUMNS} in a row, in {}", path.display());
+        let _ = writeln!(text, "wrote these images, {COLUMNS} per row in this order, to {}", path.display());
     }
     text
 }

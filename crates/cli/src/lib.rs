@@ -1,7 +1,5 @@
-//! What the commands on a terminal share: where data come from, how progress is shown, where
-//! runs can be watched, how Ctrl-C stops them.
-//!
-//! The `klayer` binary is the only other part of this crate; the report's pipeline shows its work in the same way.
+//! Command-line code shared by the `klayer` binary and the report pipeline: data options, progress bars, the live view
+//! and signal handling.
 //!
 //! ```
 //! use klayer_cli::Interrupt;

@@ -1,7 +1,7 @@
-//! The live view: a page on this machine that shows loss, accuracy and rate as they come.
+//! The live view: a local web page that shows loss, accuracy and learning rate during training.
 //!
-//! What has happened is a log of events that only grows. A page reads it from its beginning, however late it comes, or
-//! from where it lost the connection, and is sent what is added. Those who add to the log never wait for a reader.
+//! Events are appended to a log. A page reads the log from the start, or from where it lost the connection, and then
+//! receives new events. Appending never waits for a reader.
 
 mod server;
 
@@ -16,48 +16,48 @@ use serde_json::{Value, json};
 
 use server::Server;
 
-/// A curve has at most about this many points, however many steps and validations a run makes. One of training losses
-/// is the mean of the steps since the one before.
+/// Approximate maximum number of points of a curve. A point of the training loss is the mean over the steps since the
+/// previous point.
 const POINTS: u64 = 400;
-/// The end of a program waits at most this long for pages to take the last events.
+/// Maximum time to wait at exit for pages to receive the last events.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Most events that are taken out of the log at a time.
+/// Maximum number of events read from the log at once.
 const BATCH: usize = 256;
 
-/// The log of one program, served until it is dropped.
+/// The event log of a program, served until dropped.
 #[derive(Debug)]
 pub(crate) struct Live {
     log: Arc<Log>,
     server: Server,
 }
 
-/// One run of the log.
+/// One run in the log.
 #[derive(Debug)]
 pub(crate) struct LiveRun<'a> {
     log: &'a Log,
     name: String,
     steps: u64,
-    /// The fewest update steps from one point of a curve to the next, about.
+    /// Approximate minimum number of update steps between points of a curve.
     every: u64,
     state: Mutex<RunState>,
 }
 
 #[derive(Debug, Default)]
 struct RunState {
-    /// Its number in the log; none before there is something to draw.
+    /// Number of the run in the log; `None` before its first event.
     number: Option<u64>,
     done: u64,
-    /// The step of the last validation in the log.
+    /// Step of the last validation in the log.
     shown: u64,
-    /// Sum and number of the losses since the last point.
+    /// Sum of the losses since the last point.
     sum: f64,
     count: u64,
 }
 
-/// All events of a program, each as the stream has it.
+/// All events of a program, in the format of the stream.
 #[derive(Debug)]
 struct Log {
-    /// Tells this program from others that had or will have the same address.
+    /// Distinguishes this program from others at the same address.
     token: String,
     state: Mutex<LogState>,
     changed: Condvar,
@@ -68,12 +68,12 @@ struct LogState {
     events: Vec<Arc<str>>,
     runs: u64,
     ended: bool,
-    /// Connections that are reading.
+    /// Number of connections reading the log.
     readers: usize,
 }
 
 impl Live {
-    /// Serves the log of a program that `title` names, on 127.0.0.1 at `port`; 0 takes one that is free.
+    /// Serves the log of a program called `title` on 127.0.0.1 at `port`; 0 selects a free port.
     pub(crate) fn open(port: u16, title: &str) -> io::Result<Self> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let log = Arc::new(Log {
@@ -85,17 +85,17 @@ impl Live {
         Ok(Self { server: Server::open(port, Arc::clone(&log))?, log })
     }
 
-    /// Where the page is.
+    /// Address of the page.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// What follows belongs together: `runs` runs under the heading `title`.
+    /// Starts a section of `runs` runs with the heading `title`.
     pub(crate) fn section(&self, title: &str, runs: usize) {
         self.log.push("section", &json!({ "title": title, "runs": runs }));
     }
 
-    /// A run of `steps` update steps. It ends when it is dropped.
+    /// Starts a run of `steps` update steps, which ends when dropped.
     pub(crate) fn run(&self, name: &str, steps: u64) -> LiveRun<'_> {
         let every = steps.div_ceil(POINTS).max(1);
         LiveRun { log: &self.log, name: name.to_owned(), steps, every, state: Mutex::default() }
@@ -141,7 +141,7 @@ impl LiveRun<'_> {
         self.show(&mut self.state(), metrics);
     }
 
-    /// Adds a validation, unless there is one in the log that is near enough.
+    /// Adds a validation, unless the previous one in the log is too close.
     fn show(&self, state: &mut RunState, metrics: &Metrics) {
         let step = metrics.point.step;
         if self.is_due(step, state.shown) {
@@ -150,8 +150,8 @@ impl LiveRun<'_> {
         }
     }
 
-    /// Whether a curve that has come from step `before` to `step` has a point there: at the first place in each interval
-    /// of `every` steps, and at the end.
+    /// Whether a curve whose last step is `before` gets a point at `step`: once in each interval of `every` steps, and at
+    /// the end.
     fn is_due(&self, step: u64, before: u64) -> bool {
         step / self.every > before / self.every || step == self.steps
     }
@@ -160,7 +160,7 @@ impl LiveRun<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event of this run, whose first one is that it is there.
+    /// Adds an event of this run, preceded by a `run` event if it is the first.
     fn push(&self, state: &mut RunState, event: &str, mut data: Value) {
         let number = *state.number.get_or_insert_with(|| {
             let number = self.log.new_run();
@@ -197,19 +197,20 @@ impl Log {
     fn push(&self, event: &str, data: &Value) {
         let mut state = self.state();
         let id = state.events.len();
-        // JSON has no line breaks outside of strings, and none within: the data are one line.
+        // Serialized JSON contains no line breaks, so the data are one line.
         state.events.push(format!("id: {}.{id}\nevent: {event}\ndata: {data}\n\n", self.token).into());
         self.changed.notify_all();
     }
 
-    /// The first event that a page has not seen whose last one was `id`.
+    /// Index of the event after `id`, or 0 if `id` belongs to another program.
     fn after(&self, id: &str) -> usize {
         let number = id.rsplit_once('.').filter(|(token, _)| *token == self.token);
         let number = number.and_then(|(_, number)| number.parse::<usize>().ok());
         number.map_or(0, |number| number.saturating_add(1).min(self.state().events.len()))
     }
 
-    /// Events from `next` on, some of them: none if there is no new one within `time`. `None` after the last one.
+    /// Waits up to `time` for events from index `next` on and returns some of them, possibly none. Returns `None` after
+    /// the last event.
     fn wait(&self, next: usize, time: Duration) -> Option<Vec<Arc<str>>> {
         let quiet = |state: &mut LogState| state.events.len() <= next && !state.ended;
         let waited = self.changed.wait_timeout_while(self.state(), time, quiet);
@@ -218,7 +219,7 @@ impl Log {
         (!(events.is_empty() && state.ended)).then_some(events)
     }
 
-    /// A connection reads from now on, or no longer.
+    /// Registers or unregisters a reading connection.
     fn reads(&self, begins: bool) {
         let mut state = self.state();
         state.readers = if begins { state.readers + 1 } else { state.readers.saturating_sub(1) };
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_after_the_last_event_that_it_has_and_from_the_first_if_that_is_of_another_program() {
+    fn a_page_resumes_after_its_last_event() {
         let log = log();
         (0..5).for_each(|i| log.push("step", &json!(i)));
         assert_eq!(log.after("t.2"), 3);
@@ -257,7 +258,7 @@ mod tests {
         LiveRun { log, name: "a".to_owned(), steps: 7, every: 3, state: Mutex::default() }
     }
 
-    /// What the events of the log say.
+    /// The data of all events.
     fn data(log: &Log) -> Vec<Value> {
         let data = |event: &Arc<str>| -> Value {
             let line = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_thinned_out_to_means_and_every_step_counts_once() {
+    fn losses_are_averaged_between_points() {
         let log = log();
         let run = run(&log);
         for step in 1..=7 {
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn validations_are_thinned_out_as_losses_are_before_and_after_a_checkpoint() {
+    fn validations_are_thinned_equally_before_and_after_a_checkpoint() {
         let metrics = |step: u64| -> Metrics {
             let point = json!({ "step": step, "validation_loss": 1.0, "validation_cost": 1.0, "validation_accuracy": 0.5,
                                 "batch_loss": 1.0, "rate": 0.5, "epoch": 0.1, "seconds": 1.0 });

@@ -14,51 +14,51 @@ use crate::config::ConfigArgs;
 use crate::outputs;
 use crate::run_args::{NetworkArgs, ThreadArgs, parse_count};
 
-/// Rows of the table, about.
+/// Approximate number of rows of the table.
 const ROWS: usize = 20;
 
-/// The switches of `klayer lr-range`.
+/// Options of `klayer lr-range`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer lr-range                                  the 3-layer network, up to a rate of 0.5 in 5 epochs\n  \
+    klayer lr-range                                  raise the rate to 0.5 over 5 epochs\n  \
     klayer lr-range --hidden 100 --to 1 --figure range.svg --csv range.csv\n  \
-    klayer lr-range --log --from 1e-5 --to 1         the rate grows by a factor, which shows where learning begins\n\
-    The learning-rate range test of Smith (2017): eta_min is where the accuracy starts to rise (a tenth of its climb from \
-    guessing to its best), eta_max where it slows (95% of the climb), becomes ragged or starts to fall. docs/lr-range.md \
-    says it in full. A test that diverges ends there. It writes no metrics as it goes: \
-    --csv and --json give every point at its end.")]
+    klayer lr-range --log --from 1e-5 --to 1         raise the rate exponentially, to see where learning starts\n\n\
+    Trains a network while raising the learning rate at every step (Smith, 2017). The suggested eta_min is the rate at \
+    which the validation accuracy starts to rise (10% of the way from chance to its best), eta_max the rate at which it \
+    slows (95% of the way), becomes ragged or starts to fall. The test ends early if the training diverges. No metrics \
+    are written during the test; --csv and --json output every point at the end. See docs/lr-range.md for details.")]
 pub(crate) struct LrRangeArgs {
     #[command(flatten)]
     network: NetworkArgs,
     /// Weight of the L2 penalty
     #[arg(long, default_value_t = 0.005)]
     lambda: f64,
-    /// The rate of the first update step
+    /// Learning rate of the first update step
     #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     from: f64,
-    /// The rate of the last update step
+    /// Learning rate of the last update step
     #[arg(long, value_name = "RATE", default_value_t = 0.5)]
     to: f64,
-    /// Update steps
+    /// Number of update steps
     #[arg(long, default_value_t = 2250, value_parser = parse_count::<u64>)]
     steps: u64,
-    /// Let the rate grow by a factor every step, in place of an amount
+    /// Raise the rate exponentially instead of linearly
     #[arg(long)]
     log: bool,
-    /// Points to measure
+    /// Number of points to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     points: u64,
-    /// File for a figure (SVG) of loss and accuracy against the rate
+    /// SVG file to plot loss and accuracy against the rate to
     #[arg(long, value_name = "FILE")]
     figure: Option<PathBuf>,
-    /// File for all points (CSV)
+    /// CSV file to write all points to
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     #[command(flatten)]
     threads: ThreadArgs,
     #[command(flatten)]
     _config: ConfigArgs,
-    /// Print one line of JSON, with all points, in place of a table
+    /// Print the result, with all points, as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) struct LrRangeArgs {
 }
 
 impl LrRangeArgs {
-    /// What is tested, unless these settings make no test.
+    /// Validates the settings and returns the configuration of the test.
     pub(crate) fn check(&self) -> Result<RangeConfig, Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
@@ -135,7 +135,7 @@ impl LrRangeArgs {
                 .draw()
         };
         let (training, validation) = (points(|point| point.batch_loss), points(|point| point.validation_loss));
-        // What is far above the loss at the start would flatten all else.
+        // Losses far above the initial one would flatten the rest of the curve.
         let ceiling = 2.0 * training.first().map_or(1.0, |first| first.1);
         let losses = training.iter().chain(&validation).map(|point| point.1).filter(|&loss| loss <= ceiling);
         let accuracy = points(|point| 100.0 * point.validation_accuracy);
@@ -189,7 +189,7 @@ fn table(test: &RangeTest, suggestion: &Result<Suggestion, String>, synthetic: b
         );
     }
     if let Some(diverged) = &test.diverged {
-        let _ = writeln!(text, "diverged at step {}, at the rate {:.2e}", diverged.step, diverged.rate);
+        let _ = writeln!(text, "diverged at step {}, at learning rate {:.2e}", diverged.step, diverged.rate);
     }
     let _ = match suggestion {
         Ok(Suggestion { eta_min, eta_max, reason }) => {

@@ -1,5 +1,5 @@
-//! The `klayer` command: trains fully connected networks with batch norm on CIFAR-10, and uses, looks into and exports
-//! them. Each of its commands is a file.
+//! The `klayer` command: trains, evaluates, inspects and exports fully connected networks with batch norm on CIFAR-10.
+//! Each subcommand has its own module.
 
 #![forbid(unsafe_code)]
 
@@ -32,17 +32,17 @@ use klayer_experiments::Checkpoints;
 #[command(
     name = "klayer",
     version,
-    about = "Trains K-layer fully connected networks with batch norm on CIFAR-10",
+    about = "Train and use K-layer fully connected networks with batch norm on CIFAR-10",
     arg_required_else_help = true,
     after_help = "Example:\n  klayer train --out model.klayer && klayer predict model.klayer cat.png\n\n\
-        Status: 0 if all is well; 1 if not, with one sentence on standard error; 2 for a command that is none;\n\
-        130 and 143 after Ctrl-C and SIGTERM."
+        Exit status: 0 on success, 1 on errors (printed to standard error), 2 for usage errors,\n\
+        130 after Ctrl-C, 143 after SIGTERM."
 )]
 struct Args {
-    /// Tell nothing on standard error but warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Tell more on standard error: where the images come from, and each validation
+    /// Print more details, such as the source of the images and each validation
     #[arg(short, long, global = true)]
     verbose: bool,
     #[command(subcommand)]
@@ -51,90 +51,98 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train one network and tell how it does
+    /// Train a network
     Train(train::TrainArgs),
-    /// Search for lambda: train many networks, on any number of processes and machines that share a folder
+    /// Search for the best lambda
+    ///
+    /// Trains a network for each of several random values of lambda. Any number of processes and machines that share a
+    /// folder can work on one search.
     Search(search::SearchArgs),
-    /// Evaluate a trained network: loss, accuracy and confusion matrix
+    /// Print loss, accuracy and confusion matrix of a trained network
     Evaluate(evaluate::EvaluateArgs),
-    /// Tell what pictures of any size and format show
+    /// Classify pictures
     Predict(predict::PredictArgs),
-    /// Look into a trained network: its layers, its weights, its dead units and its mistakes
+    /// Show the layers, weights, dead units and mistakes of a trained network
     Inspect(inspect::InspectArgs),
-    /// Find learning rates to train at: the range test of Smith (2017)
+    /// Find good learning rates with a range test (Smith, 2017)
     LrRange(lr_range::LrRangeArgs),
-    /// Check the gradients of a network against centred differences
+    /// Compare the gradients of a network with centred differences
     Gradcheck(gradcheck::GradcheckArgs),
-    /// Tell which images there are
+    /// Describe the dataset
     Data(data::DataInfoArgs),
-    /// Print what lets a shell complete these commands
+    /// Print a shell completion script
     Completions(completions::CompletionsArgs),
-    /// Write a trained network in a format of others: safetensors or ONNX
+    /// Export a trained network to safetensors or ONNX
     Export(export::ExportArgs),
-    /// Make a model file of a safetensors file that was exported
+    /// Import an exported safetensors file as a model file
     Import(import::ImportArgs),
 }
 
-/// Everything that ends a command before its end.
+/// Errors that make a command fail.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
-    #[error("{0}; name its folder with --data, or use generated images with --synthetic")]
+    #[error("{0}; pass its folder with --data, or use generated images with --synthetic")]
     NoImages(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
-    #[error("Ctrl-C cannot be handled: {0}")]
+    #[error("cannot install a handler for Ctrl-C: {0}")]
     Signal(std::io::Error),
     #[error("stopped; {}", match checkpoint {
-        Some(checkpoint) => format!("the same command with --resume goes on from {}", checkpoint.path().display()),
-        None => "nothing was kept to go on from".to_owned(),
+        Some(checkpoint) => {
+            format!("run the same command with --resume to continue from {}", checkpoint.path().display())
+        }
+        None => "no checkpoint was written".to_owned(),
     })]
     Stopped { checkpoint: Option<Checkpoints<'static>> },
-    #[error("stopped; what was made is kept in {}, and the same command goes on from there", store.display())]
+    #[error("stopped; progress is saved in {}: run the same command again to continue", store.display())]
     SearchStopped { store: PathBuf },
-    #[error("{}: there is a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
+    #[error("{}: found a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
     CheckpointThere { path: PathBuf },
     #[error("{0}; --restart discards this checkpoint and starts again from step 0")]
     DamagedCheckpoint(klayer_experiments::Error),
     #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
     Unfinished { missing: Vec<String>, trials: usize },
-    #[error("{}: there is no such store", path.display())]
+    #[error("{}: no such store", path.display())]
     NoStore { path: PathBuf },
     #[error("{}: {error}", path.display())]
     Path { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Slurm(String),
-    #[error("no longer waiting, but the job array {id} goes on: scancel {id} ends it, and {collect} makes the table")]
+    #[error(
+        "stopped waiting; job array {id} is still queued or running: cancel it with scancel {id}, or print the table \
+        when it has finished with {collect}"
+    )]
     Waiting { id: String, collect: String },
-    #[error("the training diverged at step {step}, at the learning rate {rate}: {}", match metrics {
-        Some(metrics) => format!("no network was written, and its metrics are in {}", metrics.display()),
+    #[error("the training diverged at step {step}, at learning rate {rate}: {}", match metrics {
+        Some(metrics) => format!("no model was written; its metrics are in {}", metrics.display()),
         None => "nothing was written".to_owned(),
     })]
     Diverged { step: u64, rate: f64, metrics: Option<PathBuf> },
-    #[error("the model is of {model} and the images are of {images}: they do not belong together")]
+    #[error("the model and the dataset do not match: the model was trained on {model}, but the images are {images}")]
     OtherDataset { model: String, images: String },
-    #[error("{failed} of {of} could not be read")]
+    #[error("{failed} of {of} inputs could not be read")]
     Pictures { failed: usize, of: usize },
-    #[error("{}: there is no picture in it", path.display())]
+    #[error("{}: no pictures found", path.display())]
     NoPictures { path: PathBuf },
     #[error("the gradients differ: the largest relative error is {largest:.1e}, above the tolerance of {tolerance:e}")]
     GradientsDiffer { largest: f64, tolerance: f64 },
     #[error("{}: {error}", path.display())]
     Export { path: PathBuf, error: klayer_export::Error },
-    #[error("{}: its name tells no format: it must end in {}, or --format name one", path.display(), export::ENDINGS)]
+    #[error("{}: cannot infer the format from the name: use {}, or set --format", path.display(), export::ENDINGS)]
     NoFormat { path: PathBuf },
-    #[error("{switch} is for ONNX alone: a safetensors file holds the network as it was trained")]
+    #[error("{switch} requires the ONNX format: a safetensors file stores the network as it was trained")]
     OnnxAlone { switch: &'static str },
-    #[error("{}: its network, {network}, is not the one that its settings train", path.display())]
+    #[error("{}: the network ({network}) does not match the training settings in the same file", path.display())]
     OtherSettings { path: PathBuf, network: String },
-    #[error("{}: it is named twice, and what is read or written there would be lost", path.display())]
+    #[error("{}: the same path is used twice", path.display())]
     NamedTwice { path: PathBuf },
-    #[error("{switch} is no text, which a settings file holds alone")]
+    #[error("{switch} is not valid UTF-8, so it cannot be written to a settings file")]
     NoText { switch: String },
-    #[error("standard output: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Output(std::io::Error),
 }
 
@@ -160,7 +168,7 @@ impl Error {
 }
 
 impl Command {
-    /// Refuses settings with which the command cannot run, as it does itself before it begins.
+    /// Validates the settings, as the command itself does before it starts.
     fn check(&self) -> Result<(), Error> {
         match self {
             Self::Train(args) => args.check().map(drop),
@@ -211,7 +219,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The status of a command; a failure is told. Whoever reads the output of a command may stop before its end.
+/// Prints an error, if any, and returns the exit status. A closed pipe on standard output is not an error.
 fn status(result: &Result<(), Error>) -> ExitCode {
     match result {
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The files that a command will write, looked at before it begins.
+//! Checks of the output files before a command starts.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use klayer_experiments::files;
 
 use crate::Error;
 
-/// Refuses `outputs` that cannot be written, or that would overwrite one of the `inputs` or each other.
+/// Rejects `outputs` that cannot be written, or that would overwrite one of the `inputs` or each other.
 pub(crate) fn check<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
     outputs: impl IntoIterator<Item = &'a Path>,
@@ -23,14 +23,14 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
-/// The path of the file beside `path` whose name has `ending` added.
+/// Appends `ending` to the file name of `path`.
 pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// Where a file is, however its folder is written.
+/// The path of a file with its folder in canonical form.
 fn place(path: &Path) -> PathBuf {
     let folder = files::folder(path);
     folder.canonicalize().unwrap_or_else(|_| folder.into()).join(path.file_name().unwrap_or(OsStr::new("")))

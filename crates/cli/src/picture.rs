@@ -1,5 +1,5 @@
-//! Pictures of any size (PNG, JPEG, GIF, BMP, TIFF or WebP) as the 3,072 pixels that a network takes, and such pixels as
-//! sheets of tiles.
+//! Converts pictures of any size to the 3,072 pixel values of a network's input, and draws such images as sheets of
+//! tiles.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
@@ -10,50 +10,50 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, Rgb, RgbImage};
 use klayer_dataset::FEATURES;
 
-/// Pixels of a side of what a network takes.
+/// Side of a network's input, in pixels.
 pub(crate) const SIDE: u32 = 32;
-/// Pixels of a side to which large pictures are reduced before they are filtered.
+/// Side to which large pictures are reduced before filtering, in pixels.
 const REDUCED: u32 = 8 * SIDE;
-/// Pixels of the longest side that is read.
+/// Maximum side of a picture, in pixels.
 const LONGEST: u32 = 32_768;
-/// Bytes that a decoded picture may take.
+/// Maximum size of a decoded picture, in bytes.
 const MEMORY: u64 = 512 << 20;
-/// Bytes by which a format is known.
+/// Number of leading bytes from which a format is detected.
 const HEAD: u64 = 64;
 
-/// Pixels between the tiles of a sheet, before it is enlarged.
+/// Gap between the tiles of a sheet before enlarging, in pixels.
 const GAP: u32 = 1;
-/// The ground of a sheet.
+/// Background of a sheet.
 const GREY: Rgb<u8> = Rgb([128; 3]);
-/// How many times a sheet is enlarged, as long as it does not grow beyond what can be looked at.
+/// Factor by which a sheet is enlarged, unless it would become larger than [`LARGE`].
 const SCALE: u32 = 3;
-/// Pixels of a side up to which a sheet is enlarged.
+/// Maximum side of an enlarged sheet, in pixels.
 const LARGE: u32 = 8_192;
 
-/// The pixels of the picture in the file `path`: upright, on white where it is transparent, cut to the square in its
-/// middle, and resized to 32 x 32 by Lanczos's filter of three lobes, unless it has that size. 1,024 red ones, row by
-/// row, then the green and the blue.
+/// Reads the picture `path`: rotated according to its EXIF data, drawn on white where transparent, cropped to the
+/// central square and resized to 32 x 32 with a Lanczos3 filter. Returns 1,024 red values, row by row, then the green
+/// and the blue ones.
 ///
 /// # Errors
-/// For a file that cannot be read, is no picture, is damaged, or would take more than 512 MiB or 32,768 pixels a side.
+/// If the file cannot be read, is not a supported picture, is damaged, or exceeds 512 MiB or 32,768 pixels per side.
 pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     let mut reader = ImageReader::open(path)?.with_guessed_format()?;
     if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(&bytes(path)?) {
-        return Err(std::io::Error::other("the picture is cut off").into());
+        return Err(std::io::Error::other("the picture is truncated").into());
     }
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
     limits.max_alloc = Some(MEMORY);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
-    // Not every decoder keeps to limits of its own accord.
+    // Not every decoder enforces the limits.
     let (width, height) = decoder.dimensions();
     limits.check_dimensions(width, height)?;
     if width == 0 || height == 0 {
         return Err(std::io::Error::other("the picture has no pixels").into());
     }
     limits.reserve(decoder.total_bytes())?;
-    // What tells of no orientation that there is leaves the picture as it lies.
+    // A picture with an invalid orientation is not rotated.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
@@ -61,16 +61,16 @@ pub(crate) fn read(path: &Path) -> ImageResult<Vec<u8>> {
     Ok(planes(&small(square)))
 }
 
-/// The bytes of a file, of which it may have as many as a picture may take.
+/// Reads a file of at most [`MEMORY`] bytes.
 fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MEMORY + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MEMORY { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-/// Whether a JPEG comes to its end, which decoders do not ask for. It is a row of segments, each of a marker and, but for
-/// those that stand alone, its own length; compressed pixels follow a segment of theirs until the next marker (ITU-T T.81,
-/// B.1.1).
+/// Whether a JPEG has an end marker, which decoders do not check. A JPEG is a sequence of segments, each a marker
+/// followed by its length, except for standalone markers; compressed pixels follow their segment up to the next marker
+/// (ITU-T T.81, B.1.1).
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     const END: u8 = 0xd9;
     const PIXELS: u8 = 0xda;
@@ -78,7 +78,7 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
     while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
         at += match marker {
             END => return true,
-            // Any number of these may stand before a marker.
+            // Fill bytes before a marker.
             0xff => 1,
             0x01 | 0xd0..=0xd8 => 2,
             _ => match bytes.get(at + 2..at + 4) {
@@ -95,7 +95,7 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether a file is a picture of a format that can be read, by its name or by how it begins.
+/// Whether a file is a picture in a supported format, by its name or its first bytes.
 pub(crate) fn is_one(path: &Path) -> bool {
     let read = |format: &ImageFormat| format.reading_enabled();
     let named = || ImageFormat::from_path(path).ok().filter(read);
@@ -107,14 +107,14 @@ pub(crate) fn is_one(path: &Path) -> bool {
     named().or_else(begun).is_some()
 }
 
-/// The largest square in the middle of a picture.
+/// Crops a picture to the largest central square.
 fn middle(picture: DynamicImage) -> DynamicImage {
     let (width, height) = (picture.width(), picture.height());
     let side = width.min(height);
     if width == height { picture } else { picture.crop_imm((width - side) / 2, (height - side) / 2, side, side) }
 }
 
-/// Red, green and blue of 8 bits, on white where the picture is transparent.
+/// Converts a picture to 8-bit RGB, on white where it is transparent.
 fn opaque(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
@@ -128,8 +128,8 @@ fn opaque(picture: DynamicImage) -> RgbImage {
     DynamicImage::from(picture).into_rgb8()
 }
 
-/// A square resized to 32 x 32. A large one is first reduced by the means of areas, which takes a fraction of the time of
-/// the filter and leaves it eight times the pixels that it makes.
+/// Resizes a square to 32 x 32. A large one is first reduced to 256 x 256 by averaging areas, which is much faster than
+/// filtering all of its pixels.
 fn small(square: RgbImage) -> RgbImage {
     let side = square.width();
     let square = if side > 2 * REDUCED { imageops::thumbnail(&square, REDUCED, REDUCED) } else { square };
@@ -139,21 +139,21 @@ fn small(square: RgbImage) -> RgbImage {
     }
 }
 
-/// The colours of a picture one after the other, each row by row.
+/// The red, green and blue planes of a picture, each row by row.
 fn planes(picture: &RgbImage) -> Vec<u8> {
     (0..3).flat_map(|colour| picture.pixels().map(move |pixel| pixel.0[colour])).collect()
 }
 
-/// A PNG with `tiles` of 3,072 pixels, `columns` in a row, each with a thin frame of grey. Without tiles there
-/// is room for one.
+/// Draws `tiles` of 3,072 values as a PNG, `columns` per row, separated by thin grey lines. Without tiles, the sheet is
+/// one empty tile.
 ///
-/// Tiles are three times as large as they are, on a sheet that is not too large for it already.
+/// Tiles are enlarged three times, unless the sheet would become too large.
 ///
 /// # Errors
-/// For a sheet that is too large for its format.
+/// If the sheet is too large for a PNG.
 ///
 /// # Panics
-/// If there are no columns, or a tile has another number of pixels.
+/// If `columns` is 0, or a tile does not have 3,072 values.
 pub(crate) fn sheet<'a>(tiles: impl ExactSizeIterator<Item = &'a [u8]>, columns: usize) -> ImageResult<Vec<u8>> {
     let columns = columns.min(tiles.len().max(1));
     let along = |count: usize| count as u32 * (SIDE + GAP) + GAP;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_32_by_32_keeps_every_pixel_in_its_place() {
+    fn a_32_by_32_picture_keeps_every_pixel() {
         let colour = |x: u32, y: u32, c: u32| ((7 * x + 31 * y + 85 * c) % 256) as u8;
         let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([0, 1, 2].map(|c| colour(x, y, c))));
         let pixels = kept(picture, "a.png");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_is_kept_the_sides_are_cut_and_fine_stripes_become_grey() {
+    fn pictures_are_cropped_to_the_centre_and_smoothed() {
         let wide = |x: u32| if !(100..200).contains(&x) { 200 } else { 100 * (x % 2) as u8 };
         let pixels = kept(ImageBuffer::from_fn(300, 100, |x, _| Luma([wide(x)])), "a.png");
         assert!(pixels.iter().all(|p| (30..=70).contains(p)), "stripes of 0 and 100, without those beside: {pixels:?}");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_transparent_lies_on_white() {
+    fn transparent_pixels_become_white() {
         let halves =
             ImageBuffer::from_fn(64, 64, |x, _| if x < 32 { Rgba([10_u8, 20, 30, 0]) } else { Rgba([0, 0, 0, 255]) });
         let pixels = kept(halves, "a.png");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_shows_each_tile_three_times_as_large_in_its_place() {
+    fn a_sheet_enlarges_each_tile_three_times() {
         let tiles: Vec<Vec<u8>> = (0..5).map(|i| (0..FEATURES).map(|at| (at % 251) as u8 ^ i).collect()).collect();
         let png = sheet(tiles.iter().map(Vec::as_slice), 3).expect("a sheet");
         let picture = image::load_from_memory(&png).expect("a picture").to_rgb8();

@@ -11,36 +11,38 @@ use walkdir::WalkDir;
 use crate::run_args::{ThreadArgs, parse_positive};
 use crate::{Error, picture};
 
-/// Pictures that are read before the network is asked.
+/// Number of pictures classified in one batch.
 const TOGETHER: usize = 32;
 
-/// The switches of `klayer predict`.
+/// Options of `klayer predict`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer predict model.klayer cat.jpg dog.png    a row for each picture\n  \
-    klayer predict model.klayer photos             all pictures in a folder and in those within\n  \
-    klayer predict model.klayer photos --json      a line of JSON for each\n\
-    A picture is turned upright as its EXIF data say, laid on white where it is transparent, cut to the square in its \
-    middle and resized to 32 x 32 (Lanczos). One that cannot be read is told; the others are done, and the status is 1. \
-    In folders, hidden files are left out.")]
+    klayer predict model.klayer cat.jpg dog.png    print a row for each picture\n  \
+    klayer predict model.klayer photos             classify all pictures in a folder and its subfolders\n  \
+    klayer predict model.klayer photos --json      print a line of JSON for each picture\n\n\
+    Pictures are rotated according to their EXIF data, drawn on white where transparent, cropped to the central square \
+    and resized to 32 x 32 (Lanczos). Pictures that cannot be read cause a warning and exit status 1; the others are \
+    still classified. Hidden files in folders are skipped.")]
 pub(crate) struct PredictArgs {
-    /// A network that `klayer train --out` has written
+    /// Model file written by klayer train
     model: PathBuf,
-    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI, ICO, HDR, OpenEXR, DDS or farbfeld, known by
-    /// their content, or TGA) and folders of them
+    /// Pictures to classify, and folders to search for pictures
+    ///
+    /// Supported formats are PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI, ICO, HDR, OpenEXR, DDS and farbfeld, detected
+    /// by content, and TGA, detected by name.
     #[arg(required = true, value_name = "PICTURE|FOLDER")]
     pictures: Vec<PathBuf>,
-    /// The most probable classes to tell of each picture
+    /// Number of most probable classes to print
     #[arg(long, value_name = "CLASSES", default_value_t = 3, value_parser = parse_positive)]
     top: usize,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// Print one line of JSON for each picture in place of a table
+    /// Print one line of JSON for each picture
     #[arg(long)]
     json: bool,
 }
 
-/// A class with its label and its probability.
+/// A class name with its label and probability.
 type Guess<'a> = (&'a str, usize, f64);
 
 impl PredictArgs {
@@ -81,8 +83,8 @@ impl PredictArgs {
         if failed > 0 { Err(Error::Pictures { failed, of }) } else { Ok(()) }
     }
 
-    /// All pictures that are named or lie in folders that are, in order, and how many folders hold none or cannot be
-    /// read; these have been told.
+    /// All given pictures and those in given folders, in order, and the number of folders without pictures or that
+    /// cannot be read, which have been reported.
     fn paths(&self, terminal: &Terminal) -> Result<(Vec<PathBuf>, usize), Error> {
         let (mut paths, mut failed) = (Vec::new(), 0);
         for path in &self.pictures {
@@ -107,16 +109,15 @@ impl PredictArgs {
                 }
             }
             if others > 0 {
-                let files = if others == 1 { "a file that is no picture is" } else { "files that are no pictures are" };
-                let count = if others == 1 { String::new() } else { format!("{others} ") };
-                terminal.remark(|| format!("{}: {count}{files} left out", shown(path)));
+                let files = if others == 1 { "file that is not a picture" } else { "files that are not pictures" };
+                terminal.remark(|| format!("{}: skipped {others} {files}", shown(path)));
             }
             if paths.len() == before {
                 if self.pictures.len() == 1 && failed == 0 {
                     return Err(Error::NoPictures { path: path.clone() });
                 }
                 failed += 1;
-                terminal.warn(&format!("{}: there is no picture in it", shown(path)));
+                terminal.warn(&format!("{}: no pictures found", shown(path)));
             }
         }
         Ok((paths, failed))
@@ -127,7 +128,7 @@ fn shown(path: &Path) -> String {
     printable(path.display())
 }
 
-/// The `most` most probable classes; of equally probable ones the first come first.
+/// The `most` most probable classes; ties keep the order of the classes.
 fn most_probable<'a>(probabilities: &[f64], classes: &'a [String], most: usize) -> Vec<Guess<'a>> {
     let mut guesses: Vec<_> = classes.iter().zip(probabilities).enumerate().map(|(i, (c, &p))| (&**c, i, p)).collect();
     guesses.sort_by(|a, b| b.2.total_cmp(&a.2));
@@ -143,7 +144,7 @@ fn line(path: &Path, guesses: &[Guess<'_>]) -> String {
     format!("{}\n", json!({ "image": path.to_string_lossy(), "predictions": guesses }))
 }
 
-/// Rows with a picture and its classes.
+/// Column widths of the table of pictures and classes.
 struct Table {
     path: usize,
     class: usize,

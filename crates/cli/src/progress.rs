@@ -1,4 +1,4 @@
-//! The bars of sets of runs: one for the whole, one for each run under way.
+//! Progress bars for sets of runs: an overall bar and one for each active run.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use klayer_experiments::{Metrics, Observer, RunsObserver, Step};
 
 use crate::{Interrupt, Terminal, Watch, Watchers};
 
-/// Shows how far a report or a search is, as a whole.
+/// Overall progress of a report or a search.
 pub struct Progress<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
@@ -17,17 +17,17 @@ pub struct Progress<'a> {
     whole: ProgressBar,
 }
 
-/// One set of runs, which have names.
+/// A set of named runs.
 pub struct Section<'a> {
     progress: &'a Progress<'a>,
     title: String,
     names: Vec<String>,
-    /// Work of a run counts this much in the bar of the whole, per unit.
+    /// Weight of a unit of a run's work in the overall bar.
     weight: f64,
     made: AtomicBool,
 }
 
-/// One run under way.
+/// An active run.
 struct Run<'a> {
     section: &'a Section<'a>,
     watch: Watch<'a>,
@@ -35,14 +35,14 @@ struct Run<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of `work` update steps, or what takes as long.
+    /// Creates the overall bar for `work` update steps or the equivalent time.
     pub fn new(terminal: &'a Terminal, interrupt: &'a Interrupt, watchers: &'a Watchers, work: u64) -> Self {
         let whole = terminal.bar(work, "{msg:24} {bar:30} {percent:>3}%  {elapsed} so far, {eta} left");
         whole.enable_steady_tick(Duration::from_millis(500));
         Self { terminal, interrupt, watchers, whole }
     }
 
-    /// The runs of a section, named; each unit of their work takes as long as `weight` update steps.
+    /// Starts a section with the named runs; a unit of their work takes as long as `weight` update steps.
     pub fn section(&'a self, title: &str, names: Vec<String>, weight: f64) -> Section<'a> {
         self.whole.set_message(title.to_owned());
         self.watchers.section(title, names.len());
@@ -58,7 +58,7 @@ impl Drop for Progress<'_> {
 }
 
 impl Section<'_> {
-    /// Whether a run was made, and not only found.
+    /// Whether any run was started, not only loaded from the store.
     pub fn made(&self) -> bool {
         self.made.load(Ordering::Relaxed)
     }
@@ -83,7 +83,9 @@ impl RunsObserver for Section<'_> {
 
     fn waiting(&self, left: usize, owner: &str) {
         self.progress.whole.set_message(format!("waiting for {left} elsewhere"));
-        self.progress.terminal.now_and_then(|| format!("waiting for {left} runs under way elsewhere, one at {owner}"));
+        self.progress
+            .terminal
+            .now_and_then(|| format!("waiting for {left} runs of other processes, one of them at {owner}"));
     }
 
     fn cancelled(&self) -> bool {

@@ -6,19 +6,19 @@ use clap::Args;
 use klayer_cli::DataArgs;
 use klayer_experiments::{Cyclical, Error, Init, Par, RunConfig};
 
-/// The switches that say which network learns from which images.
+/// Options of the network and its mini-batches.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NetworkArgs {
-    /// Widths of the hidden layers, or "none"
+    /// Widths of the hidden layers, separated by commas, or "none"
     #[arg(long, value_name = "WIDTHS", default_value = "50,50", value_parser = parse_widths)]
     hidden: Widths,
-    /// Leave batch norm out
+    /// Disable batch norm
     #[arg(long)]
     no_bn: bool,
-    /// Standard deviation of the initial weights, or "he": sqrt(2 / inputs of the layer)
+    /// Standard deviation of the initial weights, or "he" for sqrt(2 / inputs of the layer)
     #[arg(long, default_value = "he", value_parser = parse_init)]
     sigma: Init,
-    /// Images in a mini-batch
+    /// Images per mini-batch
     #[arg(long, value_name = "IMAGES", default_value_t = 100, value_parser = parse_count::<usize>)]
     pub(crate) batch: usize,
     /// Seed of the initial weights and of the order of the images
@@ -26,15 +26,15 @@ pub(crate) struct NetworkArgs {
     pub(crate) seed: u64,
 }
 
-/// The switches that say what is trained and how, but for lambda; the defaults are the report's.
+/// Training options except lambda; the defaults are those of the report.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
-    /// Cycles to train, of 2 n_s update steps each
+    /// Number of cycles, each of 2 n_s update steps
     #[arg(long, default_value_t = 2, value_parser = parse_count::<u64>)]
     cycles: u64,
-    /// Update steps from the smallest learning rate to the largest
+    /// Update steps from the smallest to the largest learning rate
     #[arg(long, value_name = "STEPS", default_value_t = 2250, value_parser = parse_count::<u64>)]
     n_s: u64,
     /// Smallest learning rate
@@ -48,10 +48,10 @@ pub(crate) struct RunArgs {
     validate_every: Option<u64>,
 }
 
-/// How many threads a command has.
+/// Options for the number of threads.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ThreadArgs {
-    /// Threads, at least 1; the result is the same on any number [default: all cores]
+    /// Number of threads; has no effect on the results [default: all cores]
     #[arg(long, value_parser = parse_count::<NonZeroUsize>)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -61,7 +61,7 @@ impl ThreadArgs {
         self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 
-    /// Refuses more threads than there can be.
+    /// Rejects more threads than the system can run.
     pub(crate) fn check(&self) -> Result<(), Error> {
         Ok(Par::check(self.count())?)
     }
@@ -80,7 +80,9 @@ fn parse_widths(text: &str) -> Result<Widths, String> {
         return Ok(Widths(Vec::new()));
     }
     let widths = text.split(',').map(|width| match width.trim().parse() {
-        Ok(0) | Err(_) => Err(format!("'{width}' is not a width; give numbers of at least 1, as in 50,50, or none")),
+        Ok(0) | Err(_) => {
+            Err(format!("'{width}' is not a width; expected integers of at least 1, as in 50,50, or none"))
+        }
         Ok(width) => Ok(width),
     });
     widths.collect::<Result<_, _>>().map(Widths)
@@ -90,21 +92,21 @@ fn parse_init(text: &str) -> Result<Init, String> {
     if text == "he" {
         return Ok(Init::He);
     }
-    text.parse().map(|sigma| Init::Normal { sigma }).map_err(|_| "a number is needed, or he".to_owned())
+    text.parse().map(|sigma| Init::Normal { sigma }).map_err(|_| "expected a number or he".to_owned())
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("a whole number from 0 to {} is needed", u64::MAX))
+    text.parse().map_err(|_| format!("expected an integer from 0 to {}", u64::MAX))
 }
 
-/// A number of things. That there are none of them is for the settings as a whole to refuse.
+/// Parses a count. Zero is accepted here and rejected when the settings are validated together.
 pub(crate) fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| "a whole number is needed, and 1 is the smallest".to_owned())
+    text.parse().map_err(|_| "expected an integer of at least 1".to_owned())
 }
 
-/// A number of things, at least one.
+/// Parses a count of at least 1.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a whole number of at least 1 is needed".to_owned())
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer of at least 1".to_owned())
 }
 
 impl NetworkArgs {
@@ -118,12 +120,12 @@ impl NetworkArgs {
         !self.no_bn
     }
 
-    /// How the weights are drawn.
+    /// Initialization of the weights.
     pub(crate) fn init(&self) -> Init {
         self.sigma
     }
 
-    /// The switches as they would be typed.
+    /// The options as command-line arguments.
     fn arguments(&self) -> Vec<String> {
         let widths: Vec<_> = self.hidden.0.iter().map(usize::to_string).collect();
         let mut arguments = Vec::new();
@@ -142,8 +144,8 @@ impl NetworkArgs {
 }
 
 impl RunArgs {
-    /// A run with the penalty `lambda`, which is evaluated on the test images if `test` says so, unless these settings
-    /// make none.
+    /// The configuration of a run with penalty `lambda`, evaluated on the test images if `test` is set; an error if the
+    /// settings are invalid.
     pub(crate) fn config(&self, lambda: f64, test: bool) -> Result<RunConfig, Error> {
         let epoch = (DataArgs::IMAGES / self.network.batch.max(1)).max(1) as u64;
         let config = RunConfig {
@@ -163,7 +165,7 @@ impl RunArgs {
         Ok(config)
     }
 
-    /// The switches as they would be typed: a command with them trains the same.
+    /// The options as command-line arguments that start the same training.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = self.network.arguments();
         let mut push = |switch: &str, value: String| arguments.extend([switch.to_owned(), value]);

@@ -19,35 +19,39 @@ use crate::config::ConfigArgs;
 use crate::run_args::{RunArgs, ThreadArgs, parse_count};
 use crate::slurm::{self, SlurmArgs};
 
-/// The switches of `klayer search`.
+/// Options of `klayer search`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer search --store trials --cycles 2              20 trials, here; the table at the end\n  \
-    klayer search --store trials --cycles 2 --shard 1/4  the first of four parts, on this machine\n  \
-    klayer search --store trials --cycles 2 --collect    the table of all parts\n  \
-    klayer search --store trials --cycles 2 --slurm --shards 4 --wait\n\
-    Any number of processes may work on one store at the same time, also without --shard: each trial is made once.")]
+    klayer search --store trials --cycles 2              run 20 trials and print the table\n  \
+    klayer search --store trials --cycles 2 --shard 1/4  run the first of four shards\n  \
+    klayer search --store trials --cycles 2 --collect    print the table of all shards\n  \
+    klayer search --store trials --cycles 2 --slurm --shards 4 --wait\n\n\
+    Any number of processes can share a store, with or without --shard; each trial runs once.")]
 pub(crate) struct SearchArgs {
     #[command(flatten)]
     pub(crate) trials: TrialArgs,
-    /// Folder of the records, which processes and machines may share; finished trials in it are not made again. Each
-    /// trial's metrics grow there as it goes: KEY.metrics.jsonl, a line of JSON for each validation
+    /// Folder of the records, which processes and machines can share
+    ///
+    /// Finished trials in it do not run again. The metrics of each trial are written to KEY.metrics.jsonl, a line of
+    /// JSON for each validation.
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
-    /// Make only part I of N, from 1
+    /// Run only shard I of N, counted from 1
     #[arg(long, value_name = "I/N", conflicts_with = "collect")]
     shard: Option<Shard>,
-    /// Make nothing: print the table, or fail and name the trials that are missing
+    /// Run no trials; print the table, or list the missing trials and fail
     #[arg(long, conflicts_with_all = ["watch", "tensorboard"])]
     collect: bool,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// Write checkpoints of the trials under way this often, beside one each cycle [default: 30]
+    /// Seconds between checkpoints of a running trial [default: 30]
+    ///
+    /// A checkpoint is also written after each cycle.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
     #[command(flatten)]
     _config: ConfigArgs,
-    /// Print one line of JSON in place of a table
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -58,7 +62,7 @@ pub(crate) struct SearchArgs {
     watch: WatchArgs,
 }
 
-/// The switches that determine the trials.
+/// Options that determine the trials.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrialArgs {
     /// Smallest lambda
@@ -67,14 +71,16 @@ pub(crate) struct TrialArgs {
     /// Largest lambda
     #[arg(long, value_name = "LAMBDA", default_value_t = 1e-1)]
     to: f64,
-    /// How many lambdas to draw; their logarithms are uniform, and the first ones do not depend on how many there are
+    /// Number of lambdas to draw, log-uniformly
+    ///
+    /// With a larger number, the first lambdas stay the same.
     #[arg(long, default_value_t = 20, value_parser = parse_count::<usize>)]
     trials: usize,
     #[command(flatten)]
     run: RunArgs,
 }
 
-/// Part `index` of `of`, from 1.
+/// Shard `index` of `of`, counted from 1.
 #[derive(Debug, Clone, Copy)]
 struct Shard {
     index: usize,
@@ -88,31 +94,31 @@ impl FromStr for Shard {
         let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match numbers {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err("a part is I/N with I from 1 to N, as in 1/4".to_owned()),
+            _ => Err("expected I/N with I from 1 to N, as in 1/4".to_owned()),
         }
     }
 }
 
 impl TrialArgs {
-    /// The runs of all trials, in their order, unless these settings make no search.
+    /// The configurations of all trials in order; an error if the settings are invalid.
     fn configs(&self) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
         let setting = |name, value: String, needed: &str| {
             Err(klayer_experiments::Error::Setting { name, value, needed: needed.to_owned() })
         };
         if !(self.from.is_normal() && self.from > 0.0) {
-            return setting("the smallest lambda", self.from.to_string(), "a search on a log scale begins above 0");
+            return setting("the smallest lambda", self.from.to_string(), "it must be greater than 0");
         }
         if !(self.to.is_finite() && self.to >= self.from) {
-            return setting("the largest lambda", self.to.to_string(), "it cannot be below the smallest, or infinite");
+            return setting("the largest lambda", self.to.to_string(), "it must be finite and not below the smallest");
         }
         if self.trials == 0 {
-            return setting("the number of trials", "0".to_owned(), "a search needs at least one");
+            return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
         let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
         lambdas.into_iter().map(|lambda| self.run.config(lambda, false)).collect()
     }
 
-    /// The switches as they would be typed: a command with them has the same trials.
+    /// The options as command-line arguments that give the same trials.
     fn arguments(&self) -> Vec<String> {
         let own =
             [("--from", self.from.to_string()), ("--to", self.to.to_string()), ("--trials", self.trials.to_string())];
@@ -122,7 +128,7 @@ impl TrialArgs {
 }
 
 impl SearchArgs {
-    /// The runs of all trials, unless these settings make no search.
+    /// Validates the settings and returns the configurations of all trials.
     pub(crate) fn check(&self) -> Result<Vec<RunConfig>, Error> {
         self.threads.check()?;
         Ok(self.trials.configs()?)
@@ -158,7 +164,7 @@ impl SearchArgs {
         };
         let report = match (self.shard, self.json) {
             (Some(Shard { index, of }), false) => format!(
-                "part {index} of {of}: {} of {} trials are finished; --collect in place of --shard makes the table\n",
+                "shard {index} of {of}: {} of {} trials finished; use --collect in place of --shard to print the table\n",
                 records.len(),
                 configs.len()
             ),
@@ -168,7 +174,7 @@ impl SearchArgs {
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
 
-    /// The arguments with which this program, in any folder, has the same trials, images and store.
+    /// Arguments that give the same trials, images and store in any working directory.
     fn arguments(
         &self,
         data: &Data,
@@ -188,7 +194,7 @@ impl SearchArgs {
         Ok(arguments)
     }
 
-    /// The arguments that say how trials are made, and not which.
+    /// Arguments that affect how trials run but not their results.
     fn own_arguments(&self) -> Vec<OsString> {
         let seconds = self.checkpoint_every.map(|every| every.as_secs_f64().to_string());
         let threads = self.threads.threads.map(|threads| threads.to_string());
@@ -196,7 +202,7 @@ impl SearchArgs {
         given.into_iter().filter_map(|(switch, value)| Some([switch.into(), value?.into()])).flatten().collect()
     }
 
-    /// Makes the trials of the shard, or all.
+    /// Runs the trials of the shard, or all trials.
     fn make(
         &self,
         configs: &[RunConfig],
@@ -209,7 +215,7 @@ impl SearchArgs {
         let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
         let watchers = self.watch.open("klayer search", terminal)?;
         let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(RunConfig::steps).sum());
-        // Numbered as in the table: two lambdas may have the same digits.
+        // Numbered as in the table, since two lambdas may be printed with the same digits.
         let name = |(i, config): (usize, &RunConfig)| format!("trial {} lambda {:.2e}", index + i * of, config.lambda);
         let names = mine.iter().enumerate().map(name).collect();
         let section = progress.section("search for lambda", names, 1.0);
@@ -220,7 +226,7 @@ impl SearchArgs {
     }
 }
 
-/// How many trials have no record.
+/// Number of trials without a record.
 fn missing(configs: &[RunConfig], data: &Data, store: &Store) -> Result<usize, Error> {
     let mut missing = 0;
     for config in configs {
@@ -229,7 +235,7 @@ fn missing(configs: &[RunConfig], data: &Data, store: &Store) -> Result<usize, E
     Ok(missing)
 }
 
-/// The records of all trials, of which none may be missing.
+/// The records of all trials; an error if any is missing.
 fn collect(configs: &[RunConfig], data: &Data, store: &Store) -> Result<Vec<RunRecord>, Error> {
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     for (index, config) in configs.iter().enumerate() {
@@ -242,7 +248,7 @@ fn collect(configs: &[RunConfig], data: &Data, store: &Store) -> Result<Vec<RunR
     if missing.is_empty() { Ok(records) } else { Err(Error::Unfinished { missing, trials: configs.len() }) }
 }
 
-/// The trials by rank; those that diverged have none, and come last.
+/// The trials sorted by rank; diverged trials have no rank and come last.
 fn table(records: &[RunRecord], synthetic: bool) -> String {
     let ranks = ranks(records);
     let mut order: Vec<_> = (0..records.len()).collect();
@@ -264,7 +270,7 @@ fn table(records: &[RunRecord], synthetic: bool) -> String {
     text
 }
 
-/// The trials in their order. Those of a part of them have no rank: it is one among all.
+/// The trials in order. With a shard they have no rank, which is relative to all trials.
 fn json_line(records: &[RunRecord], shard: Option<Shard>, synthetic: bool) -> String {
     let ranks = if shard.is_some() { vec![None; records.len()] } else { ranks(records) };
     let Shard { index, of } = shard.unwrap_or(Shard { index: 1, of: 1 });
@@ -299,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn switches_that_are_written_out_are_read_as_the_same() {
+    fn generated_arguments_parse_to_the_same_options() {
         let parse = |switches: &[String]| Command::parse_from([&["search".to_owned()], switches].concat()).trials;
         let typed = "--from 3e-7 --to 0.1 --trials 7 --hidden none --no-bn --sigma 0.001 --cycles 3 --n-s 9 \
                      --eta-min 1e-9 --eta-max 0.30000000000000004 --batch 11 --validate-every 13 --seed 17";
@@ -310,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_counted_from_one() {
+    fn shards_are_numbered_from_one() {
         assert!(matches!("2/3".parse(), Ok(Shard { index: 2, of: 3 })));
         for text in ["0/3", "4/3", "1", "1/", "/1", "a/b", "-1/3", "1/0", ""] {
             assert!(text.parse::<Shard>().is_err(), "{text}");

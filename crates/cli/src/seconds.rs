@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// A time in seconds, which need not be whole, as switches take it.
+/// Parses a duration in seconds, possibly with a fraction, as options take it.
 ///
 /// ```
 /// use klayer_cli::parse_seconds;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// ```
 ///
 /// # Errors
-/// A sentence for what is no number of seconds above 0.
+/// A message if `text` is not a finite number greater than 0.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_owned())
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "expected a number of seconds greater than 0".to_owned())
 }

@@ -1,6 +1,6 @@
-//! `klayer search --slurm`: the shards of a search as an array of Slurm jobs, one element a shard.
+//! `klayer search --slurm`: runs the shards of a search as a Slurm job array.
 //!
-//! An element runs the same search with this executable; all that Slurm adds is which shard.
+//! Each element runs the same search with this executable and its own shard.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -16,93 +16,93 @@ use serde_json::json;
 
 use crate::Error;
 
-/// Time between two looks into the store.
+/// Interval between checks of the store.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// Time between two questions to Slurm, whose controller serves many users.
+/// Interval between queries to Slurm, whose controller serves many users.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
 
-/// How long a file that another machine has written may stay unseen: NFS keeps what it knows of a folder so long.
+/// How long a file written by another machine may stay invisible, because NFS caches directory entries.
 const UNTIL_SEEN: Duration = Duration::from_secs(30);
 
-/// Threads of an element. Slurm sets the first variable only for a job that asked for cores; the second counts all that
-/// it got on the node, which may be whole cores of several threads, or a whole node.
+/// Number of threads of an element. Slurm sets the first variable only for jobs that request cores; the second counts
+/// all CPUs allocated on the node.
 const THREADS: &str = "${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}";
 
-/// The switches of `klayer search --slurm`; those that are passed through have the names that sbatch gives them.
+/// Options of `klayer search --slurm`; options passed to sbatch have the same names.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
 pub(crate) struct SlurmArgs {
-    /// Submit the search to Slurm as a job array, one element a shard
+    /// Submit the search to Slurm as a job array with one element per shard
     #[arg(long, requires = "shards", conflicts_with_all = ["shard", "collect", "watch", "tensorboard"])]
     slurm: bool,
-    /// Shards, and so elements of the array
+    /// Number of shards, and so of array elements
     #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
-    /// Wait until every trial has its record, showing how many have, then print the table
+    /// Wait until all trials have finished, then print the table
     #[arg(long, requires = "slurm")]
     wait: bool,
-    /// Partition of the cluster
+    /// Partition to submit to
     #[arg(long, value_name = "NAME", requires = "slurm")]
     partition: Option<String>,
-    /// Time limit of an element, as in 2:00:00
+    /// Time limit per element, as in 2:00:00
     #[arg(long, value_name = "TIME", requires = "slurm")]
     time: Option<String>,
-    /// Memory of an element, as in 2G
+    /// Memory per element, as in 2G
     #[arg(long, value_name = "SIZE", requires = "slurm")]
     mem: Option<String>,
-    /// Cores of an element, which has as many threads unless --threads is given
+    /// Cores per element, which is also its number of threads unless --threads is given
     #[arg(long, value_name = "CORES", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]
     cpus_per_task: Option<u32>,
-    /// Account that is charged
+    /// Account to charge
     #[arg(long, value_name = "NAME", requires = "slurm")]
     account: Option<String>,
 }
 
-/// A job array that Slurm has accepted.
+/// A submitted job array.
 #[derive(Debug)]
 pub(crate) struct Array {
     id: String,
     elements: u32,
-    /// The cluster, where there are several.
+    /// The cluster, if Slurm manages several.
     cluster: Option<String>,
     logs: PathBuf,
-    /// The command that makes the table.
+    /// The command that prints the table.
     collect: String,
 }
 
-/// Elements of an array that have not ended.
+/// Numbers of elements that have not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Left {
     pending: usize,
     running: usize,
 }
 
-/// Whether jobs can be submitted here at all.
+/// Checks that sbatch can be run.
 ///
 /// # Errors
-/// [`Error::Slurm`] if not.
+/// [`Error::Slurm`] if it cannot.
 pub(crate) fn check() -> Result<(), Error> {
-    // What it answers does not matter.
+    // The output does not matter.
     run(Command::new("sbatch").arg("--version"), &[]).map(drop)
 }
 
 impl SlurmArgs {
-    /// Whether the search shall be submitted.
+    /// Whether to submit the search.
     pub(crate) fn requested(&self) -> bool {
         self.slurm
     }
 
-    /// Whether to wait until the trials are finished.
+    /// Whether to wait until the trials have finished.
     pub(crate) fn wait(&self) -> bool {
         self.wait
     }
 
-    /// Submits the array. Each element runs this program with the arguments `search`, those of its `own`, and its
-    /// shard; with the arguments `search` and `--collect` the program makes the table. The logs are within `store`.
+    /// Submits the array. Each element runs this program with the arguments `search`, the arguments `own` and its shard.
+    /// The arguments `search` with `--collect` print the table. Logs are written to a folder within `store`.
     ///
     /// # Errors
-    /// [`Error::Slurm`] if Slurm refuses, [`Error::Path`].
+    /// [`Error::Slurm`] if Slurm rejects the array, [`Error::Path`] if the log folder cannot be created.
     pub(crate) fn submit(&self, store: &Path, search: &[OsString], own: &[OsString]) -> Result<Array, Error> {
         let elements = self.shards.expect("--slurm requires --shards");
         let logs = store.join("slurm");
@@ -136,24 +136,24 @@ impl SlurmArgs {
 }
 
 impl Array {
-    /// What a user who does not wait is told: as one line of JSON, or in words.
+    /// The output of a submission without `--wait`, as text or as one line of JSON.
     pub(crate) fn submitted(&self, json: bool) -> String {
         let Self { id, elements, collect, logs, .. } = self;
         if json {
             return format!("{}\n", json!({ "job": id, "elements": elements, "logs": logs, "collect": collect }));
         }
         format!(
-            "submitted job array {id} of {elements} elements, with their logs in {}\n\
-             to end it: scancel {id}\n\
-             the table, when it has finished: {collect}\n",
+            "submitted job array {id} with {elements} elements; logs in {}\n\
+             to cancel it: scancel {id}\n\
+             to print the table when it has finished: {collect}\n",
             logs.display()
         )
     }
 
-    /// Waits until `finished`, which counts the trials that have their records, says `trials`.
+    /// Waits until `finished`, the number of trials with a record, reaches `trials`.
     ///
     /// # Errors
-    /// [`Error::Slurm`] if the array ends before, [`Error::Waiting`] if the user waits no longer.
+    /// [`Error::Slurm`] if the array ends earlier, [`Error::Waiting`] if the user interrupts.
     pub(crate) fn wait(
         &self,
         trials: usize,
@@ -161,13 +161,13 @@ impl Array {
         terminal: &Terminal,
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
-        terminal.line(&format!("submitted job array {} of {} elements", self.id, self.elements));
+        terminal.line(&format!("submitted job array {} with {} elements", self.id, self.elements));
         let bar = terminal.bar(trials as u64, "{bar:40} {pos}/{len} trials  {elapsed}  {msg}");
         let mut asked: Option<Instant> = None;
         let mut ended: Option<Instant> = None;
         let result = loop {
             if asked.is_none_or(|asked| asked.elapsed() >= BETWEEN_QUESTIONS) {
-                // A controller that does not answer now does so later; the jobs do not need it.
+                // Ignore a controller that does not respond: the jobs keep running.
                 if let Ok(left) = self.left() {
                     ended = if left.pending + left.running > 0 { None } else { ended.or_else(|| Some(Instant::now())) };
                     bar.set_message(format!("elements: {} pending, {} running", left.pending, left.running));
@@ -176,14 +176,14 @@ impl Array {
             }
             let done = finished()?;
             bar.set_position(done as u64);
-            terminal.now_and_then(|| format!("{done} of {trials} trials are finished"));
+            terminal.now_and_then(|| format!("{done} of {trials} trials finished"));
             if done == trials {
                 break Ok(());
             }
             if ended.is_some_and(|ended| ended.elapsed() >= UNTIL_SEEN) {
                 break Err(Error::Slurm(format!(
-                    "the job array {} has ended, and {} of {trials} trials have no record: the logs in {} tell why, \
-                     and the same command submits what is missing",
+                    "the job array {} has ended, and {} of {trials} trials have no record: see the logs in {}, and run \
+                     the same command again to submit the missing trials",
                     self.id,
                     trials - done,
                     self.logs.display()
@@ -198,31 +198,31 @@ impl Array {
         result
     }
 
-    /// What is left of the array.
+    /// Queries the elements that have not finished.
     fn left(&self) -> Result<Left, Error> {
         let mut squeue = Command::new("squeue");
-        // Asked for by its number, an array that has ended long ago would be an error as any other.
+        // Not queried by ID: for an array that ended long ago, squeue would fail.
         squeue.args(["--me", "--array", "--noheader", "--format=%F %t"]);
         squeue.args(self.cluster.iter().map(|cluster| format!("--clusters={cluster}")));
         Ok(left_of(&self.id, &ask(&mut squeue, &[])?))
     }
 }
 
-/// Counts the elements of the array `id` in what squeue says: a line for each, with the array's number and its state.
+/// Counts the elements of the array `id` in the output of squeue, a line with array ID and state for each element.
 fn left_of(id: &str, lines: &str) -> Left {
     let states = lines.lines().filter_map(|line| line.trim().split_once(' ')).filter(|(array, _)| *array == id);
     let (pending, running): (Vec<_>, Vec<_>) = states.partition(|(_, state)| state.trim() == "PD");
     Left { pending: pending.len(), running: running.len() }
 }
 
-/// What an element runs: `command` with the arguments of its `own`.
+/// The batch script of an element: `command` with the arguments `own`.
 fn script(command: &[u8], own: &[OsString], elements: u32) -> Result<Vec<u8>, Error> {
     let mut command = [command, b" ", &words(own)?].concat();
     if !own.iter().any(|argument| argument == "--threads") {
         command.extend_from_slice(format!(" --threads \"{THREADS}\"").as_bytes());
     }
-    // A signal to the whole element reaches klayer as well, which then needs time for its checkpoints. Killed alone,
-    // for example because memory was short, it goes on from them.
+    // A signal to the whole element also reaches klayer, which needs time to write its checkpoints. If klayer alone is
+    // killed, for example when memory runs out, it is started again and resumes from them.
     let head = b"#!/bin/sh\ntrap : TERM INT\nfor attempt in 1 2 3; do\n";
     let tail = format!(
         " --shard \"$SLURM_ARRAY_TASK_ID/{elements}\"\n\
@@ -235,24 +235,24 @@ fn script(command: &[u8], own: &[OsString], elements: u32) -> Result<Vec<u8>, Er
     Ok([head, command.as_slice(), tail.as_bytes()].concat())
 }
 
-/// `arguments` as words of a shell.
+/// Quotes `arguments` for a shell.
 fn words(arguments: &[OsString]) -> Result<Vec<u8>, Error> {
     shlex::bytes::try_join(arguments.iter().map(|argument| argument.as_encoded_bytes()))
-        .map_err(|error| Error::Slurm(format!("a shell cannot be told this command: {error}")))
+        .map_err(|error| Error::Slurm(format!("cannot quote this command for a shell: {error}")))
 }
 
-/// The switch for a log of each element in `logs`.
+/// The sbatch option that writes a log for each element to `logs`.
 fn output_switch(logs: &Path) -> Result<OsString, Error> {
     let folder = logs.to_str().filter(|folder| !folder.contains('\\')).ok_or_else(|| {
         Error::Slurm(format!(
-            "{}: Slurm writes no logs below a path with backslashes or that is no text",
+            "{}: Slurm does not support log paths that contain backslashes or are not valid UTF-8",
             logs.display()
         ))
     })?;
     Ok(format!("--output={}/%A_%a.log", folder.replace('%', "%%")).into())
 }
 
-/// What a command of Slurm writes to standard output when it is given `input`.
+/// Runs a Slurm command with `input` on standard input and returns its standard output.
 fn ask(command: &mut Command, input: &[u8]) -> Result<String, Error> {
     let output = run(command, input)?;
     if output.status.success() {
@@ -264,14 +264,14 @@ fn ask(command: &mut Command, input: &[u8]) -> Result<String, Error> {
     Err(Error::Slurm(format!("{}: {}", command.get_program().display(), reasons.join("; "))))
 }
 
-/// Runs a command of Slurm to its end, however that is.
+/// Runs a Slurm command and returns its output, whatever its exit status.
 fn run(command: &mut Command, input: &[u8]) -> Result<Output, Error> {
     let run = |command: &mut Command| -> io::Result<Output> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        // Its end is the end of the input: the pipe must not live longer.
+        // The pipe is dropped here, which ends the input.
         let written = child.stdin.take().expect("it was asked for").write_all(input);
         match written {
-            // One that ends without reading says why.
+            // A command that exits without reading its input reports the reason.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
             _ => child.wait_with_output(),
         }
@@ -281,7 +281,7 @@ fn run(command: &mut Command, input: &[u8]) -> Result<Output, Error> {
         let name = command.get_program().display();
         Error::Slurm(match error.kind() {
             ErrorKind::NotFound => {
-                format!("{name} is not installed here: --slurm works where jobs can be submitted to Slurm")
+                format!("{name} is not installed here; --slurm requires a machine that can submit jobs to Slurm")
             }
             _ => format!("{name}: {error}"),
         })
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_quotes_what_a_shell_would_read_otherwise() {
+    fn the_script_quotes_shell_metacharacters() {
         let given = ["/opt/k layer/klayer", "search", "--store", "/a b/it's $HOME"].map(OsString::from);
         let own = ["--checkpoint-every", "0.5"].map(OsString::from);
         let script = |own: &[OsString]| {
@@ -311,7 +311,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn an_element_has_as_many_threads_as_it_asked_for_cores() {
+    fn an_element_uses_one_thread_per_allocated_core() {
         let threads = |variables: &[(&str, &str)]| {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("echo \"{THREADS}\"")]);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_slurm_would_read_as_a_pattern_is_escaped_or_refused() {
+    fn log_paths_are_escaped_or_rejected() {
         assert_eq!(output_switch(Path::new("/a b/50%j")).expect("a switch"), "--output=/a b/50%%j/%A_%a.log");
         assert!(output_switch(Path::new("/a\\b")).is_err());
     }

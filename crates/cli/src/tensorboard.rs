@@ -1,8 +1,8 @@
-//! Event files for TensorBoard: TFRecords of protocol buffers.
+//! Writes event files for TensorBoard: TFRecords of protocol buffers.
 //!
-//! The messages are the parts of `tensorflow/core/util/event.proto` and `tensorflow/core/framework/summary.proto` that
-//! scalars need. A record is its length (8 bytes, little-endian), the masked CRC-32C of that, the message, and the
-//! masked CRC-32C of the message, as in `tensorflow/core/lib/io/record_writer.cc`.
+//! The messages are the subset of `tensorflow/core/util/event.proto` and `tensorflow/core/framework/summary.proto`
+//! needed for scalars. A record consists of its length (8 bytes, little-endian), the masked CRC-32C of the length, the
+//! message, and the masked CRC-32C of the message, as in `tensorflow/core/lib/io/record_writer.cc`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,11 +14,11 @@ use std::time::SystemTime;
 use klayer_experiments::{Metrics, Step};
 use prost::{Enumeration, Message, Oneof};
 
-/// The events of one run. Its file is made at the first point.
+/// Event file of one run, created at the first validation.
 #[derive(Debug)]
 pub(crate) struct TensorBoardRun {
     folder: PathBuf,
-    /// The first update step that is made here; 0 before it.
+    /// The first update step of this process, or 0 before it.
     first: AtomicU64,
     file: Mutex<Option<File>>,
 }
@@ -84,7 +84,7 @@ impl TensorBoardRun {
         }
     }
 
-    /// Adds the scalars of a point.
+    /// Adds the scalars of a validation.
     pub(crate) fn evaluated(&self, metrics: &Metrics) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
@@ -95,7 +95,8 @@ impl TensorBoardRun {
     }
 }
 
-/// A new file of events from the update step `first` on: what earlier files in the folder have of these is not shown.
+/// Creates an event file that starts at the update step `first`. TensorBoard discards events of earlier files in the
+/// folder from that step on.
 fn begin(folder: &Path, first: u64) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -131,8 +132,8 @@ fn record(step: u64, what: What) -> Vec<u8> {
     [&length[..], &masked_crc(&length), &message, &masked_crc(&message)].concat()
 }
 
-/// The checksum of a record's parts: a CRC-32C, rotated and moved so that one of bytes with such checksums is none of
-/// theirs (`tensorflow/core/lib/hash/crc32c.h`).
+/// A masked CRC-32C: rotated and offset, since computing the CRC of data that contain CRCs is problematic
+/// (`tensorflow/core/lib/hash/crc32c.h`).
 fn masked_crc(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
@@ -143,12 +144,12 @@ mod tests {
 
     /// The first record of every event file that TensorFlow writes, at time 0.
     #[test]
-    fn a_record_has_the_bytes_of_tensorflows() {
+    fn records_match_tensorflow_bytes() {
         let event = Event { wall_time: 0.0, step: 0, what: Some(What::FileVersion("brain.Event:2".to_owned())) };
         assert_eq!(event.encode_to_vec(), b"\x1a\x0dbrain.Event:2");
-        // A CRC-32C of RFC 3720, B.4: 32 bytes of zeros.
+        // The CRC-32C of 32 zero bytes (RFC 3720, B.4).
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
-        // The length 24 as it begins event files: the message with a time has 24 bytes.
+        // Event files start with the length 24: with a time, the message has 24 bytes.
         assert_eq!(masked_crc(&24_u64.to_le_bytes()), [0xa3, 0x7f, 0x4b, 0x22]);
     }
 }

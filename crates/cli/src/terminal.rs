@@ -11,22 +11,22 @@ use klayer_dataset::Progress;
 
 use crate::Interrupt;
 
-/// Seconds between lines of progress where standard error is no terminal.
+/// Seconds between progress lines if standard error is not a terminal.
 const SECONDS_BETWEEN_LINES: u64 = 30;
 
-/// How much is told on standard error, beside warnings and errors.
+/// Amount of output on standard error besides warnings and errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Nothing.
+    /// No output.
     Quiet,
-    /// How far things are.
+    /// Progress.
     #[default]
     Normal,
-    /// Each step of it, and what is decided on the way.
+    /// Progress with all details.
     Verbose,
 }
 
-/// Standard error: bars where it is a terminal, a few plain lines where it is not.
+/// Output on standard error: progress bars on a terminal, occasional plain lines otherwise.
 #[derive(Debug)]
 pub struct Terminal {
     bars: MultiProgress,
@@ -35,68 +35,67 @@ pub struct Terminal {
     last_line: Mutex<Option<Instant>>,
 }
 
-/// Ends a program with one sentence on standard error and a status that says that it failed.
+/// Prints an error to standard error and returns a failing exit status.
 pub fn fail(error: &dyn StdError) -> ExitCode {
     complain(AnsiColor::Red, "error", &error.to_string());
     ExitCode::FAILURE
 }
 
-/// Writes a line that begins with `word` in bold colour, where standard error is a terminal that wants colours.
+/// Prints a line that starts with `word`, in colour on a terminal that supports it.
 fn complain(color: AnsiColor, word: &str, line: &str) {
     let style = color.on_default().bold();
-    tell(&format!("{style}{word}:{style:#} {line}"));
+    print_line(&format!("{style}{word}:{style:#} {line}"));
 }
 
-/// Writes a line. Where it cannot be written, there is nobody to tell that: the work goes on.
-fn tell(line: &str) {
+/// Prints a line to standard error. Write errors are ignored, so that they do not stop the work.
+fn print_line(line: &str) {
     let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 impl Terminal {
-    /// Standard error as it is.
+    /// Creates the output for the current standard error.
     pub fn new(verbosity: Verbosity) -> Self {
         let interactive = verbosity > Verbosity::Quiet && stderr().is_terminal();
         Self { bars: MultiProgress::new(), verbosity, interactive, last_line: Mutex::new(None) }
     }
 
-    /// Whether bars are shown.
+    /// Whether progress bars are shown.
     pub fn interactive(&self) -> bool {
         self.interactive
     }
 
-    /// Writes a line that was asked for, above the bars if there are any.
+    /// Prints a line above the bars, whatever the verbosity.
     pub fn line(&self, line: &str) {
-        self.bars.suspend(|| tell(line));
+        self.bars.suspend(|| print_line(line));
     }
 
-    /// Writes a warning.
+    /// Prints a warning.
     pub fn warn(&self, warning: &str) {
         self.bars.suspend(|| complain(AnsiColor::Yellow, "warning", warning));
     }
 
-    /// Writes a line about what goes on where there are no bars.
+    /// Prints a progress line, unless bars are shown.
     pub fn note(&self, line: impl FnOnce() -> String) {
         if !self.interactive {
             self.remark(line);
         }
     }
 
-    /// Writes a line about what was found, above the bars if there are any.
+    /// Prints a line above the bars, unless quiet.
     pub fn remark(&self, line: impl FnOnce() -> String) {
         if self.verbosity > Verbosity::Quiet {
             self.line(&line());
         }
     }
 
-    /// Writes a line for those who want to know all.
+    /// Prints a line if verbose.
     pub fn detail(&self, line: impl FnOnce() -> String) {
         if self.verbosity == Verbosity::Verbose {
             self.line(&line());
         }
     }
 
-    /// Writes a line unless one was written within the last half minute: for progress where there are no bars. Each of
-    /// them where all is told.
+    /// Prints a progress line, at most once every 30 seconds and only if no bars are shown; if verbose, always.
     pub fn now_and_then(&self, line: impl FnOnce() -> String) {
         match self.verbosity {
             Verbosity::Quiet => return,
@@ -111,7 +110,7 @@ impl Terminal {
         }
     }
 
-    /// A new bar of `length` below the others; `template` is indicatif's. Hidden where there are no bars.
+    /// Adds a bar of `length` with an indicatif `template` below the others. It is hidden if no bars are shown.
     ///
     /// # Panics
     /// If the template is not valid.
@@ -122,7 +121,7 @@ impl Terminal {
         if self.interactive { self.bars.add(bar) } else { bar }
     }
 
-    /// Shows the fetching, checking and generating of images.
+    /// Shows the progress of loading the images.
     pub(crate) fn data_progress<'a>(&'a self, interrupt: &'a Interrupt) -> impl Progress + 'a {
         DataProgress { terminal: self, interrupt, bar: Mutex::new(None) }
     }
@@ -164,7 +163,7 @@ impl Progress for DataProgress<'_> {
     }
 
     fn retrying(&self, error: &klayer_dataset::Error, wait: Duration) {
-        self.terminal.warn(&format!("{error}; trying again in {} s", wait.as_secs()));
+        self.terminal.warn(&format!("{error}; retrying in {} s", wait.as_secs()));
     }
 
     fn unpacking(&self, entry: &Path) {

@@ -16,13 +16,13 @@ use crate::config::ConfigArgs;
 use crate::outputs;
 use crate::run_args::{RunArgs, ThreadArgs};
 
-/// The switches of `klayer train`; the defaults are the report's.
+/// Options of `klayer train`; the defaults are those of the report.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer\n  \
-    tail -F model.klayer.metrics.jsonl.part           its metrics as they come, on another terminal\n\
-    A model that is there is replaced at the end, and so are its metrics: a training that is stopped or diverges leaves \
-    both as they are.")]
+    tail -F model.klayer.metrics.jsonl.part           follow the metrics in another terminal\n\n\
+    An existing model and its metrics are replaced only when the training finishes. A training that is stopped or \
+    diverges leaves both unchanged.")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -31,28 +31,33 @@ pub(crate) struct TrainArgs {
     lambda: f64,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// File to write the trained network to; the metrics of its training go beside it
+    /// File to write the trained network to, with its metrics beside it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write a checkpoint this often, beside one each cycle: to the output's name with .checkpoint added, and the one
-    /// before it kept as .checkpoint.previous; they are removed at the end [default: 30]
+    /// Seconds between checkpoints [default: 30]
+    ///
+    /// A checkpoint is also written after each cycle. The file has the output's name with .checkpoint appended; the
+    /// previous checkpoint is kept as .checkpoint.previous. Both are removed when the training finishes.
     #[arg(long, value_name = "SECONDS", requires = "out", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
-    /// Resume from the checkpoint of the same run, if there is one. Without --resume or --restart, an existing
-    /// checkpoint is an error, so that it is not lost
+    /// Resume from the checkpoint of the same run, if there is one
+    ///
+    /// Without --resume or --restart, an existing checkpoint is an error, so that it is not lost.
     #[arg(long, requires = "out")]
     resume: bool,
     /// Discard an existing checkpoint and start from step 0
     #[arg(long, requires = "out", conflicts_with = "resume")]
     restart: bool,
-    /// File for the metrics: a line of JSON for each validation, with step, losses, accuracy and rate. It grows line by
-    /// line with .part added to its name, which goes when the training has come to its end [default: the output's name
-    /// with .metrics.jsonl added; without --out, no metrics are written]
+    /// File to write the metrics to [default: the output's name with .metrics.jsonl appended]
+    ///
+    /// Contains a line of JSON for each validation, with step, losses, accuracy and learning rate. During the training,
+    /// the lines are written to a file with .part appended to the name. Without --metrics and --out, no metrics are
+    /// written.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     #[command(flatten)]
     _config: ConfigArgs,
-    /// Print one line of JSON in place of a table
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -62,7 +67,7 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// What is trained, unless these settings make no training.
+    /// Validates the settings and returns the configuration of the run.
     pub(crate) fn check(&self) -> Result<RunConfig, Error> {
         self.threads.check()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
@@ -74,7 +79,7 @@ impl TrainArgs {
         Ok(self.run.config(self.lambda, true)?)
     }
 
-    /// The file of the metrics, if they are written.
+    /// The metrics file, if metrics are written.
     fn metrics(&self) -> Option<PathBuf> {
         let beside = || self.out.as_deref().map(|out| outputs::beside(out, ".metrics.jsonl"));
         self.metrics.clone().or_else(beside)
@@ -119,7 +124,7 @@ impl TrainArgs {
         let (Some(last), Some(test), None) = (trained.curve.last(), &trained.test, trained.diverged) else {
             let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
             checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
-            // What nobody asked for by name goes with the model that it would stand beside.
+            // Without --metrics, the metrics are only an addition to the model, which is not written.
             if let Some(growing) = growing.as_deref().filter(|_| self.metrics.is_none()) {
                 let _ = fs::remove_file(growing);
             }
@@ -136,12 +141,12 @@ impl TrainArgs {
             };
             model::save(out, &trained.network, &info)?;
         }
-        // As a copy: until the checkpoints are gone, a kill lets the training go on with what has grown.
+        // Copied, not moved: a training killed before the checkpoints are removed resumes with the .part file.
         let named = metrics
             .zip(growing.as_deref())
             .map(|(path, growing)| files::write(&path, &files::read(growing, u64::MAX)?));
         if let Some(Err(error)) = &named {
-            terminal.warn(&format!("the metrics are not kept: {error}"));
+            terminal.warn(&format!("cannot save the metrics: {error}"));
         }
         checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
         if let Some(growing) = growing.filter(|_| matches!(named, Some(Ok(())))) {
@@ -156,7 +161,7 @@ impl TrainArgs {
     }
 }
 
-/// Where metrics are until they are whole.
+/// The metrics file during the training.
 fn growing(metrics: &Path) -> PathBuf {
     outputs::beside(metrics, ".part")
 }
@@ -169,7 +174,7 @@ fn json_line(
     dataset: &Dataset,
     threads: usize,
 ) -> String {
-    // Named as programs that do the same job elsewhere name it, so that one reader does for all.
+    // Same keys as comparable programs, so that one reader works for all.
     let line = json!({
         "steps": config.steps(),
         "seconds_train": trained.seconds,
@@ -196,7 +201,7 @@ fn table(
         "                 loss  accuracy\n\
          validation    {:>7.4}  {:>7.2}%\n\
          test          {:>7.4}  {:>7.2}%\n\
-         {steps} steps in {:.1} s ({:.0} a second)\n",
+         {steps} steps in {:.1} s ({:.0} steps/s)\n",
         last.validation_loss,
         100.0 * last.validation_accuracy,
         test.loss,
@@ -208,7 +213,7 @@ fn table(
         text.push_str("on generated images, not CIFAR-10\n");
     }
     if let Some(out) = out {
-        text.push_str(&format!("written to {}\n", out.display()));
+        text.push_str(&format!("wrote {}\n", out.display()));
     }
     text
 }

@@ -11,32 +11,35 @@ use crate::live::{Live, LiveRun};
 use crate::tensorboard::TensorBoardRun;
 use crate::{Interrupt, Terminal};
 
-/// The switches that say where runs can be watched, beside the bars.
+/// Options for watching runs.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Watching")]
 pub struct WatchArgs {
-    /// Show loss, accuracy and rate as they come, on a page for this machine alone; its address is printed, and PORT is
-    /// a free one unless it is given
+    /// Serve a live page with loss, accuracy and learning rate
+    ///
+    /// The page is served on 127.0.0.1, on a free port unless PORT is given. Its address is printed.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     watch: Option<u16>,
-    /// Write event files for TensorBoard to this folder; of several runs, each has a folder within
+    /// Folder to write TensorBoard event files to
+    ///
+    /// With several runs, each has its own subfolder.
     #[arg(long, value_name = "DIR")]
     tensorboard: Option<PathBuf>,
 }
 
-/// Runs cannot be watched where they should be.
+/// Errors of [`WatchArgs::open`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The page cannot be served.
-    #[error("no page can be served on 127.0.0.1:{port}: {error}")]
+    /// The live page cannot be served.
+    #[error("cannot serve the live page on 127.0.0.1:{port}: {error}")]
     Port {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
         /// The reason.
         error: io::Error,
     },
-    /// The folder of the event files cannot be made.
+    /// The folder of the event files cannot be created.
     #[error("{}: {error}", path.display())]
     Folder {
         /// The folder.
@@ -46,33 +49,33 @@ pub enum WatchError {
     },
 }
 
-/// Where runs are watched. They can be watched until it is dropped.
+/// Destinations of live data about runs; they stay available until this is dropped.
 #[derive(Debug, Default)]
 pub struct Watchers {
     live: Option<Live>,
     tensorboard: Option<PathBuf>,
 }
 
-/// Shows one run, or one gradient check, until it is dropped: on a bar, in lines where there is none, and wherever its
-/// [`Watchers`] are. It stops the run when the user wants that.
+/// Shows one run or gradient check until dropped: on a bar or in plain lines, and in its [`Watchers`]. Stops the run
+/// when the user interrupts.
 #[derive(Debug)]
 pub struct Watch<'a> {
     terminal: &'a Terminal,
     interrupt: &'a Interrupt,
-    /// What its lines begin with, if it is one of several.
+    /// Prefix of its lines, if it is one of several runs.
     name: Option<&'a str>,
     bar: ProgressBar,
     live: Option<LiveRun<'a>>,
     tensorboard: Option<TensorBoardRun>,
-    /// Whether the event file could not be written; it is not tried again.
+    /// Whether writing the event file has failed; it is not retried.
     failed: AtomicBool,
 }
 
 impl WatchArgs {
-    /// Begins what the switches say, for a program that `title` names, and tells where that is.
+    /// Starts the watchers that the options enable, for a program called `title`, and prints the page's address.
     ///
     /// # Errors
-    /// [`WatchError`] if the port is taken or the folder cannot be made.
+    /// [`WatchError`] if the port is in use or the folder cannot be created.
     pub fn open(&self, title: &str, terminal: &Terminal) -> Result<Watchers, WatchError> {
         if let Some(path) = &self.tensorboard {
             fs::create_dir_all(path).map_err(|error| WatchError::Folder { path: path.clone(), error })?;
@@ -80,22 +83,22 @@ impl WatchArgs {
         let live = self.watch.map(|port| Live::open(port, title).map_err(|error| WatchError::Port { port, error }));
         let live = live.transpose()?;
         if let Some(live) = &live {
-            terminal.line(&format!("watch it at http://{}/", live.address()));
+            terminal.line(&format!("live page: http://{}/", live.address()));
         }
         Ok(Watchers { live, tensorboard: self.tensorboard.clone() })
     }
 }
 
 impl Watchers {
-    /// What follows belongs together: `runs` runs under the heading `title`.
+    /// Starts a section of `runs` runs with the heading `title`.
     pub fn section(&self, title: &str, runs: usize) {
         if let Some(live) = &self.live {
             live.section(title, runs);
         }
     }
 
-    /// Watches a run of `steps` update steps, or as many parameters, of a section if it is not the only one. The template
-    /// of its bar is indicatif's.
+    /// Watches a run of `steps` update steps (or parameters), in a section unless it is the only one. The bar's template
+    /// is in indicatif's syntax.
     ///
     /// # Panics
     /// If the template is not valid.
@@ -125,13 +128,13 @@ impl Watchers {
     }
 }
 
-/// `name` with a dash for what has no place in the name of a folder.
+/// `name` with characters that are unsuitable for a folder name replaced by dashes.
 fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' }).collect()
 }
 
 impl Watch<'_> {
-    /// The template of the bar of a run that is the only one.
+    /// Template of the bar of a single run.
     pub const STEPS: &'static str = "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
 }
 
@@ -163,7 +166,7 @@ impl Observer for Watch<'_> {
             && let Err(error) = tensorboard.evaluated(metrics)
         {
             self.failed.store(true, Ordering::Relaxed);
-            self.terminal.warn(&format!("no more events for TensorBoard can be written: {error}"));
+            self.terminal.warn(&format!("cannot write TensorBoard events, disabling them: {error}"));
         }
         let step = metrics.point.step;
         let accuracy = format!("validation {:.2}%", 100.0 * metrics.point.validation_accuracy);

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says is absent, as far as reading the sources can tell, and what README.md says was measured.
+//! Checks of the sources against ARCHITECTURE.md, and of the results in README.md against the report.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Asserts that `word` stands in no code (comments do not count) below the folders but in the files allowed.
+/// Asserts that code below `folders` does not contain `word`, except in comments and in the `allowed` files.
 fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
     for folder in folders {
         let files = sources(&workspace().join(folder));
@@ -52,26 +52,26 @@ const ALL: [&str; 9] = [
 ];
 
 #[test]
-fn only_linalg_names_faer_and_pulp() {
+fn only_linalg_uses_faer_and_pulp() {
     assert_absent("faer::", &ALL, &["crates/linalg/"]);
     assert_absent("pulp::", &ALL, &["crates/linalg/"]);
 }
 
 #[test]
-fn only_one_module_names_bincode() {
+fn only_one_module_uses_bincode() {
     assert_absent("bincode", &ALL, &["crates/nn/src/model_file.rs"]);
 }
 
 #[test]
-fn only_export_and_the_event_files_know_the_formats_of_others() {
+fn only_export_and_tensorboard_use_foreign_formats() {
     assert_absent("SafeTensors", &ALL, &["crates/export/"]);
     assert_absent("prost", &ALL, &["crates/export/", "crates/cli/src/tensorboard.rs"]);
 }
 
 #[test]
-fn the_numeric_crates_and_export_touch_no_file_no_clock_and_no_thread_of_their_own() {
+fn numeric_crates_and_export_use_no_files_clocks_or_threads() {
     let numeric = ["crates/linalg/src", "crates/nn/src", "crates/optim/src", "crates/export/src"];
-    // As they are used, however they are imported.
+    // Matches uses, however they are imported.
     let files_and_clocks = ["fs::", "io::", "net::", "Instant", "SystemTime", "thread_rng", "rand::rng("];
     let threads = ["spawn", "thread::{", "thread::scope", "thread::sleep", "thread::park", "thread::Builder"];
     let global = ["available_parallelism", "rayon::join", "rayon::scope", "par_iter"];
@@ -81,7 +81,7 @@ fn the_numeric_crates_and_export_touch_no_file_no_clock_and_no_thread_of_their_o
 }
 
 #[test]
-fn nothing_is_unsafe_but_one_hint() {
+fn only_the_prefetch_hint_is_unsafe() {
     let read = |file: &str| fs::read_to_string(workspace().join(file)).expect("a file of the workspace");
     let hint = "crates/linalg/src/prefetch.rs";
     assert_absent("unsafe ", &["crates", "xtask", "tests", "examples"], &[hint, "tests/tests/all/architecture.rs"]);
@@ -97,7 +97,7 @@ fn nothing_is_unsafe_but_one_hint() {
 }
 
 #[test]
-fn every_promise_names_a_test_that_is_there() {
+fn every_guarantee_names_an_existing_test() {
     let promises = fs::read_to_string(workspace().join("docs/guarantees.md")).expect("the promises");
     let tests: Vec<String> = ["crates", "tests/tests"]
         .iter()
@@ -111,9 +111,9 @@ fn every_promise_names_a_test_that_is_there() {
     }
 }
 
-/// The table of results in the README is that of the report in docs.
+/// The table of results in README.md must match the report in docs.
 #[test]
-fn the_readme_says_what_the_committed_report_measured() {
+fn readme_results_match_the_committed_report() {
     let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");
     let results = json(&workspace().join("docs/report/results.json"));
     let figures = |rows: &str, figure: &str| -> Vec<f64> {
@@ -143,7 +143,7 @@ fn the_readme_says_what_the_committed_report_measured() {
 }
 
 #[test]
-fn no_error_prints_its_source_and_returns_it_too() {
+fn errors_do_not_both_print_and_return_their_source() {
     let texts = ALL.iter().flat_map(|folder| sources(&workspace().join(folder)));
     let texts = texts.map(|path| (fs::read_to_string(&path).expect("a source"), path));
     let mut enums = 0;

@@ -1,4 +1,4 @@
-//! Bad input ends a command with one clear sentence and a status, and changes nothing.
+//! Invalid input makes a command fail with one error message and no changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use klayer_tests::{Ended, cifar10, end, ended, files, folder, images, klayer, quick_report, skipped};
 
-/// What stood under a name before.
+/// Content of existing files.
 const OLD: &str = "an older model";
 
-/// Holds that `ended` failed with one sentence that says `expected`, and left no more than `before` in `folder`.
+/// Asserts that `ended` failed with one error that contains `expected`, and that `folder` still contains `before`.
 #[track_caller]
 fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBuf]) {
     let Ended { code, stdout, stderr } = ended;
@@ -21,14 +21,14 @@ fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBu
     assert!(!stderr.contains('\u{1b}'), "no escape codes: {stderr:?}");
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(errors.len() == 1 && errors[0].contains(expected), "one sentence with {expected:?}: {stderr}");
-    // Switches that cannot be read are clap's to refuse, which goes on to say where help is.
+    // Usage errors are printed by clap, with further lines about help.
     let others = stderr.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with("step ")).count();
     assert!(*code == Some(2) || others == 1, "{stderr}");
     assert_eq!(files(folder), before, "no file is left or gone");
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
+fn invalid_settings_are_rejected_and_existing_models_kept() {
     let (_guard, folder) = folder();
     let older = ["old.klayer", "old.klayer.metrics.jsonl"];
     for name in older {
@@ -77,7 +77,7 @@ fn settings_that_cannot_be_are_refused_and_an_existing_model_stays() {
 }
 
 #[test]
-fn a_negative_number_is_read_as_a_number_and_refused_as_one() {
+fn negative_numbers_are_parsed_and_rejected() {
     let (_guard, folder) = folder();
     let cases = [
         ("--eta-min -0.1", "learning rates from -0.1 to 0.1"),
@@ -92,7 +92,7 @@ fn a_negative_number_is_read_as_a_number_and_refused_as_one() {
 }
 
 #[test]
-fn a_network_that_no_memory_can_hold_is_refused() {
+fn networks_too_large_for_memory_are_rejected() {
     let (_guard, folder) = folder();
     for hidden in ["18446744073709551615", "50,4294967296,4294967296", "99999999999"] {
         let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden").arg(hidden).args(images()));
@@ -102,9 +102,9 @@ fn a_network_that_no_memory_can_hold_is_refused() {
 }
 
 #[test]
-fn a_number_that_cannot_be_is_refused_with_what_is_needed() {
+fn invalid_numbers_are_rejected_with_the_expected_range() {
     let (_guard, folder) = folder();
-    let count = "a whole number is needed, and 1 is the smallest";
+    let count = "expected an integer of at least 1";
     for (words, expected) in [
         ("train --n-s -5", count),
         ("train --cycles -1", count),
@@ -112,20 +112,20 @@ fn a_number_that_cannot_be_is_refused_with_what_is_needed() {
         ("train --validate-every -1", count),
         ("train --threads -1", count),
         ("train --threads 0", count),
-        ("train --seed -1", "a whole number from 0 to 18446744073709551615 is needed"),
+        ("train --seed -1", "expected an integer from 0 to 18446744073709551615"),
         ("train --hidden -3", "'-3' is not a width"),
-        ("train --sigma wide", "a number is needed, or he"),
+        ("train --sigma wide", "expected a number or he"),
         ("search --store store --trials -1", count),
         ("lr-range --steps -1", count),
-        ("gradcheck --features 0", "a whole number of at least 1 is needed"),
-        ("predict model.klayer cat.png --top -1", "a whole number of at least 1 is needed"),
+        ("gradcheck --features 0", count),
+        ("predict model.klayer cat.png --top -1", count),
     ] {
         assert_refused(&end(&mut klayer(&folder, words)), expected, &folder, &[]);
     }
 }
 
 #[test]
-fn what_cannot_be_told_costs_no_work() {
+fn unwritable_console_output_does_not_stop_a_run() {
     let (_guard, folder) = folder();
     let train = |out: &str| {
         let mut command = klayer(&folder, "train --n-s 20 --cycles 1 --validate-every 10 -v --out");
@@ -135,7 +135,7 @@ fn what_cannot_be_told_costs_no_work() {
     let full = fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
     assert_eq!(train("told.klayer").stdout(Stdio::null()).stderr(full).status().expect("it ends").code(), Some(0));
     let mut child = train("read.klayer").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    // Whoever reads what it prints stops before that, as head does.
+    // The reader of standard output closes the pipe early, like head.
     drop(child.stdout.take());
     let ended = ended(child.wait_with_output().expect("it ends"));
     assert!(ended.code == Some(0) && !ended.stderr.contains("error"), "{ended:#?}");
@@ -144,7 +144,7 @@ fn what_cannot_be_told_costs_no_work() {
 }
 
 #[test]
-fn an_output_goes_through_a_link_and_into_a_pipe() {
+fn outputs_can_be_symlinks_and_pipes() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --out model.klayer").args(images())).well();
     let export = |out: &str| klayer(&folder, &format!("export model.klayer --format onnx --out {out}"));
@@ -172,7 +172,7 @@ fn an_output_goes_through_a_link_and_into_a_pipe() {
 }
 
 #[test]
-fn more_threads_or_trials_than_there_can_be_are_refused_at_once() {
+fn excessive_threads_and_trials_are_rejected_at_once() {
     let (_guard, folder) = folder();
     let most = usize::MAX.to_string();
     let cases = [
@@ -201,7 +201,7 @@ fn more_threads_or_trials_than_there_can_be_are_refused_at_once() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_may_not_be_written_to_is_refused_before_the_training() {
+fn a_read_only_folder_is_rejected_before_training() {
     use std::os::unix::fs::PermissionsExt;
     let (_guard, folder) = folder();
     let locked = folder.join("locked");
@@ -216,7 +216,7 @@ fn a_folder_that_may_not_be_written_to_is_refused_before_the_training() {
 }
 
 #[test]
-fn data_that_are_missing_or_damaged_are_refused_and_named() {
+fn missing_and_damaged_data_are_rejected_by_name() {
     let (_guard, folder) = folder();
     fs::write(folder.join("a-file"), "").expect("written");
     let train =
@@ -235,7 +235,7 @@ fn data_that_are_missing_or_damaged_are_refused_and_named() {
     let (name, before) = (damaged.join("data_batch_3.bin"), files(&folder));
     let mut bytes = fs::read(&name).expect("a file");
     bytes[12_345_678] ^= 0x10;
-    // A copy of a file that is write-protected is so too.
+    // The copy may be write-protected.
     fs::remove_file(&name).expect("it is ours");
     fs::write(&name, &bytes).expect("written");
     assert_refused(&train("damaged"), "data_batch_3.bin: wrong SHA-256", &folder, &before);
@@ -244,7 +244,7 @@ fn data_that_are_missing_or_damaged_are_refused_and_named() {
 }
 
 #[test]
-fn a_report_on_data_that_are_missing_makes_nothing_at_all() {
+fn a_report_without_data_writes_nothing() {
     let (_guard, folder) = folder();
     let ended = end(&mut quick_report(&folder.join("report"), "--only coarse --data nowhere"));
     assert_refused(&ended, "nowhere: not found", &folder, &[]);
@@ -252,7 +252,7 @@ fn a_report_on_data_that_are_missing_makes_nothing_at_all() {
 }
 
 #[test]
-fn files_that_are_no_model_of_these_images_are_refused() {
+fn invalid_and_mismatched_models_are_rejected() {
     let (_guard, folder) = folder();
     end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --out synthetic.klayer")).well();
     let model = fs::read(folder.join("synthetic.klayer")).expect("a model");
@@ -278,12 +278,17 @@ fn files_that_are_no_model_of_these_images_are_refused() {
     assert_refused(&end(&mut klayer(&folder, "evaluate . --synthetic")), ".: ", &folder, &before);
     if let Some(data) = cifar10() {
         let ended = end(klayer(&folder, "evaluate synthetic.klayer --data").arg(data));
-        assert_refused(&ended, "of synthetic stand-in and the images are of CIFAR-10", &folder, &before);
+        assert_refused(
+            &ended,
+            "the model was trained on synthetic stand-in, but the images are CIFAR-10",
+            &folder,
+            &before,
+        );
     }
 }
 
 #[test]
-fn a_report_that_is_not_there_or_is_damaged_cannot_be_checked() {
+fn checking_a_missing_or_damaged_report_fails() {
     let (_guard, folder) = folder();
     let check = |out: &str| {
         let mut command = klayer_tests::command("xtask", &folder);
@@ -297,7 +302,7 @@ fn a_report_that_is_not_there_or_is_damaged_cannot_be_checked() {
 }
 
 #[test]
-fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
+fn a_path_used_twice_is_rejected() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --out m.klayer").args(images())).well();
     let before: Vec<_> = files(&folder).iter().map(|name| fs::read(folder.join(name)).expect("a file")).collect();
@@ -316,7 +321,7 @@ fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
     for words in cases {
         let ended = end(&mut klayer(&folder, words));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{words}: {ended:#?}");
-        assert!(ended.stderr.contains("it is named twice"), "{words}: {ended:#?}");
+        assert!(ended.stderr.contains("the same path is used twice"), "{words}: {ended:#?}");
     }
     let after: Vec<_> = files(&folder).iter().map(|name| fs::read(folder.join(name)).expect("a file")).collect();
     assert!(before == after);
@@ -324,17 +329,17 @@ fn a_file_that_is_named_twice_is_refused_before_it_is_lost() {
 
 #[cfg(unix)]
 #[test]
-fn every_command_refuses_endless_and_huge_files() {
+fn every_command_rejects_endless_and_huge_files() {
     let (_guard, folder) = folder();
     end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --out m.klayer")).well();
     fs::File::create(folder.join("huge")).and_then(|file| file.set_len(3 << 30)).expect("a sparse file");
     fs::create_dir(folder.join("folder")).expect("a folder");
     end(std::process::Command::new("mkfifo").arg(folder.join("pipe"))).well();
     let before = files(&folder);
-    // Opened in both directions, so that it waits for no reader.
+    // Opened for reading and writing, so that opening does not block.
     let pipe = fs::OpenOptions::new().read(true).write(true).open(folder.join("pipe")).expect("a pipe");
     let mut zeros = std::process::Command::new("cat").arg("/dev/zero").stdout(pipe).spawn().expect("it starts");
-    // With 4 GB of address space, what reads without a limit runs out of memory.
+    // With 4 GB of address space, unlimited reads run out of memory.
     let limited = |arguments: &str| {
         let mut shell = std::process::Command::new("sh");
         shell.current_dir(&folder).args(["-c", &format!("ulimit -v 4000000; exec \"$0\" {arguments}")]);
@@ -363,7 +368,7 @@ fn every_command_refuses_endless_and_huge_files() {
 }
 
 #[test]
-fn a_run_with_a_damaged_checkpoint_resumes_only_after_restart() {
+fn a_damaged_checkpoint_requires_restart() {
     let (_guard, folder) = folder();
     fs::write(folder.join("m.klayer"), OLD).expect("written");
     fs::write(folder.join("m.klayer.checkpoint"), "damaged").expect("written");

@@ -1,7 +1,7 @@
 //! The report page and the live page in a real browser: Debian's chromium, driven by its chromedriver (W3C WebDriver).
 //!
-//! Where they are not installed, these tests are skipped; with `$KLAYER_REQUIRE_BROWSER` set, that is a failure. With
-//! `$KLAYER_SCREENSHOTS` set, every page that is looked at is kept in that folder as it was seen, in base64.
+//! These tests are skipped if they are not installed, or fail if `$KLAYER_REQUIRE_BROWSER` is set. If
+//! `$KLAYER_SCREENSHOTS` is set, screenshots of all pages are saved to that folder, in base64.
 
 use std::env;
 use std::fs;
@@ -19,10 +19,10 @@ use crate::live::{Watched, long};
 use crate::report::QUICK_REPORT;
 use crate::{array, numbers};
 
-/// What a page does not show within this time it never will.
+/// Maximum time to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A browser without a window, until it is dropped.
+/// A headless browser, closed when dropped.
 struct Browser {
     driver: Child,
     session: String,
@@ -30,7 +30,7 @@ struct Browser {
 }
 
 impl Browser {
-    /// Starts one; none where it is not installed.
+    /// Starts a browser; `None` if it is not installed.
     fn start() -> Option<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let find = |name: &str| env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -66,7 +66,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Sends a command of WebDriver and returns its value.
+    /// Sends a WebDriver command and returns its value.
     fn post(&self, command: &str, arguments: &Value) -> Value {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
         let request = agent.new_agent().post(format!("{}{command}", self.session));
@@ -82,7 +82,7 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
-    /// What `script`, the body of a function, returns in the page.
+    /// Runs `script`, a function body, in the page and returns its result.
     fn evaluate(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
@@ -96,12 +96,12 @@ impl Browser {
         }
     }
 
-    /// A command of the browser's own protocol.
+    /// Sends a DevTools command.
     fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// What the page has said to the console since the last time.
+    /// The console messages of the page since the last call.
     fn console(&self) -> Vec<Value> {
         array(&self.post("/se/log", &json!({ "type": "browser" }))).to_vec()
     }
@@ -114,7 +114,7 @@ impl Browser {
         fs::write(path, image["data"].as_str().expect("base64")).expect("written");
     }
 
-    /// Looks at the page in light and dark and at 400 and 1400 pixels, and calls `check` each time.
+    /// Calls `check` in light and dark mode, with widths of 400 and 1400 pixels.
     fn looks(&self, name: &str, check: impl Fn(&str)) {
         let mut grounds = Vec::new();
         for scheme in ["light", "dark"] {
@@ -123,7 +123,7 @@ impl Browser {
             for width in [400, 1400] {
                 let metrics = json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
                 self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
-                // Two frames: what follows the width is drawn in the second.
+                // Two frames: elements that depend on the width are drawn in the second.
                 let frames = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))";
                 self.post("/execute/async", &json!({ "script": frames, "args": [] }));
                 let place = format!("{name}-{scheme}-{width}");
@@ -143,7 +143,7 @@ impl Browser {
         assert_eq!(self.console(), [] as [Value; 0], "{name}: the console is empty");
     }
 
-    /// For each element that `selector` finds: its width, its height, and how many shapes with an extent it has.
+    /// Width, height and number of non-empty shapes of each element that matches `selector`.
     fn drawings(&self, selector: &str) -> Vec<[f64; 3]> {
         let script = format!(
             "return [...document.querySelectorAll({selector:?})].map((svg) => {{
@@ -166,7 +166,7 @@ impl Drop for Browser {
 }
 
 #[test]
-fn the_report_page_shows_all_its_figures_in_light_and_dark_narrow_and_wide() {
+fn the_report_page_shows_all_figures_in_every_layout() {
     let Some(browser) = Browser::start() else { return };
     let out = &QUICK_REPORT.out;
     browser.open(&format!("file://{}", out.join("index.html").display()));
@@ -185,7 +185,7 @@ fn the_report_page_shows_all_its_figures_in_light_and_dark_narrow_and_wide() {
 }
 
 #[test]
-fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
+fn the_live_page_draws_events_and_shows_an_early_end() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
     let mut watched = Watched::start(&mut long(&folder));
@@ -205,7 +205,7 @@ fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
     });
     let before = browser.evaluate(&format!("return {points}")).as_f64().expect("a number");
     browser.wait_until(&format!("{points} > {before}"));
-    // A page that comes late has all that was there before.
+    // A page opened late shows all earlier events.
     browser.open(&format!("http://127.0.0.1:{}/", watched.port));
     browser.wait_until(&format!("{points} > {before}"));
     watched.interrupt();
@@ -214,10 +214,10 @@ fn the_live_page_draws_what_comes_and_says_when_the_run_was_stopped() {
 }
 
 #[test]
-fn the_live_page_says_that_a_run_has_finished_and_that_a_connection_is_lost() {
+fn the_live_page_shows_finished_runs_and_lost_connections() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
-    // Long enough for the browser to come before its end.
+    // Long enough for the browser to open before the end.
     let mut command = klayer(&folder, "train --watch --hidden 10 --n-s 10000 --cycles 1 --validate-every 1000");
     let watched = Watched::start(command.args(images()));
     browser.open(&format!("http://127.0.0.1:{}/", watched.port));

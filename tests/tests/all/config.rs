@@ -1,4 +1,4 @@
-//! Settings from a file: it repeats a run exactly, what is typed wins, and what is wrong in it is told.
+//! Settings files: `--config` and `--print-config`.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ fn train(folder: &Path, words: &str) -> std::process::Command {
 }
 
 #[test]
-fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
+fn printed_settings_reproduce_a_run_exactly() {
     let (_guard, folder) = folder();
     let switches = "--hidden 20,10 --no-bn --sigma 0.0123456789012345 --lambda 1e-7 --cycles 1 --n-s 30 --batch 50 \
         --eta-min 0.00001 --eta-max 0.03 --seed 7 --validate-every 11 --out typed.klayer";
@@ -24,7 +24,7 @@ fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
     let model = |name: &str| fs::read(folder.join(name)).expect("a model");
     assert!(model("typed.klayer") == model("filed.klayer"));
 
-    // Larger than TOML's integers.
+    // Exceeds TOML's integers.
     let printed = end(&mut train(&folder, "--seed 18446744073709551615 --watch --print-config")).well().stdout;
     assert!(printed.contains("seed = \"18446744073709551615\"\ncycles"), "{printed}");
     fs::write(folder.join("large.toml"), &printed).expect("written");
@@ -41,7 +41,7 @@ fn the_settings_that_a_command_prints_repeat_it_to_the_bit() {
 }
 
 #[test]
-fn what_is_typed_wins_over_the_file() {
+fn command_line_options_override_the_settings_file() {
     let (_guard, folder) = folder();
     fs::write(folder.join("run.toml"), "synthetic = true\nno-bn = true\nhidden = []\nbatch = 50\n").expect("written");
     let words = "--config run.toml --data elsewhere --no-bn=false --batch 20 --print-config";
@@ -66,7 +66,7 @@ fn what_is_typed_wins_over_the_file() {
 }
 
 #[test]
-fn settings_that_cannot_be_run_are_not_printed_but_refused_as_by_the_run() {
+fn print_config_rejects_the_same_settings_as_a_run() {
     let (_guard, folder) = folder();
     for words in [
         "train --batch 1000000",
@@ -97,15 +97,15 @@ fn settings_that_cannot_be_run_are_not_printed_but_refused_as_by_the_run() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_told_with_what_is_nearest() {
+fn errors_in_a_settings_file_are_reported_with_suggestions() {
     let (_guard, folder) = folder();
     let cases = [
-        ("lamda = 0.1", 2, "run.toml: 'lamda' is no setting of klayer train; the nearest is 'lambda'"),
-        ("config = \"run.toml\"", 2, "'config' is no setting"),
-        ("batch = -3", 2, "run.toml: invalid value '-3' for '--batch <IMAGES>': a whole number is needed, and 1"),
-        ("offline = 3", 2, "run.toml: 'offline' is 3, but must be true or false"),
+        ("lamda = 0.1", 2, "run.toml: unknown setting 'lamda' of klayer train; did you mean 'lambda'?"),
+        ("config = \"run.toml\"", 2, "unknown setting 'config'"),
+        ("batch = -3", 2, "run.toml: invalid value '-3' for '--batch <IMAGES>': expected an integer of at least 1"),
+        ("offline = 3", 2, "run.toml: 'offline' must be true or false, not 3"),
         ("hidden = [50, 0]", 2, "'0' is not a width"),
-        ("[run]\nbatch = 1", 2, "run.toml: 'run' is no setting"),
+        ("[run]\nbatch = 1", 2, "run.toml: unknown setting 'run'"),
         ("batch = ", 2, "line 1, column 9"),
         ("batch = 1000000", 1, "from 2 to 45000 training images are possible, and 45000 is nearest"),
         ("eta-min = 1.0", 1, "0 <= eta_min <= eta_max < infinity is needed"),

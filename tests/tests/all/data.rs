@@ -5,7 +5,7 @@ use klayer_tests::{cifar10, end, folder, images, klayer};
 use crate::{array, line, numbers};
 
 #[test]
-fn the_images_are_counted_and_shown_by_class() {
+fn data_counts_and_shows_images_per_class() {
     let (_guard, folder) = folder();
     let told = line(&end(klayer(&folder, "data --json --sheet s.png").args(images())).well());
     for (part, expected) in [("training", 45_000.0), ("validation", 5_000.0), ("test", 10_000.0)] {
@@ -20,7 +20,7 @@ fn the_images_are_counted_and_shown_by_class() {
         assert_eq!(array(&told["classes"])[3], "cat");
         assert_eq!(numbers(&told["parts"]["test"]["classes"]), [1_000.0; 10]);
         let red = &told["pixels"]["red"];
-        // The means that are known of CIFAR-10's training images are 0.491, 0.482 and 0.447, the deviations about 0.247.
+        // Known means of CIFAR-10's training images are 0.491, 0.482 and 0.447; the deviations are about 0.247.
         assert!((red["mean"].as_f64().expect("a number") / 255.0 - 0.491).abs() < 2e-3, "{red}");
         assert!((red["deviation"].as_f64().expect("a number") / 255.0 - 0.247).abs() < 2e-3, "{red}");
     }

@@ -1,11 +1,11 @@
-//! The examples run as they stand, and say what they promise.
+//! Runs the examples and checks their output.
 
 use std::fs;
 use std::path::Path;
 
 use klayer_tests::{command, end, files, folder, klayer};
 
-/// What the example `name` prints when it is started in `folder` with `arguments`.
+/// Runs the example `name` in `folder` with `arguments` and returns its output.
 fn run(name: &str, folder: &Path, arguments: &[&str]) -> String {
     end(command(&format!("examples/{name}"), folder).args(arguments)).well().stdout
 }
@@ -23,7 +23,7 @@ fn every_example_runs() {
     let searched = run("04_search_for_a_width", &folder, &["store"]);
     assert_eq!(searched.lines().count(), 6, "a line for each width: {searched}");
     let records = files(&folder.join("store")).len();
-    assert_eq!(run("04_search_for_a_width", &folder, &["store"]), searched, "found again, not made again");
+    assert_eq!(run("04_search_for_a_width", &folder, &["store"]), searched, "found, not trained again");
     assert_eq!(files(&folder.join("store")).len(), records);
 
     end(&mut klayer(&folder, "train --synthetic --cycles 1 --n-s 20 --out m.klayer")).well();
@@ -32,7 +32,7 @@ fn every_example_runs() {
 }
 
 #[test]
-fn an_example_is_in_the_folder_for_each_that_is_built() {
+fn every_example_file_is_in_the_manifest() {
     let manifest = fs::read_to_string(klayer_tests::workspace().join("examples/Cargo.toml")).expect("a manifest");
     let sources = files(&klayer_tests::workspace().join("examples"));
     let sources = sources.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));

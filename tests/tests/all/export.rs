@@ -7,7 +7,7 @@ use klayer_tests::{Ended, end, files, folder, images, klayer};
 use crate::line;
 
 #[test]
-fn a_model_that_is_exported_and_imported_is_the_same_file() {
+fn export_and_import_reproduce_the_model_file() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 6,5 --out model.klayer").args(images())).well();
     let json = end(&mut klayer(&folder, "export model.klayer --out model.safetensors --json")).well().stdout;
@@ -18,7 +18,7 @@ fn a_model_that_is_exported_and_imported_is_the_same_file() {
     let read = |name: &str| fs::read(folder.join(name)).expect("a file");
     assert!(read("back.klayer") == read("model.klayer"));
 
-    // Each switch changes the graph, and the format is that of the name or of the switch.
+    // Each option changes the graph; the format is given by the name or by --format.
     let graphs = ["", " --fold-bn", " --input pixels", " --fold-bn --input pixels"].map(|switches| {
         end(&mut klayer(&folder, &format!("export model.klayer --out model.onnx{switches}"))).well();
         read("model.onnx")
@@ -31,11 +31,11 @@ fn a_model_that_is_exported_and_imported_is_the_same_file() {
 }
 
 #[test]
-fn images_that_are_not_those_of_the_training_are_told_and_evaluated() {
+fn evaluating_on_different_images_prints_a_warning() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 4 --out model.klayer").args(images())).well();
     end(&mut klayer(&folder, "export model.klayer --out model.safetensors")).well();
-    // The same model, but for the sum of its images.
+    // The same model with a different checksum of its images.
     let told = line(&end(&mut klayer(&folder, "inspect model.klayer --json")).well());
     let sum = told["dataset"]["sha256"].as_str().expect("a sum").as_bytes();
     let mut bytes = fs::read(folder.join("model.safetensors")).expect("a file");
@@ -47,7 +47,9 @@ fn images_that_are_not_those_of_the_training_are_told_and_evaluated() {
     let evaluate = |model: &str| end(klayer(&folder, &format!("-q evaluate {model} --json")).args(images())).well();
     let (own, others) = (evaluate("model.klayer"), evaluate("others.klayer"));
     assert_eq!(own.stdout, others.stdout);
-    let warnings = |ended: &Ended| ended.stderr.matches("warning: these are not the images").count();
+    let warnings = |ended: &Ended| {
+        ended.stderr.matches("warning: the images differ from those that the model was trained on").count()
+    };
     assert_eq!((warnings(&own), warnings(&others)), (0, 1), "{others:#?}");
     let sum = String::from_utf8_lossy(sum);
     assert!(others.stderr.contains(&*sum) && others.stderr.contains(&"0".repeat(64)), "{others:#?}");
@@ -56,7 +58,7 @@ fn images_that_are_not_those_of_the_training_are_told_and_evaluated() {
 }
 
 #[test]
-fn what_cannot_be_exported_or_imported_is_told_and_changes_nothing() {
+fn failed_exports_and_imports_change_no_file() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --n-s 5 --cycles 1 --hidden 4 --out model.klayer").args(images())).well();
     end(&mut klayer(&folder, "export model.klayer --out model.safetensors")).well();
@@ -69,8 +71,8 @@ fn what_cannot_be_exported_or_imported_is_told_and_changes_nothing() {
         ("export model.klayer --out model.pt", ".safetensors or .onnx"),
         ("export model.klayer --out model", ".safetensors or .onnx"),
         ("export model.klayer --out model.onnx --format tflite", "[possible values: safetensors, onnx]"),
-        ("export model.klayer --out new.safetensors --fold-bn", "--fold-bn is for ONNX alone"),
-        ("export model.klayer --out new.safetensors --input pixels", "--input is for ONNX alone"),
+        ("export model.klayer --out new.safetensors --fold-bn", "--fold-bn requires the ONNX format"),
+        ("export model.klayer --out new.safetensors --input pixels", "--input requires the ONNX format"),
         ("export model.safetensors --out new.onnx", "model.safetensors: not a klayer model"),
         ("export missing.klayer --out new.onnx", "missing.klayer"),
         ("export model.klayer --out missing/new.onnx", "missing"),

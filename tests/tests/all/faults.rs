@@ -1,10 +1,9 @@
-//! Faults that a search or a training has to bear: kills at any moment, a process that is halted, a clock that jumps, a
-//! store that goes away, that is full, that cannot be written.
+//! Fault injection: kills at random moments, halted processes, clock jumps, and deleted, full and read-only stores.
 //!
-//! What counts is what is left: every record that was finished, and in the end the records of an undisturbed search,
-//! byte for byte but for the line that tells its seconds. The suite tries each fault once or a dozen times;
+//! No fault may lose a finished record, and the final records must equal those of an undisturbed search, byte for byte
+//! except for the line with the run time. The suite tries each fault once or a dozen times;
 //! `cargo test -p klayer-tests --release --test all -- --ignored --nocapture the_table_of_faults` tries all of them
-//! more often, makes a hundred kills, and prints what came of it.
+//! more often, with a hundred kills, and prints a table.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +18,7 @@ use serde_json::Value;
 
 use crate::interrupts::signal;
 
-/// What a fault has done to the records that an undisturbed search makes.
+/// Damage of a fault to the records, compared with an undisturbed search.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Damage {
     records: usize,
@@ -28,7 +27,7 @@ struct Damage {
 }
 
 impl Damage {
-    /// What is wrong in the store `found`, of what is in the store `expected`.
+    /// Compares the store `found` with the store `expected`.
     fn between(expected: &Path, found: &Path) -> Self {
         let (expected, found) = (records(expected), records(found));
         let (lost, different) = compare(&expected, &found);
@@ -41,7 +40,7 @@ impl Damage {
     }
 }
 
-/// The records of `store` by name, without the line of their seconds.
+/// The records of `store` by name, without the line with the run time.
 fn records(store: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(store).expect("a store").map(|entry| entry.expect("an entry").path());
     let records = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -53,7 +52,7 @@ fn records(store: &Path) -> BTreeMap<String, String> {
     records.map(timeless).collect()
 }
 
-/// How many of the records `expected` are not among `found`, and how many say something else there.
+/// Numbers of records of `expected` that are missing in `found`, and that differ there.
 fn compare(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> (usize, usize) {
     let lost = expected.keys().filter(|name| !found.contains_key(*name)).count();
     let different = expected.iter().filter(|(name, record)| found.get(*name).is_some_and(|found| found != *record));
@@ -66,12 +65,12 @@ fn search(folder: &Path, store: &str, more: &str) -> Command {
     command
 }
 
-/// Starts `command` in silence.
+/// Starts `command` without output.
 fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
 }
 
-/// Times that look random, from 100 to 1,000 ms.
+/// Pseudo-random times from 100 to 1,000 ms.
 fn moments() -> impl Iterator<Item = Duration> {
     let mut random = 42_u64;
     std::iter::from_fn(move || {
@@ -80,8 +79,8 @@ fn moments() -> impl Iterator<Item = Duration> {
     })
 }
 
-/// Starts `command` and kills it at a random moment, `kills` times unless it ends before; after each, `look` may look at
-/// what is left. Returns how many kills there were.
+/// Starts `command` and kills it at a random moment, `kills` times unless it finishes earlier. Calls `look` after each
+/// kill. Returns the number of kills.
 fn kill_again_and_again(command: &mut Command, kills: usize, mut look: impl FnMut()) -> usize {
     for (kill, moment) in moments().take(kills).enumerate() {
         let mut child = start(command);
@@ -96,20 +95,20 @@ fn kill_again_and_again(command: &mut Command, kills: usize, mut look: impl FnMu
     kills
 }
 
-/// The records of `store` as they are, to the byte.
+/// The bytes of the records of `store`.
 fn snapshot(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut names = if store.exists() { files(store) } else { Vec::new() };
     names.retain(|name| name.extension().is_some_and(|extension| extension == "json"));
     names.into_iter().map(|name| (name.clone(), fs::read(store.join(name)).expect("a record"))).collect()
 }
 
-/// Kills a search `kills` times and lets it end. What one life has finished, no later one may lose or change.
-/// Returns, too, how many kills there were, and after how many of them some trials were finished and others were not.
+/// Kills a search `kills` times and lets it finish. Restarts may not lose or change finished records. Also returns the
+/// number of kills, and the number of kills after which some but not all trials were finished.
 fn killed_search(kills: usize) -> (Damage, usize, usize) {
     let (_guard, folder) = folder();
     let store = folder.join("killed");
-    // Trials of which a life makes a few, and many. A validation takes longer than the time between two checkpoints, so
-    // that many checkpoints are right behind a point of the curve.
+    // Sizes for which a process finishes a few trials, and many. A validation takes longer than the interval between
+    // checkpoints, so that many checkpoints directly follow a validation.
     let trials = 5 * kills;
     let size = format!("--trials {trials} --n-s 100 --threads 1 --validate-every 50");
     let (mut seen, mut among, mut lost, mut different) = (BTreeMap::new(), 0, 0, 0);
@@ -129,7 +128,7 @@ fn killed_search(kills: usize) -> (Damage, usize, usize) {
     (Damage { lost: end.lost + lost, different: end.different + different, ..end }, made, among)
 }
 
-/// Kills a training `kills` times and lets it end. Its record is the model.
+/// Kills a training `kills` times and lets it finish. The model counts as its record.
 fn killed_training(kills: usize) -> Damage {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| {
@@ -142,7 +141,7 @@ fn killed_training(kills: usize) -> Damage {
     end(&mut train("killed.klayer", "--resume")).well();
     end(&mut train("alone.klayer", "")).well();
     let left = ["alone.klayer", "alone.klayer.metrics.jsonl", "killed.klayer", "killed.klayer.metrics.jsonl"];
-    assert_eq!(files(&folder), left.map(Path::new), "nothing of what it was writing when it was killed");
+    assert_eq!(files(&folder), left.map(Path::new), "no partially written files");
     let model = |name: &str| fs::read(folder.join(name)).ok();
     let (alone, killed) = (model("alone.klayer"), model("killed.klayer"));
     Damage { records: 1, lost: killed.is_none().into(), different: (killed != alone).into() }
@@ -151,7 +150,7 @@ fn killed_training(kills: usize) -> Damage {
 /// The checkpoints of `store` by the keys of their trials.
 fn checkpoints(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(store).into_iter().flatten().flatten();
-    // One that is just being replaced need not be there.
+    // A checkpoint that is being replaced may be missing.
     entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
@@ -160,7 +159,7 @@ fn checkpoints(store: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Whether the process `child` has trials in `store`, and has written a checkpoint of one since they were `before`.
+/// Whether the process `child` owns trials in `store` and has written a checkpoint of one since `before`.
 fn is_at_work(store: &Path, child: &Child, before: &BTreeMap<String, Vec<u8>>) -> bool {
     let now = checkpoints(store);
     let entries = fs::read_dir(store).into_iter().flatten().flatten();
@@ -172,7 +171,7 @@ fn is_at_work(store: &Path, child: &Child, before: &BTreeMap<String, Vec<u8>>) -
     })
 }
 
-/// Kills two processes on one store several times, each while both are at work, and lets two others end.
+/// Kills two processes that share a store several times while both are running trials, and lets two others finish.
 fn killed_processes() -> Damage {
     let (_guard, folder) = folder();
     let store = folder.join("killed");
@@ -205,14 +204,14 @@ fn killed_processes() -> Damage {
     Damage::between(&folder.join("alone"), &store)
 }
 
-/// Halts one of two processes on a store for so long that it is held dead, and lets it go on.
+/// Halts one of two processes that share a store until its lease expires, and lets it continue.
 fn halted_process() -> Damage {
     let (_guard, folder) = folder();
     let size = "--trials 4 --n-s 3000 --threads 1 --checkpoint-every 0.2";
     let mut halted = start(&mut search(&folder, "halted", size));
     thread::sleep(Duration::from_secs(1));
     signal(&halted, "STOP");
-    // Returns when it has all records, and so has made those of the process that is halted.
+    // Returns when all records exist, including those of the halted process.
     end(&mut search(&folder, "halted", size)).well();
     assert!(halted.try_wait().expect("a status").is_none(), "it was halted before its end");
     signal(&halted, "CONT");
@@ -221,8 +220,8 @@ fn halted_process() -> Damage {
     Damage::between(&folder.join("alone"), &folder.join("halted"))
 }
 
-/// Two processes on one store, one of them with a clock that jumps by days, forward and back; the files in the store
-/// get times of another century. Nothing, where no library is there that deceives a process about the time.
+/// Runs two processes that share a store, one with a clock that jumps by days in both directions, and changes the file
+/// times in the store by a century. Returns `None` if libfaketime is not installed.
 fn jumping_clock() -> Option<Damage> {
     let libraries = fs::read_dir("/usr/lib").ok()?.flatten();
     let library = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
@@ -244,7 +243,7 @@ fn jumping_clock() -> Option<Damage> {
         thread::sleep(Duration::from_millis(400));
         fs::write(&clock, offset).expect("written");
         for entry in fs::read_dir(&store).into_iter().flatten().flatten() {
-            // A file that is just being replaced need not be there any more.
+            // A file that is being replaced may be missing.
             let _ = Command::new("touch").args(["--no-create", "--date", time]).arg(entry.path()).status();
         }
     }
@@ -256,29 +255,29 @@ fn jumping_clock() -> Option<Damage> {
 }
 
 #[test]
-fn a_search_that_is_killed_a_dozen_times_makes_the_records_of_an_undisturbed_one() {
+fn a_search_killed_repeatedly_produces_identical_records() {
     let (damage, kills, _) = killed_search(15);
     assert!(kills >= 12, "it ended after {kills} kills");
     damage.assert_none(75);
 }
 
 #[test]
-fn a_training_that_is_killed_a_dozen_times_and_resumed_makes_the_model_of_an_undisturbed_one() {
+fn a_training_killed_repeatedly_produces_an_identical_model() {
     killed_training(12).assert_none(1);
 }
 
 #[test]
-fn processes_that_are_killed_on_one_store_leave_what_one_alone_would() {
+fn killed_processes_sharing_a_store_produce_identical_records() {
     killed_processes().assert_none(8);
 }
 
 #[test]
-fn a_process_that_is_halted_until_it_is_held_dead_does_no_harm_when_it_goes_on() {
+fn a_process_halted_past_its_lease_does_no_harm() {
     halted_process().assert_none(4);
 }
 
 #[test]
-fn a_clock_that_jumps_changes_nothing() {
+fn clock_jumps_change_nothing() {
     if let Some(damage) = jumping_clock() {
         damage.assert_none(4);
     }
@@ -318,7 +317,7 @@ fn the_table_of_faults() {
 }
 
 #[test]
-fn a_record_that_is_missing_or_changed_would_be_noticed() {
+fn missing_and_changed_records_are_detected() {
     let (_guard, folder) = folder();
     let store = folder.join("store");
     end(&mut search(&folder, "store", "--trials 2 --n-s 10")).well();
@@ -332,7 +331,7 @@ fn a_record_that_is_missing_or_changed_would_be_noticed() {
     assert_eq!(compare(&before, &records(&store)), (1, 0));
 }
 
-/// One sentence and a status, and no panic.
+/// Asserts that the command failed with an error that contains `word`, without a panic.
 #[track_caller]
 fn assert_told(ended: &Ended, word: &str) {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:#?}");
@@ -341,7 +340,7 @@ fn assert_told(ended: &Ended, word: &str) {
     assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
 }
 
-/// Deletes a store under a search, which tells it, and lets another search make all of it.
+/// Deletes a store during a search, which must report it, and lets another search recreate it.
 fn deleted_store() -> Damage {
     let (_guard, folder) = folder();
     let store = folder.join("store");
@@ -354,13 +353,13 @@ fn deleted_store() -> Damage {
         assert!(start.elapsed() < Duration::from_secs(60), "it takes too long");
         thread::sleep(Duration::from_millis(10));
     }
-    // It may write a file while its folder is emptied.
+    // The search may write a file during the deletion.
     while store.exists() {
         let _ = fs::remove_dir_all(&store);
     }
     let ended = klayer_tests::ended(child.wait_with_output().expect("it ends"));
     assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
-    // Without the folder nothing can be kept; a record that the search says it has made is there.
+    // Without the folder nothing can be saved, but records that the search reports as finished must exist.
     if ended.code == Some(0) {
         assert_eq!(records(&store).len(), 4, "{ended:#?}");
     } else {
@@ -372,15 +371,15 @@ fn deleted_store() -> Damage {
 }
 
 #[test]
-fn a_store_that_is_deleted_under_a_search_is_told_and_another_search_makes_all_of_it() {
+fn a_store_deleted_during_a_search_is_reported_and_can_be_recreated() {
     deleted_store().assert_none(4);
 }
 
-/// A small file system of its own, where the test may mount one.
+/// A small mounted file system, if the test may mount one.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// With `$KLAYER_REQUIRE_MOUNT` set, that it cannot be mounted is a failure.
+    /// Mounts it; if `$KLAYER_REQUIRE_MOUNT` is set, a failure is an error.
     fn mount(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir(&at).expect("a folder");
         let mut mount = Command::new("mount");
@@ -405,8 +404,8 @@ impl Drop for Disk {
     }
 }
 
-/// Fills the disk under a search, which goes on until it has a record to keep, tells it, and ends with more room; and
-/// before another, which begins nothing.
+/// Fills the disk during a search, which must continue until it has a record to save, then report the error, and finish
+/// when space is available again. A search started on the full disk must fail at once.
 fn full_disk() -> Option<Damage> {
     let (_guard, folder) = folder();
     let disk = Disk::mount(folder.join("disk"), "size=2m")?;
@@ -422,7 +421,7 @@ fn full_disk() -> Option<Damage> {
         thread::sleep(Duration::from_millis(5));
     }
     let mut ballast = fs::File::create(disk.0.join("ballast")).expect("there is room for that");
-    // What it gives back when a file cannot be written is taken too.
+    // Also fill the space that failed writes free again.
     while child.try_wait().expect("a status").is_none() {
         while ballast.write_all(&[0; 4096]).is_ok() {}
         thread::sleep(Duration::from_millis(1));
@@ -439,13 +438,13 @@ fn full_disk() -> Option<Damage> {
 }
 
 #[test]
-fn a_full_disk_is_told_and_with_room_again_the_search_ends_as_if_nothing_had_been() {
+fn a_full_disk_loses_no_finished_trial() {
     if let Some(damage) = full_disk() {
         damage.assert_none(3);
     }
 }
 
-/// Lets a store be read and not written, which a search tells before it trains anything.
+/// Makes a store read-only, which a search must report before training.
 fn read_only_store() -> Option<Damage> {
     let (_guard, folder) = folder();
     let disk = Disk::mount(folder.join("disk"), "size=64m")?;
@@ -459,7 +458,7 @@ fn read_only_store() -> Option<Damage> {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_told_before_anything_is_trained_and_can_be_read() {
+fn a_read_only_store_is_rejected_before_training_but_readable() {
     if let Some(damage) = read_only_store() {
         damage.assert_none(2);
     }

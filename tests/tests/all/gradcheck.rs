@@ -5,7 +5,7 @@ use klayer_tests::{end, folder, images, klayer};
 use crate::{array, assert_no_nan, line};
 
 #[test]
-fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
+fn gradcheck_checks_every_parameter_and_sets_the_exit_status() {
     let (_guard, folder) = folder();
     let arguments = "gradcheck --hidden 6,4 --batch 10 --features 40 --lambda 0,0.1";
     let told = line(&end(klayer(&folder, arguments).arg("--json").args(images())).well());
@@ -26,10 +26,10 @@ fn every_parameter_of_a_network_of_ones_own_is_checked_and_the_status_tells() {
     assert_eq!(wide["config"]["init"]["normal"]["sigma"], 0.5);
     assert_ne!(wide["rows"][0]["sum_numerical"], rows[0]["sum_numerical"], "other weights, other gradients");
 
-    // A tolerance that no rounding meets.
+    // A tolerance below the rounding errors.
     let ended = end(klayer(&folder, arguments).args(["--tolerance", "1e-16", "--json"]).args(images()));
     assert_eq!(ended.code, Some(1));
-    assert_eq!(line(&ended)["passed"], false, "what was found is told all the same");
+    assert_eq!(line(&ended)["passed"], false, "the result is printed anyway");
     assert!(ended.stderr.contains("error: the gradients differ: the largest relative error is "), "{}", ended.stderr);
 
     for (switches, expected) in [

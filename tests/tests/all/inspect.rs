@@ -5,11 +5,11 @@ use klayer_tests::{end, files, folder, images, klayer};
 use crate::{array, assert_no_nan, line};
 
 #[test]
-fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
+fn inspect_describes_the_layers_and_draws_the_listed_images() {
     let (_guard, folder) = folder();
     end(klayer(&folder, "train --hidden 7,5 --n-s 50 --cycles 1 --seed 3 --out m.klayer").args(images())).well();
 
-    // Without images: what the file tells.
+    // Without images.
     let told = end(&mut klayer(&folder, "inspect m.klayer --json --offline --weights w.png")).well();
     let told = line(&told);
     assert_no_nan(&told["layers"].to_string());
@@ -21,7 +21,7 @@ fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
     for layer in &layers[..2] {
         let variance = &layer["batch_norm"]["running_variance"];
         assert!(variance["min"].as_f64() > Some(0.0) && variance["max"].as_f64() >= variance["min"].as_f64());
-        assert!(layer.get("dead").is_none(), "nobody has looked");
+        assert!(layer.get("dead").is_none(), "--dead is not given");
     }
     assert!(layers[2].get("batch_norm").is_none());
     let weights = image::open(folder.join("w.png")).expect("a picture");
@@ -63,9 +63,9 @@ fn the_layers_are_those_that_were_trained_and_the_sheets_show_what_is_listed() {
     assert_eq!((ended.code, ended.stderr.starts_with("error: missing: ")), (Some(1), true), "{ended:?}");
 }
 
-/// Without batch norm, a large rate soon drives all units of a narrow layer below 0, and then nothing moves them.
+/// Without batch norm, a large learning rate soon kills all units of a narrow layer.
 #[test]
-fn units_that_a_large_rate_has_killed_are_told_to_be_dead() {
+fn inspect_lists_dead_units() {
     let (_guard, folder) = folder();
     let rates = "--eta-min 0.1 --eta-max 0.1 --n-s 20 --cycles 1";
     let train = format!("train --hidden 20,4,4,4 --no-bn {rates} --lambda 0 --out m.klayer");

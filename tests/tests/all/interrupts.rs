@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the end comes soon, what was made stays, and the next start goes on from there.
+//! Ctrl-C and SIGTERM: commands stop soon, save their progress, and resume at the next start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +13,15 @@ use serde_json::Value;
 use crate::report::QUICK_REPORT;
 use crate::{json, of_the_report};
 
-/// A command that does not do what is waited for within this time never will.
+/// Maximum time to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Starts `command`, its standard error in the file `log`.
+/// Starts `command` with standard error redirected to the file `log`.
 pub(crate) fn spawn(command: &mut Command, log: &Path) -> Child {
     command.stdout(Stdio::piped()).stderr(fs::File::create(log).expect("a file")).spawn().expect("it starts")
 }
 
-/// Waits until `done` says so; panics if that takes too long or the command ends before.
+/// Waits until `done` returns true; panics if that takes too long or the command ends first.
 pub(crate) fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -31,26 +31,26 @@ pub(crate) fn wait_until(child: &mut Child, what: &str, done: impl Fn() -> bool)
     }
 }
 
-/// Sends SIGINT and waits for the end.
+/// Sends SIGINT and waits for the command to end.
 pub(crate) fn interrupt(child: Child) -> Ended {
     signal(&child, "INT");
     ended(child.wait_with_output().expect("it ends"))
 }
 
-/// Sends a signal to a command that runs.
+/// Sends a signal to a running command.
 pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(sent.expect("kill is there").success(), "the command runs still");
 }
 
-/// The JSON files below `folder`: records, and neither locks nor checkpoints.
+/// The JSON files below `folder`, which are records.
 fn json_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = files(folder);
     files.retain(|name| name.extension().is_some_and(|extension| extension == "json"));
     files
 }
 
-/// All files of `records` by name, without what differs from one time to another.
+/// The records in the folder `records` by name, without run times.
 fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
     let timeless = |name: PathBuf| {
         let mut record = json(&records.join(&name));
@@ -61,11 +61,11 @@ fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
 }
 
 #[test]
-fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
+fn an_interrupted_report_resumes_to_an_identical_report() {
     let undisturbed = &QUICK_REPORT.out;
     let (_guard, folder) = folder();
     let out = folder.join("report");
-    // All gradient checks but one, which take longest: they are found, and the interrupt falls into what is left.
+    // Copy all gradient checks except one, since they take longest; the interrupt then hits the remaining one.
     let checks: Vec<_> = json_files(&undisturbed.join("records"))
         .into_iter()
         .filter(|name| json(&undisturbed.join("records").join(name)).get("rows").is_some())
@@ -90,7 +90,7 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     assert!(!logged("3.2"), "it goes no further");
     assert!(files(&out).iter().all(|file| file.starts_with("records")), "no page is made of what is not finished");
 
-    // During the training runs: after some, before all.
+    // During the training runs, after some and before all have finished.
     let made = || json_files(&out.join("records")).len();
     let mut child = spawn(&mut command, &log);
     wait_until(&mut child, "the first training runs", || made() >= given + 5);
@@ -125,7 +125,7 @@ fn an_interrupted_report_goes_on_to_what_it_would_have_been() {
     assert!(drawn(&out) == drawn(undisturbed), "the same figures, to the byte");
 }
 
-/// A training that writes checkpoints at the ends of its cycles alone.
+/// A training that writes checkpoints only at the end of each cycle.
 fn train(folder: &Path, out: &str, switches: &str) -> Command {
     let mut command = klayer(folder, "train --n-s 400 --checkpoint-every 1000");
     command.args(switches.split_whitespace()).arg("--out").arg(out).args(images());
@@ -141,7 +141,7 @@ fn assert_interrupted(ended: &Ended, log: &Path) {
 }
 
 #[test]
-fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
+fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--cycles 3 --validate-every 50 {more}"));
     end(&mut train("undisturbed.klayer", "")).well();
@@ -154,14 +154,14 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
         let mut child = spawn(&mut train("old.klayer", more), &log);
         let checkpoint = folder.join("old.klayer.checkpoint");
         let before = fs::read(&checkpoint).ok();
-        // A cycle has ended, so the training is under way.
+        // A cycle has ended, so the training is running.
         wait_until(&mut child, "a checkpoint", || fs::read(&checkpoint).is_ok_and(|now| Some(now) != before));
         signal(&child, name);
         let ended = ended(child.wait_with_output().expect("it ends"));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
         let told = fs::read_to_string(&log).expect("a file");
         let last = told.lines().last().unwrap_or_default();
-        assert_eq!(last, "error: stopped; the same command with --resume goes on from old.klayer.checkpoint");
+        assert_eq!(last, "error: stopped; run the same command with --resume to continue from old.klayer.checkpoint");
         for (name, content) in older {
             assert_eq!(fs::read_to_string(folder.join(name)).expect("it is there"), content);
         }
@@ -191,7 +191,7 @@ fn a_stopped_training_leaves_the_older_model_and_goes_on_to_the_same_one() {
 }
 
 #[test]
-fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_checkpoint() {
+fn a_second_signal_stops_at_once_and_keeps_the_checkpoint() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--threads 1 --cycles 2 {more}"));
     let (log, checkpoint) = (folder.join("log"), folder.join("stopped.klayer.checkpoint"));
@@ -214,7 +214,7 @@ fn a_second_signal_ends_a_training_at_once_and_costs_only_what_came_after_its_ch
 }
 
 #[test]
-fn a_report_writes_checkpoints_as_often_as_it_is_told() {
+fn report_writes_checkpoints_at_the_requested_interval() {
     let (_guard, folder) = folder();
     let report = |more: &str| {
         let mut command = klayer_tests::command("xtask", &folder);
@@ -224,9 +224,9 @@ fn a_report_writes_checkpoints_as_often_as_it_is_told() {
     };
     let refused = end(&mut report("--checkpoint-every 0"));
     assert_eq!(refused.code, Some(2), "{refused:#?}");
-    assert!(refused.stderr.contains("a number of seconds above 0 is needed"), "{refused:#?}");
+    assert!(refused.stderr.contains("expected a number of seconds greater than 0"), "{refused:#?}");
 
-    // In its full form, whose first cycle takes long: the points of its curves tell how far it is.
+    // The full report, whose first cycle takes long. The number of validations shows its progress.
     let records = folder.join("out").join("records");
     let within_the_first_cycle = || {
         let few = |lines: Vec<u8>| lines.iter().filter(|&&byte| byte == b'\n').count() < 20;
@@ -240,22 +240,22 @@ fn a_report_writes_checkpoints_as_often_as_it_is_told() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{ended:#?}");
 }
 
-/// A search of three trials in `folder`, side by side.
+/// A search with three concurrent trials in `folder`.
 fn search(folder: &Path, store: &str) -> Command {
     let mut command = klayer(folder, "search --trials 3 --n-s 400 --cycles 6 --hidden 20 --validate-every 50");
     command.args(["--threads", "3", "--checkpoint-every", "1000", "--store", store]).args(images());
     command
 }
 
-/// The files of a store that end in `kind`, with their bytes.
+/// The files of a store whose names end with `kind`, with their bytes.
 fn of_kind(store: &Path, kind: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut names = if store.exists() { files(store) } else { Vec::new() };
     names.retain(|name| name.to_string_lossy().ends_with(kind));
-    // One that is just being replaced need not be there.
+    // A file that is being replaced may be missing.
     names.into_iter().filter_map(|name| Some((name.clone(), fs::read(store.join(name)).ok()?))).collect()
 }
 
-/// Starts `command` on `store` and sends the signal `name` when each of the three trials has ended a cycle.
+/// Starts `command` on `store` and sends the signal `name` when each of the three trials has finished a cycle.
 fn stop_within(command: &mut Command, store: &Path, name: &str, log: &Path) -> Ended {
     let before = of_kind(store, ".checkpoint");
     let mut child = spawn(command, log);
@@ -268,7 +268,7 @@ fn stop_within(command: &mut Command, store: &Path, name: &str, log: &Path) -> E
 }
 
 #[test]
-fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_one() {
+fn a_stopped_search_resumes_to_identical_records() {
     let (_guard, folder) = folder();
     end(&mut search(&folder, "undisturbed")).well();
     let (store, log) = (folder.join("stopped"), folder.join("log"));
@@ -278,7 +278,7 @@ fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_on
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(status), ""), "{ended:#?}");
         let told = fs::read_to_string(&log).expect("a file");
         let last = told.lines().last().unwrap_or_default();
-        let expected = "error: stopped; what was made is kept in stopped, and the same command goes on from there";
+        let expected = "error: stopped; progress is saved in stopped: run the same command again to continue";
         assert_eq!(last, expected, "{told}");
         assert_eq!((of_kind(&store, ".checkpoint").len(), json_files(&store).len()), (3, 0), "they are under way");
         let owned = of_kind(&store, ".lock").into_values().filter(|lock| {
@@ -286,7 +286,7 @@ fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_on
             lock["released"] != true
         });
         assert_eq!(owned.count(), 0, "others need not wait");
-        // Their lines tell times, which no second start would repeat.
+        // The lines contain times, which a restart from scratch would not reproduce.
         let now = of_kind(&store, ".metrics.jsonl");
         assert!(metrics.iter().all(|(name, lines)| now[name].starts_with(lines)), "it went on");
         metrics = now;
@@ -299,7 +299,7 @@ fn a_stopped_search_says_how_to_go_on_and_makes_the_records_of_an_undisturbed_on
 }
 
 #[test]
-fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never_had_them() {
+fn a_search_resumed_without_kernels_recomputes_its_trials() {
     let (_guard, folder) = folder();
     let (store, log) = (folder.join("stopped"), folder.join("log"));
     assert_eq!(stop_within(&mut search(&folder, "stopped"), &store, "INT", &log).code, Some(130));
@@ -318,7 +318,7 @@ fn a_search_that_goes_on_without_the_kernels_makes_the_records_of_one_that_never
 }
 
 #[test]
-fn a_training_that_was_stopped_with_the_kernels_does_not_go_on_without_them() {
+fn a_training_with_kernels_cannot_resume_without_them() {
     let (_guard, folder) = folder();
     let train = |more: &str| {
         let mut command = klayer(&folder, "train --n-s 400 --cycles 2 --hidden 20 --checkpoint-every 1000");

@@ -1,4 +1,4 @@
-//! The live view over plain sockets: what is answered, what is refused, and what the stream tells.
+//! The live view over plain sockets: valid and invalid requests, and the event stream.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,27 +13,27 @@ use serde_json::Value;
 
 use crate::array;
 
-/// A command that serves a page while it runs. It is killed when it is dropped.
+/// A running command that serves a live page; killed when dropped.
 pub(crate) struct Watched {
     pub(crate) child: Child,
     pub(crate) port: u16,
 }
 
 impl Watched {
-    /// Starts `command` and waits until it tells where its page is.
+    /// Starts `command` and waits until it prints the address of its page.
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let address = lines.by_ref().find_map(|line| {
             let line = line.expect("commands write text");
-            Some(line.strip_prefix("watch it at http://127.0.0.1:")?.trim_end_matches('/').parse().expect("a port"))
+            Some(line.strip_prefix("live page: http://127.0.0.1:")?.trim_end_matches('/').parse().expect("a port"))
         });
-        // What else it writes must not fill the pipe.
+        // Drain further output, so that it does not fill the pipe.
         thread::spawn(move || lines.for_each(drop));
         Self { port: address.expect("it tells its address"), child }
     }
 
-    /// Sends `request`, in which HOST stands for the right one, and reads to the end of the answer.
+    /// Sends `request` with HOST replaced by the correct host, and reads the whole response.
     fn ask(&self, request: &str) -> String {
         let mut socket = self.connect();
         let request = request.replace("HOST", &format!("127.0.0.1:{}", self.port));
@@ -62,14 +62,14 @@ impl Drop for Watched {
     }
 }
 
-/// Longer than any test: it is interrupted.
+/// A training that is longer than any test.
 pub(crate) fn long(folder: &Path) -> Command {
     let mut command = klayer(folder, "train --watch --hidden 10 --n-s 1000000 --validate-every 200 --threads 1");
     command.args(images());
     command
 }
 
-/// The events of a stream: their ids, names and data.
+/// IDs, names and data of the events of a stream.
 fn events(stream: &str) -> Vec<(String, String, Value)> {
     let (_, body) = stream.split_once("\r\n\r\n").expect("a head");
     let blocks = body.split_terminator("\n\n").filter(|block| !block.starts_with(':'));
@@ -86,7 +86,7 @@ fn events(stream: &str) -> Vec<(String, String, Value)> {
 }
 
 #[test]
-fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
+fn invalid_requests_are_rejected_and_the_training_continues() {
     let (_guard, folder) = folder();
     let mut watched = Watched::start(&mut long(&folder));
     let refused = [
@@ -105,7 +105,7 @@ fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
     }
     let large = format!("GET / HTTP/1.1\r\nHost: HOST\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     assert!(watched.ask(&large).starts_with("HTTP/1.1 431 "));
-    // A request that does not come to its end.
+    // An incomplete request.
     assert!(watched.ask("GET / HTTP/1.1\r\nHost: HOST\r\n").starts_with("HTTP/1.1 408 "));
     watched.connect().shutdown(Shutdown::Both).expect("a connection");
 
@@ -114,7 +114,7 @@ fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
     assert!(head.contains("default-src 'none'") && !head.contains("unsafe"), "{head}");
     assert!(!body.contains("://"), "nothing comes from elsewhere");
 
-    // More connections than are served, then room again.
+    // Too many connections at first, then few enough.
     let many: Vec<_> = (0..60).map(|_| watched.connect()).collect();
     drop(many);
     let answered = (0..100).any(|_| {
@@ -125,7 +125,7 @@ fn requests_that_are_none_of_the_page_are_refused_and_the_training_goes_on() {
 }
 
 #[test]
-fn a_stream_tells_everything_from_the_beginning_and_goes_on_where_it_was_cut() {
+fn watching_changes_no_bit_and_streams_resume_where_interrupted() {
     let (_guard, folder) = folder();
     let size = "--hidden 10 --n-s 1000 --cycles 1 --validate-every 300 --threads 1";
     end(klayer(&folder, &format!("train {size} --out unwatched.klayer")).args(images())).well();
@@ -157,7 +157,7 @@ fn a_stream_tells_everything_from_the_beginning_and_goes_on_where_it_was_cut() {
         let (mut stream, mut lines, mut found) = (String::new(), BufReader::new(socket), 0);
         while found < count {
             assert!(lines.read_line(&mut stream).expect("a line") > 0, "it goes on");
-            // Comments, which keep a connection open, are no events.
+            // Keep-alive comments are not events.
             let whole = |block: &&str| block.ends_with("\n\n") && block.contains("data:");
             let body = stream.split_once("\r\n\r\n").map_or("", |(_, body)| body);
             found = body.split_inclusive("\n\n").filter(whole).count();
@@ -172,7 +172,7 @@ fn a_stream_tells_everything_from_the_beginning_and_goes_on_where_it_was_cut() {
 }
 
 #[test]
-fn a_report_tells_its_sections_and_every_run_of_them() {
+fn a_report_streams_its_sections_and_runs() {
     let (_guard, folder) = folder();
     let mut command = quick_report(&folder.join("report"), &format!("--only coarse --watch {}", images().join(" ")));
     let mut watched = Watched::start(&mut command);
@@ -190,12 +190,15 @@ fn a_report_tells_its_sections_and_every_run_of_them() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_trained() {
+fn an_occupied_port_is_reported_before_training() {
     let (_guard, folder) = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
     let ended = end(klayer(&folder, &format!("train --watch={port} --out m.klayer")).args(images()));
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:#?}");
-    assert!(ended.stderr.starts_with(&format!("error: no page can be served on 127.0.0.1:{port}: ")), "{ended:#?}");
+    assert!(
+        ended.stderr.starts_with(&format!("error: cannot serve the live page on 127.0.0.1:{port}: ")),
+        "{ended:#?}"
+    );
     assert_eq!(klayer_tests::files(&folder).len(), 0);
 }

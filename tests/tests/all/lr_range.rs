@@ -7,7 +7,7 @@ use klayer_tests::{end, files, folder, images, klayer};
 use crate::{array, assert_no_nan, line};
 
 #[test]
-fn the_rate_rises_the_points_are_written_and_the_suggestion_lies_between_them() {
+fn lr_range_writes_its_points_and_a_suggestion() {
     let (_guard, folder) = folder();
     let arguments = "lr-range --steps 200 --points 20 --log --from 1e-5 --to 1 --json --figure f.svg --csv p.csv";
     let told = line(&end(klayer(&folder, arguments).args(images())).well());
@@ -43,7 +43,7 @@ fn the_rate_rises_the_points_are_written_and_the_suggestion_lies_between_them() 
 }
 
 #[test]
-fn a_test_that_diverges_ends_there_and_is_no_error() {
+fn a_diverging_range_test_ends_without_an_error() {
     let (_guard, folder) = folder();
     let arguments = "lr-range --no-bn --steps 200 --points 50 --log --from 1e-3 --to 1e6 --json";
     let ended = end(klayer(&folder, arguments).args(images())).well();
@@ -53,7 +53,7 @@ fn a_test_that_diverges_ends_there_and_is_no_error() {
     assert!(step < 199 && !points.is_empty() && points.len() < 50, "{told}");
     assert!(points.iter().all(|point| point["validation_loss"].is_f64() && point["batch_loss"].is_f64()));
 
-    // At once: there is nothing to judge, and that is told.
+    // Diverges at once, so there is no suggestion.
     let arguments = "lr-range --no-bn --steps 200 --points 50 --from 1e8 --to 1e9 --figure f.svg";
     let ended = end(klayer(&folder, arguments).args(images())).well();
     assert!(ended.stdout.contains("diverged at step") && ended.stdout.contains("no suggestion: "), "{}", ended.stdout);
@@ -61,7 +61,7 @@ fn a_test_that_diverges_ends_there_and_is_no_error() {
 }
 
 #[test]
-fn rates_that_make_no_range_are_refused() {
+fn invalid_rate_ranges_are_rejected() {
     let (_guard, folder) = folder();
     for (switches, expected) in [
         ("--from 0.1 --to 0.1", "make no range"),

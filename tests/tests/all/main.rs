@@ -1,4 +1,4 @@
-//! What the commands promise, tested from outside.
+//! End-to-end tests of the commands.
 
 mod architecture;
 mod bad_input;
@@ -29,13 +29,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// The one line of JSON that a command has printed.
+/// Parses the single line of JSON printed by a command.
 fn line(ended: &klayer_tests::Ended) -> Value {
     assert_eq!(ended.stdout.matches('\n').count(), 1, "{}", ended.stdout);
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout))
 }
 
-/// Holds that no number on the way out is none.
+/// Asserts that `text` contains no NaN, infinity or null.
 #[track_caller]
 fn assert_no_nan(text: &str) {
     for bad in ["NaN", "nan", "null", "inf"] {
@@ -44,7 +44,7 @@ fn assert_no_nan(text: &str) {
     }
 }
 
-/// The JSON of a file.
+/// Parses a JSON file.
 fn json(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -69,7 +69,7 @@ fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
-/// Whether a file among the records is of the report as a whole, and so written by every start, and not of one run.
+/// Whether a file among the records belongs to the report as a whole, which every start rewrites, not to a single run.
 fn of_the_report(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     name.starts_with("study-") || name == "rendered.json"

@@ -14,12 +14,12 @@ fn train(folder: &Path) {
     end(klayer(folder, "train --n-s 50 --cycles 1 --out model.klayer").args(images())).well();
 }
 
-/// The lines of JSON that a command has printed.
+/// Parses the lines of JSON printed by a command.
 fn lines(ended: &Ended) -> Vec<Value> {
     ended.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// An image of CIFAR-10's layout as a picture.
+/// Converts an image in CIFAR-10's layout to a picture.
 fn picture(pixels: &[u8]) -> RgbImage {
     RgbImage::from_fn(32, 32, |x, y| {
         let at = (32 * y + x) as usize;
@@ -27,14 +27,14 @@ fn picture(pixels: &[u8]) -> RgbImage {
     })
 }
 
-/// The label and the probability of the best guess of a line.
+/// Label and probability of the most probable class of a line.
 fn best(line: &Value) -> (u64, f64) {
     let best = &array(&line["predictions"])[0];
     (best["label"].as_u64().expect("a label"), best["probability"].as_f64().expect("a probability"))
 }
 
 #[test]
-fn an_image_of_cifar10_as_a_png_is_predicted_as_evaluate_does_it() {
+fn predict_and_evaluate_agree_on_cifar10_images() {
     const COUNT: usize = 1_000;
     let Some(data) = cifar10() else { return };
     let (_guard, folder) = folder();
@@ -47,7 +47,7 @@ fn an_image_of_cifar10_as_a_png_is_predicted_as_evaluate_does_it() {
     let predicted = lines(&end(&mut klayer(&folder, "predict model.klayer test --json")).well());
     assert_eq!(predicted.len(), COUNT);
 
-    // The mistakes of the whole test set, with their confidence, are those that the evaluator's predictions make.
+    // `inspect` must list the same mistakes, with the same confidence, as the predictions.
     let arguments = "inspect model.klayer --mistakes mistakes.png --most 10000 --json";
     let inspected = line(&end(klayer(&folder, arguments).arg("--data").arg(&data)).well());
     let evaluated = line(&end(klayer(&folder, "evaluate model.klayer --json").arg("--data").arg(&data)).well());
@@ -74,7 +74,7 @@ fn an_image_of_cifar10_as_a_png_is_predicted_as_evaluate_does_it() {
     assert_eq!(alone[0], predicted[7], "an image alone");
 }
 
-/// The EXIF data of a JPEG that say that it lies on its side, after its first two bytes.
+/// Inserts EXIF data with an orientation after the first two bytes of a JPEG.
 fn on_its_side(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -82,7 +82,7 @@ fn on_its_side(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_walked_in_order() {
+fn predict_handles_every_size_and_format_and_walks_folders_in_order() {
     let (_guard, folder) = folder();
     train(&folder);
     fs::create_dir_all(folder.join("photos/more")).expect("folders");
@@ -102,7 +102,7 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
 
     let ended = end(&mut klayer(&folder, "predict model.klayer photos --json --top 20")).well();
     assert_no_nan(&ended.stdout);
-    assert_eq!(ended.stderr, "photos: a file that is no picture is left out\n");
+    assert_eq!(ended.stderr, "photos: skipped 1 file that is not a picture\n");
     let told = lines(&ended);
     let names: Vec<_> = told.iter().map(|line| line["image"].as_str().expect("a name")).collect();
     let expected = "a.png b.jpg e.webp f.gif i.png j.png k linked/c.tiff linked/d.bmp more/c.tiff more/d.bmp";
@@ -123,7 +123,7 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
     assert!(rows.len() == 2 && rows[0].starts_with("photos/a.png ") && rows[0].matches('%').count() == 3, "{table}");
     assert!(rows[0].contains(array(&told[0]["predictions"])[0]["class"].as_str().expect("a class")), "{table}");
 
-    // A camera that was held on its side writes the picture as it lies, and how to turn it.
+    // Cameras store pictures unrotated, with the orientation in the EXIF data.
     let jpeg = fs::read(folder.join("photos/b.jpg")).expect("a picture");
     fs::write(folder.join("turned.jpg"), on_its_side(&jpeg, 3)).expect("written");
     let read = image::load_from_memory(&jpeg).expect("a picture");
@@ -134,12 +134,12 @@ fn pictures_of_any_size_and_format_are_upright_and_classified_and_folders_are_wa
     assert_ne!(both[0]["predictions"], both[2]["predictions"], "what is upside down looks different");
 }
 
-/// A PNG of a colour that claims to be `side` pixels wide and high, and holds next to nothing.
+/// A tiny PNG whose header claims to be `side` pixels wide and high.
 fn bomb(side: u32) -> Vec<u8> {
     let mut png = Vec::new();
     let small = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
     DynamicImage::from(small).write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).expect("a PNG");
-    // The header begins at byte 12 with its name, and its checksum follows at byte 29.
+    // The header chunk starts at byte 12; its checksum is at byte 29.
     png[16..20].copy_from_slice(&side.to_be_bytes());
     png[20..24].copy_from_slice(&side.to_be_bytes());
     let sum = crc32(&png[12..29]);
@@ -162,7 +162,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn what_is_no_picture_is_told_and_the_others_are_done() {
+fn invalid_pictures_are_reported_and_the_others_classified() {
     let (_guard, folder) = folder();
     train(&folder);
     let scene = DynamicImage::from(RgbImage::from_fn(90, 80, |x, y| Rgb([x as u8, y as u8, 7])));
@@ -199,11 +199,11 @@ fn what_is_no_picture_is_told_and_the_others_are_done() {
         assert_eq!(found, 1, "{name} in {}", ended.stderr);
     }
     assert!(!ended.stderr.contains('\u{1b}') && !ended.stderr.contains("panicked"), "{}", ended.stderr);
-    assert_eq!(lines.last(), Some(&"error: 11 of 12 could not be read"));
+    assert_eq!(lines.last(), Some(&"error: 11 of 12 inputs could not be read"));
     assert_eq!(files(&folder), before);
 
     for (arguments, expected) in [
-        ("predict model.klayer empty", "error: empty: there is no picture in it\n"),
+        ("predict model.klayer empty", "error: empty: no pictures found\n"),
         ("predict good.jpg good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
         ("inspect good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
     ] {

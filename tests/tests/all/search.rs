@@ -1,4 +1,4 @@
-//! `klayer search`: parts, and ends that nobody wanted.
+//! `klayer search`: shards and diverging trials.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn search(folder: &Path, store: &str, more: &str) -> std::process::Command {
     command
 }
 
-/// The records of a store by name, without what differs from one time to another.
+/// The records of a store by name, without run times and environment.
 fn records(store: &Path) -> Vec<(String, Value)> {
     let timeless = |name: std::path::PathBuf| {
         let mut record = json(&store.join(&name));
@@ -32,13 +32,13 @@ fn records(store: &Path) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn parts_come_together_to_the_table_of_one_search() {
+fn shards_produce_the_table_of_one_search() {
     let (_guard, folder) = folder();
     let whole = end(&mut search(&folder, "whole", "")).well().stdout;
     assert_eq!(whole.lines().filter(|line| line.contains('%')).count(), 5, "{whole}");
 
     let missing = end(&mut search(&folder, "parts", "--collect"));
-    assert!(missing.stderr.contains("parts: there is no such store") && missing.code == Some(1), "{missing:#?}");
+    assert!(missing.stderr.contains("parts: no such store") && missing.code == Some(1), "{missing:#?}");
     end(&mut search(&folder, "parts", "--shard 1/2")).well();
     let missing = end(&mut search(&folder, "parts", "--collect"));
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""), "{missing:#?}");
@@ -58,7 +58,7 @@ fn parts_come_together_to_the_table_of_one_search() {
 }
 
 #[test]
-fn a_trial_that_diverges_has_no_accuracy_and_is_not_tried_again() {
+fn a_diverged_trial_has_no_accuracy_and_is_not_retried() {
     let (_guard, folder) = folder();
     let wild = "--eta-min 1000000 --eta-max 1000000 --no-bn";
     let first = end(&mut search(&folder, "store", wild)).well().stdout;

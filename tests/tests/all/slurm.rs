@@ -1,6 +1,6 @@
-//! `klayer search --slurm` on a real Slurm of one node, which the project's script starts.
+//! `klayer search --slurm` on a real single-node Slurm, started by tests/slurm/start.sh.
 //!
-//! Where Slurm is not installed, these tests are skipped; with `$KLAYER_REQUIRE_SLURM` set, it is installed.
+//! These tests are skipped if Slurm is not installed; if `$KLAYER_REQUIRE_SLURM` is set, it is installed.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -17,17 +17,17 @@ use tempfile::TempDir;
 
 use crate::json;
 
-/// What is not done by then never will be.
+/// Maximum time to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A Slurm of one node, until it is dropped.
+/// A single-node Slurm, stopped when dropped.
 struct Slurm {
     folder: TempDir,
     _one_at_a_time: MutexGuard<'static, ()>,
 }
 
 impl Slurm {
-    /// Starts it; none where it is not installed.
+    /// Starts Slurm; `None` if it is not installed.
     fn start() -> Option<Self> {
         static ONE: Mutex<()> = Mutex::new(());
         let installed = |name: &str| {
@@ -51,7 +51,7 @@ impl Slurm {
         end(Command::new(workspace().join("tests/slurm").join(name)).arg(self.folder.path()))
     }
 
-    /// `command`, with this Slurm and no settings of another.
+    /// Configures `command` to use this Slurm.
     fn with<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in env::vars_os() {
             if ["SLURM_", "SBATCH_", "SQUEUE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
@@ -61,12 +61,12 @@ impl Slurm {
         command.env("SLURM_CONF", self.folder.path().join("slurm.conf"))
     }
 
-    /// What a command of Slurm with `arguments`, separated by spaces, says.
+    /// Runs a Slurm command with space-separated `arguments` and returns its output.
     fn ask(&self, command: &str, arguments: &str) -> String {
         end(self.with(Command::new(command).args(arguments.split_whitespace()))).well().stdout
     }
 
-    /// Waits until `done`, or says what Slurm and the elements did in place of that.
+    /// Waits until `done` returns true; panics with the output of Slurm and the elements if that takes too long.
     fn wait_until(&self, what: &str, store: &Path, done: impl Fn() -> bool) {
         let start = Instant::now();
         while !done() {
@@ -78,7 +78,7 @@ impl Slurm {
         }
     }
 
-    /// The number of the array that runs here.
+    /// ID of the running array.
     fn array(&self) -> Option<String> {
         let numbers = self.ask("squeue", "--noheader --format=%F");
         numbers.lines().next().map(|number| number.trim().to_owned())
@@ -91,7 +91,7 @@ impl Drop for Slurm {
     }
 }
 
-/// The records in a store without what differs from one time, or one place, to another.
+/// The records in a store, without run times and environment.
 fn records(store: &Path) -> BTreeMap<PathBuf, Value> {
     let records = files(store).into_iter().filter(|name| name.extension().is_some_and(|ending| ending == "json"));
     let timeless = |name: PathBuf| {
@@ -103,13 +103,13 @@ fn records(store: &Path) -> BTreeMap<PathBuf, Value> {
     records.map(timeless).collect()
 }
 
-/// What all elements have said.
+/// The logs of all elements.
 fn logs(store: &Path) -> String {
     let logs = files(store).into_iter().filter(|name| name.extension().is_some_and(|ending| ending == "log"));
     logs.map(|name| fs::read_to_string(store.join(name)).unwrap_or_default()).collect()
 }
 
-/// The process that makes the shard `shard` of the search in `store`.
+/// ID of the process that runs the shard `shard` of the search in `store`.
 fn process(store: &Path, shard: &str) -> Option<u32> {
     let store = fs::canonicalize(store).ok()?;
     let entries = fs::read_dir("/proc").expect("Slurm runs on Linux");
@@ -135,10 +135,10 @@ fn start(slurm: &Slurm, folder: &Path, store: &str, arguments: &str) -> Child {
 const TRIALS: &str = "search --n-s 500 --cycles 1 --trials 6 --seed 7 --hidden 30,20";
 
 #[test]
-fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_local_search() {
+fn a_killed_and_requeued_job_array_produces_identical_records() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();
-    // A name that shells and Slurm would read otherwise.
+    // A name with characters that are special to shells and Slurm.
     let name = "it's the store, 100%j";
     let store = folder.join(name);
     let arguments = format!(
@@ -158,13 +158,13 @@ fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_loc
         assert!(job.contains(passed), "{passed} is not in {job}");
     }
 
-    // An element's process dies, as it would if memory were short.
+    // Kill the process of an element, as the system does when memory runs out.
     let killed = process(&store, "1/3").expect("it runs");
     assert!(Command::new("kill").args(["-KILL", &killed.to_string()]).status().expect("kill is there").success());
     slurm.wait_until("another process of the killed element", &store, || {
         process(&store, "1/3").is_some_and(|process| process != killed)
     });
-    // The node fails, with all that runs there.
+    // The node fails with all its jobs.
     slurm.wait_until("the element that is requeued", &store, || process(&store, "2/3").is_some());
     let node = slurm.ask("sinfo", "--noheader --format=%n");
     slurm.ask("scontrol", &format!("update NodeName={} State=DOWN Reason=test", node.trim()));
@@ -180,7 +180,7 @@ fn a_job_array_whose_elements_are_killed_and_requeued_makes_the_records_of_a_loc
 }
 
 #[test]
-fn waiting_ends_with_the_array_or_with_the_user_and_says_how_to_go_on() {
+fn waiting_ends_with_the_array_or_on_ctrl_c() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();
     let long = "search --n-s 1000000 --trials 2 --slurm --shards 2 --wait";
@@ -198,7 +198,7 @@ fn waiting_ends_with_the_array_or_with_the_user_and_says_how_to_go_on() {
     assert!(process(&store, "2/2").is_some(), "the jobs go on");
     slurm.ask("scancel", &array);
 
-    // This one waits for an array that somebody cancels.
+    // Wait for an array that is then cancelled.
     let waiting = start(&slurm, &folder, "other", long);
     let store = folder.join("other");
     slurm.wait_until("a running element", &store, || process(&store, "1/2").is_some());
@@ -211,7 +211,7 @@ fn waiting_ends_with_the_array_or_with_the_user_and_says_how_to_go_on() {
 }
 
 #[test]
-fn a_refused_array_and_a_missing_slurm_are_told_in_one_sentence() {
+fn a_rejected_array_and_a_missing_slurm_are_reported() {
     let (_guard, folder) = folder();
     let mut command = klayer(&folder, "search --store store --slurm --shards 2");
     let missing = end(command.env("PATH", &folder));
@@ -227,16 +227,16 @@ fn a_refused_array_and_a_missing_slurm_are_told_in_one_sentence() {
     assert!(last.starts_with("error: sbatch: invalid partition specified: nowhere"), "{refused:#?}");
 }
 
-/// docs/cluster.md: its commands have no switch that `klayer search` does not know.
+/// All options in the commands of docs/cluster.md must exist in `klayer search`.
 #[test]
-fn the_switches_of_the_documented_launchers_exist() {
+fn documented_launchers_use_existing_options() {
     let (_guard, folder) = folder();
     let help = end(&mut klayer(&folder, "search --help")).well().stdout;
     let text = fs::read_to_string(workspace().join("docs/cluster.md")).expect("a page");
     let code = text.split("```").skip(1).step_by(2).map(|code| code.replace("\\\n", " "));
     let mut switches = 0;
     for code in code {
-        // What the page calls a line continues, in YAML, on the next one.
+        // In YAML, a command continues on the next line.
         let lines = if code.starts_with("yaml") {
             vec![code.replace('\n', " ")]
         } else {

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::{array, keys, numbers};
 
-/// Short enough for a second, long enough to be far above chance.
+/// A training that takes about a second and is far above chance.
 const SHORT: &str = "train --json --n-s 50 --cycles 1";
 
-/// The one line of JSON that `klayer` prints.
+/// Runs `klayer` and parses its single line of JSON.
 fn line(folder: &Path, arguments: &str) -> Value {
     let ended = end(klayer(folder, arguments).args(images())).well();
     assert_eq!(ended.stdout.matches('\n').count(), 1, "{arguments}: {}", ended.stdout);
@@ -22,13 +22,13 @@ fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("{key} of {value} is not a number"))
 }
 
-/// What of a line does not depend on the time it took.
+/// The values of a line that do not depend on the run time.
 fn figures(line: &Value) -> [f64; 4] {
     ["steps", "val_loss", "val_acc", "test_acc"].map(|key| number(line, key))
 }
 
 #[test]
-fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads() {
+fn train_gives_the_same_model_for_any_thread_count() {
     let (_guard, folder) = folder();
     let lines = [1, 2, 4].map(|threads| {
         let line = line(&folder, &format!("{SHORT} --threads {threads} --out {threads}.klayer"));
@@ -68,7 +68,7 @@ fn training_prints_one_line_and_the_model_is_the_same_on_any_number_of_threads()
 }
 
 #[test]
-fn tables_say_the_same_as_the_json() {
+fn tables_match_the_json_output() {
     let (_guard, folder) = folder();
     let table = end(klayer(&folder, "train --n-s 50 --cycles 1 --out model.klayer").args(images())).well().stdout;
     let evaluated = line(&folder, "evaluate model.klayer --json");
@@ -89,7 +89,7 @@ fn tables_say_the_same_as_the_json() {
 }
 
 #[test]
-fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
+fn each_option_changes_the_model_and_repeats_are_identical() {
     let (_guard, folder) = folder();
     let variants = [
         "",
@@ -123,7 +123,7 @@ fn every_switch_makes_another_network_and_the_same_command_the_same_one() {
 }
 
 #[test]
-fn metrics_that_were_asked_for_by_name_have_it_at_the_end_and_are_kept_if_the_training_diverges() {
+fn named_metrics_are_kept_when_training_diverges() {
     let (_guard, folder) = folder();
     let train = "train --no-bn --n-s 50 --cycles 1 --validate-every 1 --metrics m.jsonl";
     end(klayer(&folder, train).args(images())).well();
@@ -138,10 +138,10 @@ fn metrics_that_were_asked_for_by_name_have_it_at_the_end_and_are_kept_if_the_tr
     assert_eq!(klayer_tests::files(&folder).len(), 2);
 }
 
-/// The kernels and faer sum in another order, and agree within rounding: after some steps, over which it grows, the
-/// losses still do.
+/// The kernels and faer sum in different orders, so results differ by rounding, which grows with the steps; after a few
+/// steps the losses still agree.
 #[test]
-fn without_the_kernels_only_the_rounding_differs_and_threads_change_no_bit() {
+fn without_kernels_results_differ_only_by_rounding() {
     let (_guard, folder) = folder();
     let loss = |threads: usize, off: bool| {
         let out = format!("{threads}.klayer");

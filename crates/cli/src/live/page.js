@@ -1,6 +1,6 @@
 "use strict";
 
-// Draws what the program sends: runs, their losses step by step, and their points at each validation.
+// Draws the runs that the program streams: losses and learning rates by step, and validations.
 
 const COLOURS = 8;
 const NUMBER = new Intl.NumberFormat("en");
@@ -51,7 +51,7 @@ const EVENTS = {
     if (!run) return;
     run.done = Math.max(run.done, data.step);
     run.points.push(data);
-    // Of what was trained before a checkpoint, the points are all that is left.
+    // For steps before the checkpoint of a resumed run, only validations are available.
     const last = (curve) => (curve.length ? curve[curve.length - 1][0] : 0);
     if (last(run.losses) < data.step && !run.stepped) run.losses.push([data.step, data.batch_loss]);
     if (last(run.rates) < data.step) run.rates.push([data.step, data.rate]);
@@ -86,10 +86,10 @@ for (const [name, act] of Object.entries(EVENTS)) {
 source.addEventListener("open", () => say("live", runs.size ? "live" : "waiting for the first step"));
 source.addEventListener("error", () => {
   const gone = source.readyState === EventSource.CLOSED;
-  say("lost", gone ? "connection lost" : "connection lost, trying again");
+  say("lost", gone ? "connection lost" : "connection lost, reconnecting");
 });
 
-// Draws once a frame, however many events come in it.
+// Draws at most once per frame.
 function draw() {
   if (drawing) return;
   drawing = true;
@@ -118,7 +118,7 @@ function drawWords(shown, single) {
     }
   } else if (planned) {
     words += `: ${planned} runs`;
-    if (shown.length) words += `, ${shown.length - ended} under way, ${ended} ended since this program began`;
+    if (shown.length) words += `, ${shown.length - ended} running, ${ended} ended in this process`;
     short = `${section} – ${title}`;
   }
   $("section").textContent = words;
@@ -128,7 +128,7 @@ function drawWords(shown, single) {
 
 function drawLegend(shown, single) {
   const entries = single
-    ? [["line thin c0", "training, mean over some steps"], ["line c1", "validation"]]
+    ? [["line thin c0", "training (mean over steps)"], ["line c1", "validation"]]
     : shown.filter((run) => !run.ended).map((run) => [`line c${run.colour}`, run.name]);
   if (!single && entries.length) entries.push(["line thin gone", "ended"], ["line thin", "thin: training"]);
   const items = entries.map(([style, name]) => {
@@ -157,7 +157,7 @@ function drawCharts(shown, single) {
   chart("rate", "Learning rate against update steps", width, rates, (y, apart) => (y && apart < 1e-3 ? y.toExponential() : decimal(y, apart)));
 }
 
-// A number among others that are `apart`, with the decimals that tell them from each other.
+// Formats a number with enough decimals to distinguish numbers that are `apart`.
 function decimal(value, apart) {
   return value.toFixed(Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9)));
 }
@@ -206,7 +206,7 @@ function chart(id, name, steps, curves, label) {
       text([most ? right : x(tick), bottom + 16], NUMBER.format(tick), most ? "end" : "middle");
     }
   } else {
-    text([(left + right) / 2, (top + bottom) / 2], "nothing yet", "middle");
+    text([(left + right) / 2, (top + bottom) / 2], "no data yet", "middle");
   }
   text([(left + right) / 2, height - 4], "update step", "middle");
   root.append(svg("path", { class: "axis", d: `M${left} ${bottom}H${right}` }));

@@ -1,9 +1,8 @@
-//! The live view over HTTP: on 127.0.0.1 alone, nothing but GET, a thread a connection.
+//! HTTP server of the live view: only on 127.0.0.1, only GET, one thread per connection.
 //!
-//! Another site in the same browser can make requests to this machine, and by a name of its own that it lets point here
-//! (DNS rebinding) even read the answers. Therefore `Host` must name this machine, and nothing may be framed or
-//! loaded from elsewhere. Requests are small and come soon, or are refused; so are more connections than a few pages
-//! need.
+//! Other sites in the same browser can send requests to this machine and, with DNS rebinding, even read the responses.
+//! Therefore `Host` must name this machine, and the page may not be framed or load anything from elsewhere. Large and
+//! slow requests and too many connections are rejected.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,31 +13,31 @@ use std::time::{Duration, Instant};
 
 use super::Log;
 
-/// Most bytes of a request's line and header fields.
+/// Maximum size of a request's head, in bytes.
 const MOST_BYTES: usize = 8 * 1024;
-/// Most header fields.
+/// Maximum number of header fields.
 const MOST_FIELDS: usize = 64;
-/// Most connections at a time.
+/// Maximum number of simultaneous connections.
 const MOST_CONNECTIONS: usize = 32;
-/// A request must be there within this time.
+/// Maximum time to receive a request.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// A reader that takes nothing for this long is let go.
+/// A connection that accepts no data for this long is closed.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-/// Something is sent at least this often, so that a connection that is gone is noticed on both sides.
+/// Interval between keep-alive comments, by which both sides detect lost connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// What the page may do: nothing but to load its own style and script, and to read the events.
+/// Content security policy: the page may only load its own style and script and read the events.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The files of the page, with their media types.
+/// The files of the page: path, media type and content.
 const FILES: [(&str, &str, &str); 3] = [
     ("/", "text/html; charset=utf-8", include_str!("page.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
 ];
 
-/// Serves a log until it is dropped.
+/// Serves a log until dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
@@ -46,16 +45,16 @@ pub(super) struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A request that is answered with something.
+/// A valid request.
 #[derive(Debug, PartialEq)]
 enum Request {
     /// One of the files of the page.
     File(&'static str, &'static str),
-    /// The events after the one of this name, or all.
+    /// The events after the one with this ID, or all.
     Events(Option<String>),
 }
 
-/// A status that refuses a request, and why.
+/// Status and reason of a rejected request.
 type Refusal = (&'static str, &'static str);
 
 impl Server {
@@ -77,7 +76,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Release);
-        // The thread waits for a connection; it gets one. Without that it ends with the process.
+        // Wake the thread, which waits for a connection. If this fails, it ends with the process.
         if TcpStream::connect(self.address).is_ok()
             && let Some(thread) = self.thread.take()
         {
@@ -94,7 +93,7 @@ fn accept(listener: &TcpListener, log: &Arc<Log>, ending: &AtomicBool) {
             break;
         }
         let Ok(socket) = socket else {
-            // Out of descriptors, most likely: others may be freed soon.
+            // Most likely out of file descriptors; retry later.
             thread::sleep(Duration::from_millis(100));
             continue;
         };
@@ -106,7 +105,7 @@ fn accept(listener: &TcpListener, log: &Arc<Log>, ending: &AtomicBool) {
         }
         let (log, count) = (Arc::clone(log), Arc::clone(&connections));
         let served = thread::Builder::new().name("live view".to_owned()).spawn(move || {
-            // A connection that breaks concerns nobody but its reader.
+            // Errors of a connection affect only its reader.
             let _ = serve(&socket, port, &log);
             count.fetch_sub(1, Ordering::AcqRel);
         });
@@ -129,7 +128,7 @@ fn serve(mut socket: &TcpStream, port: u16, log: &Log) -> io::Result<()> {
         }
         Err((status, reason)) => respond(socket, status, "text/plain; charset=utf-8", &format!("{reason}\n"))?,
     }
-    // What the reader has sent beyond the request would make the system throw the answer away: it is read first.
+    // Drain the input: closing a socket with unread data would discard the response.
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     let deadline = Instant::now() + REQUEST_TIME;
@@ -137,7 +136,7 @@ fn serve(mut socket: &TcpStream, port: u16, log: &Log) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a request, within its bounds of size and time.
+/// Reads a request, with limits on size and time.
 fn read(socket: &mut &TcpStream, port: u16) -> io::Result<Result<Request, Refusal>> {
     let deadline = Instant::now() + REQUEST_TIME;
     let mut bytes = Vec::new();
@@ -166,7 +165,7 @@ fn read(socket: &mut &TcpStream, port: u16) -> io::Result<Result<Request, Refusa
     }
 }
 
-/// What is asked for; none if the request has not come to its end.
+/// Parses a request; `None` if it is incomplete.
 fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -174,14 +173,14 @@ fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
         Ok(httparse::Status::Partial) => return None,
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => {
-            return Some(Err(("431 Request Header Fields Too Large", "the request has too many header fields")));
+            return Some(Err(("431 Request Header Fields Too Large", "too many header fields")));
         }
-        Err(_) => return Some(Err(("400 Bad Request", "this is no HTTP request"))),
+        Err(_) => return Some(Err(("400 Bad Request", "invalid HTTP request"))),
     }
     let values = |name: &str| -> Vec<&[u8]> {
         request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value).collect()
     };
-    // Browsers leave out the port of HTTP itself.
+    // Browsers omit the default port of HTTP.
     let ports = [format!(":{port}"), String::new()];
     let ports = &ports[..if port == 80 { 2 } else { 1 }];
     let ours = |host: &[u8]| {
@@ -190,15 +189,15 @@ fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
     };
     match values("Host")[..] {
         [host] if ours(host) => {}
-        [_] => return Some(Err(("421 Misdirected Request", "this is not the host that is asked for"))),
-        _ => return Some(Err(("400 Bad Request", "a request names one host"))),
+        [_] => return Some(Err(("421 Misdirected Request", "unknown host"))),
+        _ => return Some(Err(("400 Bad Request", "exactly one Host field is required"))),
     }
-    // Another site's page could read nothing, but hold all connections.
+    // A page of another site could read nothing, but occupy all connections.
     if values("Sec-Fetch-Site").iter().any(|site| site.eq_ignore_ascii_case(b"cross-site")) {
-        return Some(Err(("403 Forbidden", "this page is for those who open it themselves")));
+        return Some(Err(("403 Forbidden", "cross-site requests are not allowed")));
     }
     if request.method != Some("GET") {
-        return Some(Err(("405 Method Not Allowed", "there is nothing to do here but to GET")));
+        return Some(Err(("405 Method Not Allowed", "only GET is supported")));
     }
     let path = request.path.unwrap_or_default();
     let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -207,10 +206,10 @@ fn parse(bytes: &[u8], port: u16) -> Option<Result<Request, Refusal>> {
         return Some(Ok(Request::Events(last)));
     }
     let file = FILES.iter().find(|(name, ..)| *name == path);
-    Some(file.map(|&(_, media, text)| Request::File(media, text)).ok_or(("404 Not Found", "there is no such page")))
+    Some(file.map(|&(_, media, text)| Request::File(media, text)).ok_or(("404 Not Found", "page not found")))
 }
 
-/// The head of an answer, up to the fields that say how long it is.
+/// The head of a response, without the fields for its length.
 fn head(status: &str, media: &str) -> String {
     let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
     format!(
@@ -225,7 +224,7 @@ fn respond(mut socket: &TcpStream, status: &str, media: &str, text: &str) -> io:
     socket.write_all(answer.as_bytes())
 }
 
-/// Sends the events after `last`, and those to come, until the log ends or the reader is gone.
+/// Sends the events after `last` and new ones, until the log ends or the connection is lost.
 fn stream(mut socket: &TcpStream, log: &Log, last: Option<&str>) -> io::Result<()> {
     socket.write_all((head("200 OK", "text/event-stream") + "\r\n").as_bytes())?;
     let mut next = last.map_or(0, |last| log.after(last));
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_page_asks_for_is_answered() {
+    fn only_requests_of_the_page_are_accepted() {
         let get = |path: &str, host: &str| status(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080"] {
             for path in ["/", "/page.css", "/page.js", "/events", "/?a=b"] {
@@ -264,7 +263,7 @@ mod tests {
         }
         assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), Some("400"));
         assert_eq!(status("GET / HTTP/1.1\r\nHost: localhost:8080\r\nHost: localhost:8080\r\n\r\n"), Some("400"));
-        assert_eq!(status("\u{16}\u{3}\u{1}"), Some("400"), "what speaks TLS");
+        assert_eq!(status("\u{16}\u{3}\u{1}"), Some("400"), "TLS");
         assert_eq!(status("GET / HTTP/1.1\r\nHost: localhost:8080\r\n"), None);
         let many = "A: b\r\n".repeat(MOST_FIELDS + 1);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{many}\r\n")), Some("431"));
