@@ -64,9 +64,9 @@ fn a_test_that_diverges_ends_there_and_is_no_error() {
 fn rates_that_make_no_range_are_refused() {
     let (_guard, folder) = folder();
     for (switches, expected) in [
-        ("--from 0.1 --to 0.1", "make no range"),
+        ("--from 0.1 --to 0.1", "invalid learning-rate range"),
         ("--from 0 --log", "where the rate grows by a factor the first must be above 0"),
-        ("--to inf", "make no range"),
+        ("--to inf", "invalid learning-rate range"),
         ("--steps 1", "at least two are needed"),
         ("--batch 0", "batch size is 0, but from 2 to 45000 training images are possible, and 2 is nearest"),
         ("--batch 0 --no-bn", "from 1 to 45000 training images are possible, and 1 is nearest"),
