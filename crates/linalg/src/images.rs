@@ -111,7 +111,7 @@ impl<'a, T: Scalar> Pixels<'a, T> {
     /// # Panics
     /// If the shape of `out` does not match.
     pub fn write(self, out: &mut ColMajor<T>, par: &Par) {
-        assert!(self.ncols() <= out.ncols(), "{} images for {} columns", self.ncols(), out.ncols());
+        assert!(self.ncols() <= out.ncols(), "{} images do not fit in {} columns", self.ncols(), out.ncols());
         assert_eq!(out.nrows(), self.nrows(), "the columns and the images have different lengths");
         par.for_columns(out.as_mut().transpose_mut(), BLOCK, &|start, mut rows| {
             let part = self.features(start, rows.ncols());

@@ -67,12 +67,12 @@ impl<T: Scalar> Lines<T> {
     }
 
     fn line(&self, i: usize) -> &[T] {
-        assert!(i < self.count, "line {i} of {}", self.count);
+        assert!(i < self.count, "index {i} is out of bounds for {} lines", self.count);
         &self.all()[i * self.stride..][..self.length]
     }
 
     fn line_mut(&mut self, i: usize) -> &mut [T] {
-        assert!(i < self.count, "line {i} of {}", self.count);
+        assert!(i < self.count, "index {i} is out of bounds for {} lines", self.count);
         let (stride, length) = (self.stride, self.length);
         &mut self.all_mut()[i * stride..][..length]
     }
@@ -175,7 +175,7 @@ impl<'a, T: Scalar> Columns<'a, T> {
     /// # Panics
     /// If `j` is out of bounds.
     pub fn col(self, j: usize) -> &'a [T] {
-        assert!(j < self.count, "column {j} of {}", self.count);
+        assert!(j < self.count, "index {j} is out of bounds for {} columns", self.count);
         &self.memory[j * self.stride..][..self.rows]
     }
 

@@ -3,7 +3,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// Invalid learning rates of a cycle.
-    #[error("invalid learning rates {eta_min} to {eta_max}: expected 0 <= eta_min <= eta_max < infinity")]
+    #[error("invalid learning rates from {eta_min} to {eta_max}: expected 0 <= eta_min <= eta_max < infinity")]
     Rates {
         /// The smallest rate.
         eta_min: f64,
