@@ -1,7 +1,7 @@
 //! Write a layer and check its gradient: `cargo run --release --example 02_gradient_of_a_layer`.
 //!
-//! The layer is softplus, h = ln(1 + e^s), whose derivative is the logistic function. Like the layers of klayer-nn, it has
-//! a forward and a backward pass on matrices of units x images, generic over `Scalar`.
+//! The layer is softplus, h = ln(1 + e^s), whose derivative is the logistic function. Like the layers of klayer-nn, it
+//! has a forward and a backward pass on matrices of units x images, generic over `Scalar`.
 
 use klayer_linalg::random::stream;
 use klayer_linalg::{RowMajor, Scalar};

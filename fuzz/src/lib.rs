@@ -1,7 +1,7 @@
 //! Code shared by fuzz targets and seeds: expected contents of files, and valid checksums.
 //!
-//! A changed byte invalidates every checksum over it, so a fuzzer would never reach the code behind. The targets therefore
-//! test each input twice: unchanged, and with valid checksums.
+//! A changed byte invalidates every checksum over it, so a fuzzer would never reach the code behind. The targets
+//! therefore test each input twice: unchanged, and with valid checksums.
 
 pub mod archive;
 pub mod model;

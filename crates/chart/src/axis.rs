@@ -39,8 +39,8 @@ fn round_step(span: f64, parts: f64) -> f64 {
 }
 
 impl Scale {
-    /// Creates an axis that covers all values. It is linear with round ends, or logarithmic if all values are positive and
-    /// the largest is more than ten times the smallest.
+    /// Creates an axis that covers all values. It is linear with round ends, or logarithmic if all values are positive
+    /// and the largest is more than ten times the smallest.
     pub fn around(values: impl IntoIterator<Item = f64>) -> Self {
         let (lo, hi) = range(values).unwrap_or((0.0, 1.0));
         if lo > 0.0 && hi > 10.0 * lo {

@@ -25,9 +25,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Model`] is a network with everything needed to use it. [`safetensors`] writes files with PyTorch's tensor names and
-//! reads them back to the same bits; [`onnx`] writes graphs for any ONNX runtime. All functions work on bytes in memory;
-//! reading and writing files is up to the caller.
+//! A [`Model`] is a network with everything needed to use it. [`safetensors`] writes files with PyTorch's tensor names
+//! and reads them back to the same bits; [`onnx`] writes graphs for any ONNX runtime. All functions work on bytes in
+//! memory; reading and writing files is up to the caller.
 
 #![forbid(unsafe_code)]
 

@@ -7,9 +7,10 @@
 //! | output | `logits` | batch x classes | floats, before softmax |
 //!
 //! The batch size is dynamic. A layer is a [`Gemm`](https://onnx.ai/onnx/operators/onnx__Gemm.html) node, followed in
-//! hidden layers by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the network
-//! has batch norm, and `Relu`. The tensors have the same names as in a [safetensors](crate::safetensors) file. Pixels are
-//! normalized by `Cast`, `Sub` and `Mul`, with exactly the numbers of [`Normalizer`](klayer_dataset::Normalizer).
+//! hidden layers by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the
+//! network has batch norm, and `Relu`. The tensors have the same names as in a [safetensors](crate::safetensors) file.
+//! Pixels are normalized by `Cast`, `Sub` and `Mul`, with exactly the numbers of
+//! [`Normalizer`](klayer_dataset::Normalizer).
 //!
 //! The metadata contains the class names (`classes`), [`Model::training`] (`training`) and, for a graph with normalized
 //! input, `normalization.mean` and `normalization.std` in units of pixel / 255, all as JSON.
@@ -53,8 +54,9 @@ struct Builder {
 /// Encodes `model` as an ONNX file. Equal models and options give equal bytes.
 ///
 /// # Errors
-/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for an invalid model; [`Error::Value`]
-/// also for a folded weight that overflows `f32`; [`Error::Metadata`] if JSON cannot represent the metadata.
+/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for an invalid model;
+/// [`Error::Value`] also for a folded weight that overflows `f32`; [`Error::Metadata`] if JSON cannot represent the
+/// metadata.
 pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8>, Error> {
     let mut tensors = model.tensors()?;
     if options.fold_batch_norm {
@@ -93,7 +95,7 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
         name: "klayer".to_owned(),
         initializer: builder.tensors,
         input: vec![value(name, numbers, architecture.inputs(), about)],
-        output: vec![value("logits", FLOAT, architecture.classes(), "one a class, before softmax")],
+        output: vec![value("logits", FLOAT, architecture.classes(), "one per class, before softmax")],
     };
     let file = proto::Model {
         ir_version: proto::IR_VERSION,
@@ -106,9 +108,9 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
     Ok(file.encode_to_vec())
 }
 
-/// Folds the batch norm of layer `l`, if any, into its affine map: with k = gamma / sqrt(variance + eps),
-/// gamma ((W x + b) - mean) / sqrt(variance + eps) + beta = (k W) x + (k (b - mean) + beta). Computes in `f64` and rounds
-/// once.
+/// Folds the batch norm of layer `l`, if any, into its affine map. With k = gamma / sqrt(variance + eps),
+/// gamma ((W x + b) - mean) / sqrt(variance + eps) + beta = (k W) x + (k (b - mean) + beta). Computes in `f64` and
+/// rounds once.
 fn fold(l: usize, layer: &Layer<f32>, tensors: &mut [Tensor]) -> Result<(), Error> {
     let Some((norm, running)) = layer.batch_norm.as_ref().and_then(|norm| Some((norm, norm.running.as_ref()?))) else {
         return Ok(());

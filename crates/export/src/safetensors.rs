@@ -1,5 +1,5 @@
-//! Models as [safetensors](https://huggingface.co/docs/safetensors) files: a JSON header followed by the raw bytes of the
-//! tensors. The reference implementation, the crate `safetensors`, reads and writes them.
+//! Models as [safetensors](https://huggingface.co/docs/safetensors) files: a JSON header followed by the raw bytes of
+//! the tensors. The reference implementation, the crate `safetensors`, reads and writes them.
 //!
 //! | tensor | shape | type |
 //! | --- | --- | --- |
@@ -100,9 +100,9 @@ pub fn encode<M: Serialize + DeserializeOwned + PartialEq>(model: &Model<M>) -> 
 /// Ignores the tensors `num_batches_tracked`, which PyTorch adds to batch norm.
 ///
 /// # Errors
-/// [`Error::Format`], [`Error::Foreign`], [`Error::Version`] and [`Error::Metadata`] if the file is not one of klayer, or
-/// is damaged; [`Error::Missing`], [`Error::Unexpected`], [`Error::Shape`], [`Error::Type`] and [`Error::Value`] if a
-/// tensor does not match the architecture in the metadata; [`Error::Classes`].
+/// [`Error::Format`], [`Error::Foreign`], [`Error::Version`] and [`Error::Metadata`] if the file is not one of klayer,
+/// or is damaged; [`Error::Missing`], [`Error::Unexpected`], [`Error::Shape`], [`Error::Type`] and [`Error::Value`] if
+/// a tensor does not match the architecture in the metadata; [`Error::Classes`].
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse_file)?;
     let entries = header.metadata().as_ref();
@@ -143,8 +143,8 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
     Ok(Model { network, normalization, classes: metadata.classes, training: metadata.training })
 }
 
-/// Encodes the logits of a network and the labels of the images as a safetensors file with two tensors: `logits` (images
-/// x classes, F32) and `labels` (images, U8).
+/// Encodes the logits of a network and the labels of the images as a safetensors file with two tensors: `logits`
+/// (images x classes, F32) and `labels` (images, U8).
 ///
 /// # Shapes
 /// `logits` images x classes, `labels` images.

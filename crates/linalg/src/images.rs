@@ -72,8 +72,8 @@ impl<'a, T: Scalar> Images<'a, T> {
 }
 
 impl<'a, T: Scalar> Pixels<'a, T> {
-    /// Creates a mini-batch of `images`. `mean`, in units of pixels, is subtracted from the features, and the difference is
-    /// multiplied by `scale`.
+    /// Creates a mini-batch of `images`. `mean`, in units of pixels, is subtracted from the features, and the
+    /// difference is multiplied by `scale`.
     ///
     /// # Panics
     /// If `mean`, `scale` and the images do not all have the same length.
@@ -145,7 +145,8 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         Self { first: self.first + start, mean, scale, ..self }
     }
 
-    /// Converts `C` images, starting at image `j`, writes them to `out` one after another, and returns a slice for each.
+    /// Converts `C` images, starting at image `j`, writes them to `out` one after another, and returns a slice for
+    /// each.
     #[inline(always)]
     pub(crate) fn convert<const C: usize>(self, j: usize, out: &mut [T]) -> [&[T]; C] {
         let length = self.nrows();

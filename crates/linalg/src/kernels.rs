@@ -6,12 +6,12 @@
 //! - [`combine()`], C = A B: each row of C is a linear combination of the rows of B; computes a tile of a few rows and
 //!   vectors at a time.
 //!
-//! B may be images as bytes. In that case the kernels convert a strip of B, as much as fits in the L1 cache, right before
-//! they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
+//! B may be images as bytes. In that case the kernels convert a strip of B, as much as fits in the L1 cache, right
+//! before they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
 //!
-//! A tile fills the registers of the processor. The order of summation of an element depends only on the number of terms
-//! and the vector width: results on processors of different widths differ in the last bits, but never depend on the
-//! shape of C.
+//! A tile fills the registers of the processor. The order of summation of an element depends only on the number of
+//! terms and the vector width: results on processors of different widths differ in the last bits, but never depend on
+//! the shape of C.
 
 use std::array;
 use std::env;
@@ -27,8 +27,8 @@ mod dots;
 pub(crate) use combine::{Factor, combine};
 pub(crate) use dots::{GROUP_FOR_PIXELS, dots};
 
-/// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a block
-/// of 50 units and 100 converted images fits in an L2 cache of 512 KiB.
+/// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
+/// block of 50 units and 100 converted images fits in an L2 cache of 512 KiB.
 pub const BLOCK: usize = 768;
 /// Environment variable that turns the kernels off when set to any value, to compare their results with faer's.
 const OFF: &str = "KLAYER_NO_KERNELS";

@@ -54,8 +54,8 @@ impl Par {
 
     /// Runs `work` on one thread of the pool while the others spin, waiting for its parallel parts.
     ///
-    /// A training step starts a parallel part about every hundred microseconds, and waking a sleeping thread takes about
-    /// as long.
+    /// A training step starts a parallel part about every hundred microseconds, and waking a sleeping thread takes
+    /// about as long.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let Self::Pool(pool) = self else { return work() };
         let work = Mutex::new(Some(work));
@@ -72,8 +72,9 @@ impl Par {
         results.into_iter().flatten().next().expect("one thread took the work")
     }
 
-    /// Splits `lines`, each `stride` long, into one part per thread and calls `work` with the index of the first line of
-    /// each part and the part, in any order. The length of every part except the last is a multiple of `together` lines.
+    /// Splits `lines`, each `stride` long, into one part per thread and calls `work` with the index of the first line
+    /// of each part and the part, in any order. The length of every part except the last is a multiple of `together`
+    /// lines.
     ///
     /// The result for a line must not depend on where the lines are split.
     pub fn for_lines<T: Send>(

@@ -6,10 +6,10 @@
 //! - [`input_gradient`]: W^T G.
 //!
 //! Images have many features. They are contiguous in memory, as numbers or as bytes that the kernels convert. Products
-//! with images run on the kernels of the module `kernels`. The features (and the units of wide layers) are split between
-//! the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are sums over
-//! fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on the
-//! kernels; large ones run on faer, with the rows of the result split between the threads.
+//! with images run on the kernels of the module `kernels`. The features (and the units of wide layers) are split
+//! between the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are
+//! sums over fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on
+//! the kernels; large ones run on faer, with the rows of the result split between the threads.
 
 use faer::Accum;
 use faer::linalg::matmul::matmul;
@@ -20,8 +20,8 @@ use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 /// Minimum and maximum number of result rows per call of faer.
 const ROWS: (usize, usize) = (64, 256);
-/// Number of features whose weights a thread updates at a time. Smaller than a block, so that all threads have work even
-/// if there are more threads than blocks.
+/// Number of features whose weights a thread updates at a time. Smaller than a block, so that all threads have work
+/// even if there are more threads than blocks.
 const COLUMNS: usize = 256;
 /// Maximum number of weights of a hidden layer whose products run on the kernels.
 const SMALL: usize = 128 * 128;
@@ -52,8 +52,8 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
-    /// Calls `work` with the inputs as a matrix. Bytes are first converted into newly allocated memory; this happens only
-    /// when the kernels are off, for comparison.
+    /// Calls `work` with the inputs as a matrix. Bytes are first converted into newly allocated memory; this happens
+    /// only when the kernels are off, for comparison.
     fn with_mat<R>(self, par: &Par, work: impl FnOnce(MatRef<'_, T>) -> R) -> R {
         match self {
             Self::Images(Images::Columns(x)) => work(x.as_mat()),
@@ -219,8 +219,8 @@ fn small<T: Scalar>(w: &RowMajor<T>) -> bool {
     w.nrows() * w.ncols() <= SMALL && kernels::on()
 }
 
-/// Applies `store` to `c` and the product `a b`, computed by faer some rows at a time. faer repacks `b` in every call, so
-/// a call takes as many rows as still leave work for four threads. The order of summation in faer may depend on the
+/// Applies `store` to `c` and the product `a b`, computed by faer some rows at a time. faer repacks `b` in every call,
+/// so a call takes as many rows as still leave work for four threads. The order of summation in faer may depend on the
 /// shape of a call, so that shape does not depend on the number of threads.
 fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, store: Store<T>, par: &Par) {
     let (n, together) = (c.ncols(), c.nrows().div_ceil(4).clamp(ROWS.0, ROWS.1));
@@ -235,8 +235,8 @@ fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, s
                     (Accum::Add, -rate)
                 }
             };
-            // Created as the transpose of a column-major matrix, because faer's constructor for mutable row-major matrices
-            // swaps the strides.
+            // Created as the transpose of a column-major matrix, because faer's constructor for mutable row-major
+            // matrices swaps the strides.
             let c = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
             matmul(c, accum, a.subrows(first, rows), b, alpha, faer::Par::Seq);
         }

@@ -63,8 +63,8 @@ impl<T: Scalar> BatchNorm<T> {
         self.eps
     }
 
-    /// Normalizes `s` in place, so that it holds s_hat, and writes s_tilde to `out` and the mean and variance of the batch
-    /// to `batch`.
+    /// Normalizes `s` in place, so that it holds s_hat, and writes s_tilde to `out` and the mean and variance of the
+    /// batch to `batch`.
     ///
     /// # Shapes
     /// `s` and `out` m x n.
@@ -103,8 +103,8 @@ impl<T: Scalar> BatchNorm<T> {
         }
     }
 
-    /// Computes `out = gamma (s - mean) / sqrt(variance + eps) + beta` with the running mean and variance, or with mean 0
-    /// and variance 1 before the first mini-batch.
+    /// Computes `out = gamma (s - mean) / sqrt(variance + eps) + beta` with the running mean and variance, or with mean
+    /// 0 and variance 1 before the first mini-batch.
     ///
     /// # Shapes
     /// `s` and `out` m x n.

@@ -5,8 +5,8 @@
 //! module `probe`).
 //!
 //! If the input of a ReLU changes sign between p - h and p + h, L has a kink there and the difference does not
-//! approximate the gradient. The check detects such parameters by comparing the active units on both sides, counts them,
-//! and skips them.
+//! approximate the gradient. The check detects such parameters by comparing the active units on both sides, counts
+//! them, and skips them.
 
 use std::ops::ControlFlow;
 
@@ -78,8 +78,8 @@ pub fn relative_error(analytic: f64, numerical: f64, floor: f64) -> f64 {
     (analytic - numerical).abs() / floor.max(analytic.abs() + numerical.abs())
 }
 
-/// Computes the numerical gradient of any function `f` at `x`, by centred differences with step `h`. Use it to check the
-/// gradients of your own layers and losses.
+/// Computes the numerical gradient of any function `f` at `x`, by centred differences with step `h`. Use it to check
+/// the gradients of your own layers and losses.
 ///
 /// ```
 /// use klayer_nn::gradient_check::{differences, relative_error};
@@ -157,10 +157,11 @@ pub fn numerical_gradient(
 }
 
 impl NumericalGradient {
-    /// Compares this with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights w.
+    /// Compares this with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights
+    /// w.
     ///
-    /// Returns one row for each layer and kind of parameter. The penalty of a weight depends only on that weight, so its
-    /// centred difference needs only its own term. `floor` is the smallest denominator of the relative error.
+    /// Returns one row for each layer and kind of parameter. The penalty of a weight depends only on that weight, so
+    /// its centred difference needs only its own term. `floor` is the smallest denominator of the relative error.
     ///
     /// # Errors
     /// [`Error::OtherNetwork`] if the gradients and the network have different architectures.

@@ -20,9 +20,10 @@
 //! # Ok::<(), klayer_nn::Error>(())
 //! ```
 //!
-//! A [`Network`] holds the parameters, a [`Workspace`] the activations of one mini-batch, and [`Gradients`] the gradient
-//! of every parameter. All three are allocated once; a training step allocates nothing. The method determines which
-//! statistics batch norm uses: those of the batch in [`Network::forward_train`], the running ones in [`Network::infer`].
+//! A [`Network`] holds the parameters, a [`Workspace`] the activations of one mini-batch, and [`Gradients`] the
+//! gradient of every parameter. All three are allocated once; a training step allocates nothing. The method determines
+//! which statistics batch norm uses: those of the batch in [`Network::forward_train`], the running ones in
+//! [`Network::infer`].
 //!
 //! The forward pass applies [`affine`], [`batch_norm`] and [`relu`] in each hidden layer, then `affine` and
 //! `cross_entropy` at the top; the backward pass runs in reverse. [`gradient_check`] compares the gradients with finite

@@ -8,9 +8,9 @@
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | payload: number type, network and metadata, in the standard encoding of bincode 2 |
 //!
-//! The length and the checksum are verified before the payload is decoded. Decoding may claim at most four times the size
-//! of the payload plus 64 KiB, so a damaged or malicious file cannot exhaust the memory. [`encode`] returns an error for
-//! metadata that exceeds this limit.
+//! The length and the checksum are verified before the payload is decoded. Decoding may claim at most four times the
+//! size of the payload plus 64 KiB, so a damaged or malicious file cannot exhaust the memory. [`encode`] returns an
+//! error for metadata that exceeds this limit.
 
 use bincode::config;
 use bincode::de::read::Reader;

@@ -72,8 +72,8 @@ impl<T: Scalar> Network<T> {
         &mut self.layers
     }
 
-    /// Computes the logits of a mini-batch in training mode: batch norm uses the statistics of the batch and updates the
-    /// running statistics.
+    /// Computes the logits of a mini-batch in training mode: batch norm uses the statistics of the batch and updates
+    /// the running statistics.
     ///
     /// # Shapes
     /// `x` d x n, with the n of the workspace.
@@ -124,8 +124,8 @@ impl<T: Scalar> Network<T> {
         }
     }
 
-    /// Computes the logits of a mini-batch in evaluation mode: batch norm uses the running statistics, and the network is
-    /// unchanged.
+    /// Computes the logits of a mini-batch in evaluation mode: batch norm uses the running statistics, and the network
+    /// is unchanged.
     ///
     /// # Shapes
     /// `x` d x n, with the n of the workspace.
@@ -192,9 +192,9 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
-    /// Runs the backward pass and a gradient descent step at once: a parameter p with gradient g becomes p - `rate` g, and
-    /// a weight w becomes `decay` w - `rate` g. Does not store the gradients of the weights, which saves a pass through
-    /// memory.
+    /// Runs the backward pass and a gradient descent step at once: a parameter p with gradient g becomes p - `rate` g,
+    /// and a weight w becomes `decay` w - `rate` g. Does not store the gradients of the weights, which saves a pass
+    /// through memory.
     ///
     /// # Shapes
     /// `x` d x n.
@@ -257,8 +257,8 @@ fn input<'a, T: Scalar>(x: Images<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inp
 }
 
 impl<T: Scalar> Layer<T> {
-    /// Computes dJ/dS of the affine output from the gradient that the layer above wrote. In hidden layers with batch norm,
-    /// also writes the gradients of gamma and beta to the workspace.
+    /// Computes dJ/dS of the affine output from the gradient that the layer above wrote. In hidden layers with batch
+    /// norm, also writes the gradients of gamma and beta to the workspace.
     fn output_gradient<'w>(&self, space: &'w mut LayerWorkspace<T>) -> &'w RowMajor<T> {
         if space.h.nrows() == 0 {
             // The last layer: the cross-entropy has replaced the logits by their gradient.

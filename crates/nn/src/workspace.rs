@@ -96,7 +96,11 @@ impl<T: Scalar> Workspace<T> {
     /// # Panics
     /// If `layer` is not a hidden layer.
     pub fn hidden(&self, layer: usize) -> &RowMajor<T> {
-        assert!(layer + 1 < self.layers.len(), "index {layer} is out of bounds for {} hidden layers", self.layers.len() - 1);
+        assert!(
+            layer + 1 < self.layers.len(),
+            "index {layer} is out of bounds for {} hidden layers",
+            self.layers.len() - 1
+        );
         &self.layers[layer].h
     }
 

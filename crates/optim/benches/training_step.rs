@@ -2,8 +2,8 @@
 //!
 //! With 100 images, the images fit in a cache; with 45,000, they come from memory in shuffled order, as in training.
 //!
-//! The throughput of products is in operations (a multiply-add counts as two), that of whole steps in images, and that of
-//! all other parts in elements processed.
+//! The throughput of products is in operations (a multiply-add counts as two), that of whole steps in images, and that
+//! of all other parts in elements processed.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};

@@ -15,8 +15,8 @@ pub enum Error {
     NoSteps,
     /// Invalid learning rates of a ramp.
     #[error(
-        "invalid learning-rate range {eta_min} to {eta_max}: expected 0 <= eta_min < eta_max < infinity, and \
-         0 < eta_min for exponential growth"
+        "invalid learning-rate range from {eta_min} to {eta_max}: expected 0 <= first < last < infinity, and \
+         first > 0 for exponential growth"
     )]
     Ramp {
         /// The smallest rate.

@@ -25,8 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Schedule`] ([`Cyclical`], [`Ramp`] or your own) gives the learning rate of each step; [`Sgd`] and [`L2`] perform the
-//! step. The crate does no I/O, reads no clock, and starts no threads except those that the caller requests.
+//! A [`Schedule`] ([`Cyclical`], [`Ramp`] or your own) gives the learning rate of each step; [`Sgd`] and [`L2`] perform
+//! the step. The crate does no I/O, reads no clock, and starts no threads except those that the caller requests.
 
 #![forbid(unsafe_code)]
 

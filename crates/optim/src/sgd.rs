@@ -1,7 +1,7 @@
 //! Mini-batch gradient descent.
 //!
-//! The L2 penalty has the gradient 2 lambda w, so the update of a weight is w <- (1 - 2 eta lambda) w - eta dL/dw, where L
-//! is the loss.
+//! The L2 penalty has the gradient 2 lambda w, so the update of a weight is w <- (1 - 2 eta lambda) w - eta dL/dw,
+//! where L is the loss.
 
 use klayer_linalg::{Images, Par, Scalar, product};
 use klayer_nn::{Gradients, Network, Workspace};
@@ -21,8 +21,8 @@ impl Sgd {
     /// Runs the backward pass and an update step with learning rate `rate` at once. Call `forward_train` and
     /// `cross_entropy` on `x` first.
     ///
-    /// Equivalent to [`Network::backward`] followed by [`Sgd::step`], without storing the gradients of the weights. On the
-    /// kernels of klayer-linalg, the results are bitwise identical.
+    /// Equivalent to [`Network::backward`] followed by [`Sgd::step`], without storing the gradients of the weights. On
+    /// the kernels of klayer-linalg, the results are bitwise identical.
     ///
     /// # Shapes
     /// `x` d x n.

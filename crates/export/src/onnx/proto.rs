@@ -155,7 +155,7 @@ pub(super) enum Extent {
     /// `dim_value`
     #[prost(int64, tag = "1")]
     Value(i64),
-    /// `dim_param`: any number, the same wherever the name stands
+    /// `dim_param`: any number; equal names mean equal extents
     #[prost(string, tag = "2")]
     Parameter(String),
 }

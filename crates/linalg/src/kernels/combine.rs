@@ -80,8 +80,8 @@ impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> 
 }
 
 impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
-    /// Computes these rows of C one strip, a few vectors wide, at a time. The strip of B stays in the L1 cache for all these
-    /// rows.
+    /// Computes these rows of C one strip, a few vectors wide, at a time. The strip of B stays in the L1 cache for all
+    /// these rows.
     #[inline(always)]
     fn group<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let (lanes, columns) = (lanes::<T, S>(), self.b.length());
@@ -162,8 +162,8 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         }
     }
 
-    /// Adds `terms` to the sums of `R` rows of C, starting at row `i`, for the columns of `b`, starting at `start`. Between
-    /// passes, the sums are kept in `partial`, at `at`.
+    /// Adds `terms` to the sums of `R` rows of C, starting at row `i`, for the columns of `b`, starting at `start`.
+    /// Between passes, the sums are kept in `partial`, at `at`.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &mut self,

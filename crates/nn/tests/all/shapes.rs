@@ -25,8 +25,8 @@ pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(42), failure_persistence: None, ..Config::default() }
 }
 
-/// Networks of 1 to 4 layers with batches of 8 to 13 images. With fewer inputs or images, some variances are nearly 0 and
-/// the loss curves within a step, which makes the differences (not the gradients) inaccurate.
+/// Networks of 1 to 4 layers with batches of 8 to 13 images. With fewer inputs or images, some variances are nearly 0
+/// and the loss curves within a step, which makes the differences (not the gradients) inaccurate.
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let init = prop_oneof![Just(Init::He), (0.2..0.8).prop_map(|sigma| Init::Normal { sigma })];
     (3..9_usize, vec(3..8_usize, 0..4), 2..6_usize, any::<bool>(), init, 8..14_usize, any::<u64>()).prop_map(
