@@ -1,4 +1,4 @@
-//! Trains the 3-layer network with batch norm on generated images: `cargo run --release --example 01_train`.
+//! Train a 3-layer network with batch norm on generated images: `cargo run --release --example 01_train`.
 
 use klayer_dataset::{Dataset, Sizes};
 use klayer_experiments::{Cyclical, Data, Par, RunConfig, Silent, train};

@@ -1,7 +1,7 @@
-//! A layer of your own, and the check of its gradient: `cargo run --release --example 02_gradient_of_a_layer`.
+//! Write a layer and check its gradient: `cargo run --release --example 02_gradient_of_a_layer`.
 //!
-//! The layer is softplus, h = ln(1 + e^s), whose derivative is the logistic function. Written as the layers of
-//! klayer-nn are: forward and backward on matrices of units x images, for every `Scalar`.
+//! The layer is softplus, h = ln(1 + e^s), whose derivative is the logistic function. Like the layers of klayer-nn, it
+//! has a forward and a backward pass on matrices of units x images, generic over `Scalar`.
 
 use klayer_linalg::random::stream;
 use klayer_linalg::{RowMajor, Scalar};
@@ -15,7 +15,7 @@ fn forward<T: Scalar>(s: &mut RowMajor<T>) {
     }
 }
 
-/// Turns `g` from dL/dh into dL/ds, in place. The input comes back from the output: e^-s = 1 / (e^h - 1).
+/// Converts `g` from dL/dh to dL/ds, in place. The derivative follows from the output: dh/ds = 1 - e^-h.
 fn backward<T: Scalar>(h: &RowMajor<T>, g: &mut RowMajor<T>) {
     for i in 0..g.nrows() {
         for (g, h) in g.row_mut(i).iter_mut().zip(h.row(i)) {
@@ -30,7 +30,7 @@ fn main() {
     let mut draw = || -> Vec<f64> { random.by_ref().take(units * images).collect() };
     let (s, weights) = (draw(), draw());
 
-    // A loss that depends on every output: L = sum of weight x h. So dL/dh is the weights.
+    // A loss that depends on every output: L = sum of weight * h, so dL/dh is the weights.
     let loss = |s: &[f64]| -> f64 {
         let mut h = RowMajor::from_rows(units, images, s);
         forward(&mut h);

@@ -1,4 +1,4 @@
-//! A learning-rate schedule of your own, in a training loop of your own: `cargo run --release --example 03_schedule`.
+//! Write a learning-rate schedule and a training loop: `cargo run --release --example 03_schedule`.
 
 use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
 use klayer_linalg::Par;
@@ -6,7 +6,7 @@ use klayer_linalg::random::stream;
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
 
-/// Up in a straight line for the first steps, then down along half a cosine.
+/// Linear warm-up followed by cosine decay.
 struct WarmUpAndCosine {
     largest: f64,
     warm_up: u64,

@@ -1,8 +1,8 @@
-//! A search over something other than lambda, here the width of the hidden layers:
+//! Search over a setting other than lambda, here the width of the hidden layers:
 //! `cargo run --release --example 04_search_for_a_width -- [STORE]`.
 //!
-//! Trials are settings, and a store keeps the record of each. Started again with the same folder, it makes only what
-//! is missing; several processes may work on it at the same time.
+//! Each trial is a set of settings, and a store keeps its record. Run it again with the same folder, and it runs only
+//! the missing trials; several processes can share a store.
 
 use std::env;
 

@@ -1,7 +1,7 @@
-//! A trained network in a program of your own: `cargo run --release --example 05_use_a_model -- MODEL`.
+//! Use a trained network in a program: `cargo run --release --example 05_use_a_model -- MODEL`.
 //!
-//! MODEL is what `klayer train --out MODEL` writes. The file says all that it takes: the network, how its inputs are
-//! normalized, and what its classes are called.
+//! `klayer train --out MODEL` writes MODEL. The file contains everything needed: the network, the normalization of its
+//! inputs, and the class names.
 
 use std::env;
 use std::path::Path;
@@ -11,11 +11,11 @@ use klayer_experiments::{Par, model};
 use klayer_nn::Workspace;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = env::args().nth(1).ok_or("the path of a model is needed")?;
+    let path = env::args().nth(1).ok_or("missing argument: the path of a model")?;
     let (network, info) = model::load(Path::new(&path))?;
     let normalizer = info.normalization.normalizer::<f32>();
 
-    // Images from wherever you have them: 3,072 bytes each, 1,024 red, 1,024 green, 1,024 blue, row by row.
+    // Images from any source: 3,072 bytes each, 1,024 red, 1,024 green, 1,024 blue, row by row.
     let sizes = Sizes { training: 1, validation: 0, test: 5 };
     let dataset = Dataset::generate(7, sizes, "an example", &())?;
     let images: Vec<_> = dataset.test().images().collect();

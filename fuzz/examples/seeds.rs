@@ -1,4 +1,4 @@
-//! Makes the seeds of all targets: `cargo run --example seeds` in this folder. The same ones every time.
+//! Generates the seeds of all targets: run `cargo run --example seeds` in this folder. The result is deterministic.
 
 use std::error::Error;
 use std::fs;
@@ -69,7 +69,7 @@ fn archive() -> Done {
     write("archive", "whole.tar.gz", &compressed(&whole)?)?;
     write("archive", "stored.tar.gz", &gzip(&whole))?;
 
-    // A name too long for a header, an extended header, a link, and a size in binary.
+    // A name too long for a header, an extended header, a link, and a binary size.
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
@@ -175,7 +175,7 @@ fn config(hidden: &[usize], batch_norm: bool) -> Result<RunConfig, Box<dyn Error
     })
 }
 
-/// Where a run was made: with vectors of so many bits, or where that is not told.
+/// The environment of a run, with the vector width in bits, if recorded.
 fn environment(vectors: Option<u32>) -> Environment {
     Environment {
         version: "0.1.0".to_owned(),
@@ -256,11 +256,11 @@ fn json(name: &str, record: &impl Serialize) -> Done {
     write("record", name, &serde_json::to_vec_pretty(record)?)
 }
 
-/// The file itself, and the same numbers in another of TOML's ways.
+/// The file itself, and the same numbers as inline tables.
 fn paper() -> Done {
     let text = include_str!("../../data/paper.toml");
     write("paper", "paper.toml", text.as_bytes())?;
-    // Inline tables are JSON but for their colons.
+    // JSON with `=` instead of `:` is an inline table.
     let table: toml::Table = toml::from_str(text)?;
     let mut inline = String::new();
     for (name, value) in &table {

@@ -1,4 +1,4 @@
-//! Archives, as gzip and as tar files: what is unpacked is what was expected, and a refused one leaves nothing behind.
+//! Archives, as gzip and tar files: unpacking gives the expected files or an error that leaves nothing behind.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Checkpoints: what decodes comes back from its bytes, can be used, and draws mini-batches that exist.
+//! Checkpoints: whatever decodes round-trips, can be used, and draws valid mini-batches.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Records of CIFAR-10 and CIFAR-100: what is parsed holds the very bytes of the file, and its labels name classes.
+//! Records of CIFAR-10 and CIFAR-100: parsing preserves the bytes of the file and accepts only valid labels.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     check(parse_cifar100(path, bytes), bytes, &[20, 100]);
 });
 
-/// `classes` has how many classes each label of a record chooses from.
+/// `classes` is the number of classes of each label in a record.
 fn check(parsed: Result<Part, Error>, bytes: &[u8], classes: &[u8]) {
     let record = classes.len() + FEATURES;
     let right = |record: &[u8]| record.iter().zip(classes).all(|(label, classes)| label < classes);

@@ -1,4 +1,4 @@
-//! Model files: what decodes comes back from its bytes, and can be used.
+//! Model files: whatever decodes round-trips and can be used.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `paper.toml`: it is refused, or its numbers make runs, or they are refused as settings.
+//! `paper.toml`: parsing gives an error, or numbers that are valid settings or are rejected with an error.
 
 #![no_main]
 #![allow(dead_code)]
@@ -33,7 +33,7 @@ fuzz_target!(|text: &str| {
                 refused(study.sensitivity());
             }
         }
-        // It shows the lines that it is about, and marks the place.
+        // Multi-line: it quotes the line and marks the position.
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });

@@ -1,4 +1,4 @@
-//! Records: one that is read is written as a record that reads the same; another is refused and left as it was.
+//! Records: valid ones round-trip, and invalid ones are rejected and left unchanged.
 
 #![no_main]
 

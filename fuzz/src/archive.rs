@@ -1,18 +1,18 @@
-//! An archive that the unpacker expects, and tar files whose checksums are right.
+//! An archive for the unpacker, and tar files with valid checksums.
 
 use flate2::Crc;
 use klayer_dataset::{Archive, ExpectedFile};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a block of a tar file.
+/// Size of a block of a tar file, in bytes.
 const BLOCK: usize = 512;
 
-/// The files that the archive must hold: one of more than a block, one of less.
+/// The files of the archive: one larger than a block, one smaller.
 pub fn files() -> [(&'static str, Vec<u8>); 2] {
     [("one.bin", b"klayer".repeat(100)), ("two.bin", b"two".to_vec())]
 }
 
-/// The archive of [`files`] in a folder `photos`.
+/// The archive of [`files`] in the folder `photos`.
 pub fn archive() -> Archive {
     let expected = |(name, bytes): (&str, Vec<u8>)| ExpectedFile {
         name: name.to_owned(),
@@ -27,13 +27,13 @@ pub fn archive() -> Archive {
     }
 }
 
-/// `tar` with the right sum in every header that is where a reader looks for one.
+/// Returns `tar` with a valid checksum in every block that a reader takes for a header.
 pub fn with_right_sums(tar: &[u8]) -> Vec<u8> {
     let mut tar = tar.to_vec();
     let mut at = 0;
     while let Some(block) = tar.get_mut(at..).and_then(|rest| rest.get_mut(..BLOCK)) {
         at += BLOCK;
-        // A block of zeros ends a tar file; with a sum it would be another one.
+        // A block of zeros ends a tar file; a checksum would turn it into a header.
         if block.iter().all(|&byte| byte == 0) {
             continue;
         }
@@ -47,7 +47,7 @@ pub fn with_right_sums(tar: &[u8]) -> Vec<u8> {
     tar
 }
 
-/// `tar` as a gzip file that stores it as it is (RFC 1951 and 1952): a compressor would take most of the time.
+/// Returns `tar` as a gzip file of stored blocks (RFC 1951 and 1952), because compression would take most of the time.
 pub fn gzip(tar: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     for block in tar.chunks(usize::from(u16::MAX)) {
@@ -57,7 +57,7 @@ pub fn gzip(tar: &[u8]) -> Vec<u8> {
         bytes.extend_from_slice(&(!length).to_le_bytes());
         bytes.extend_from_slice(block);
     }
-    // The last block is an empty one.
+    // The last block is empty.
     bytes.extend_from_slice(&[1, 0, 0, 0xff, 0xff]);
     let mut crc = Crc::new();
     crc.update(tar);

@@ -1,7 +1,7 @@
-//! What fuzz targets and seeds share: what a file must hold, and how its checksums are made right.
+//! Code shared by fuzz targets and seeds: expected contents of files, and valid checksums.
 //!
-//! A fuzzer that changes a byte breaks every checksum over it, and would never see the code behind. So the targets
-//! look at each input twice: as it is, and with its checksums made right.
+//! A changed byte invalidates every checksum over it, so a fuzzer would never reach the code behind. The targets
+//! therefore test each input twice: unchanged, and with valid checksums.
 
 pub mod archive;
 pub mod model;
@@ -11,27 +11,27 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Most characters of an error's sentence.
+/// Maximum number of characters of an error message.
 const SENTENCE: usize = 1_000;
 
-/// A folder of its own for files that are written many thousand times a second: in memory, where there is such a place.
+/// Creates a temporary folder for files that are written thousands of times per second; in memory, if possible.
 ///
 /// # Panics
-/// If none can be made.
+/// If the folder cannot be created.
 pub fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
     folder.expect("a temporary folder")
 }
 
-/// Asserts that `error` is a sentence that a terminal can show: one line, not endless, and without the control
-/// characters that a hostile file may hold.
+/// Asserts that an error message is safe to print: not empty, at most 1,000 characters, and without control characters
+/// from a malicious file.
 ///
 /// # Panics
 /// If it is not.
 pub fn assert_sentence(error: &impl Display) {
     let text = error.to_string();
-    assert!(!text.is_empty(), "an error without a word");
+    assert!(!text.is_empty(), "an empty error message");
     assert!(text.chars().count() <= SENTENCE, "an error of {} bytes: {}", text.len(), text.escape_debug());
     assert!(!text.chars().any(char::is_control), "control characters in an error: {}", text.escape_debug());
 }

@@ -1,4 +1,4 @@
-//! Model files and checkpoints: headers that are right, and what must hold of all that decodes.
+//! Model files and checkpoints: valid headers, and checks of everything that decodes.
 
 use klayer_experiments::{DatasetInfo, RunConfig};
 use klayer_linalg::{ColMajor, Par, Scalar};
@@ -10,21 +10,21 @@ use sha2::{Digest, Sha256};
 
 use crate::assert_sentence;
 
-/// What a trained network is kept with, but for the means and deviations of its 3,072 inputs: a payload of fifty
-/// thousand bytes would leave the fuzzer little time for the others.
+/// The metadata of a trained network, without the means and deviations of its 3,072 inputs: their fifty thousand bytes
+/// would leave the fuzzer little time for the other fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notes {
-    /// The settings of its training.
+    /// The training settings.
     pub config: RunConfig,
-    /// What it was trained on.
+    /// The training dataset.
     pub dataset: DatasetInfo,
-    /// The names of its classes.
+    /// The class names.
     pub classes: Vec<String>,
-    /// Part of the test images that it classifies correctly, if it was tested.
+    /// The accuracy on the test images, if measured.
     pub test_accuracy: Option<f64>,
 }
 
-/// The same payload with the magic, version, length and checksum of `kind`; none of bytes that are no payload.
+/// Replaces the header of `bytes` by a valid one of `kind`. Returns `None` if there is no payload.
 pub fn sealed(kind: &Kind, bytes: &[u8]) -> Option<Vec<u8>> {
     let payload = bytes.get(HEADER..)?;
     let mut sealed = kind.magic.to_vec();
@@ -35,10 +35,10 @@ pub fn sealed(kind: &Kind, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(sealed)
 }
 
-/// Decodes `bytes`, asserts that what decodes comes back from its bytes and can be used, and returns it.
+/// Decodes `bytes`, checks that the result round-trips and can be used, and returns it.
 ///
 /// # Panics
-/// If the library breaks its word.
+/// If a check fails.
 pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Option<(Network<T>, M)> {
     let (network, metadata) = match decode::<T, M>(kind, bytes) {
         Ok(decoded) => decoded,
@@ -50,10 +50,10 @@ pub fn check<T: Scalar, M: Serialize + DeserializeOwned>(kind: &Kind, bytes: &[u
             return None;
         }
     };
-    // A number may have been written in more bytes than it needs. Nothing else leaves a choice.
+    // The encoding is unique, except that an integer may take more bytes than it needs.
     let again = encode(kind, &network, &metadata).expect("it was decoded");
     if again != bytes {
-        assert!(again.len() < bytes.len(), "other bytes, and no fewer");
+        assert!(again.len() < bytes.len(), "the new encoding differs and is not shorter");
         let (network, metadata) = decode::<T, M>(kind, &again).expect("it was encoded");
         assert!(encode(kind, &network, &metadata).expect("it was decoded") == again, "the same bytes");
     }
@@ -82,9 +82,9 @@ mod tests {
         seeds
     }
 
-    /// One that does not decode shows a fuzzer nothing of what is behind its header.
+    /// A seed that does not decode does not lead the fuzzer past the header.
     #[test]
-    fn the_seeds_are_of_the_layouts_that_are_read() {
+    fn all_seeds_decode() {
         for (path, bytes) in seeds("checkpoint") {
             assert!(check::<f32, State>(&CHECKPOINT, &bytes).is_some(), "{}", path.display());
         }

@@ -1,28 +1,28 @@
-//! Axes of a chart: scales, their ranges and ticks.
+//! The axes of a chart: scales, ranges and ticks.
 
 use crate::format::{count, fixed, superscript};
 
-/// How values become places along an axis.
+/// Maps values to positions on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scale {
-    /// Even steps from the first value to the second.
+    /// Linear, from the first value to the second.
     Linear(f64, f64),
-    /// Even ratios from the first value to the second, both above zero.
+    /// Logarithmic, from the first value to the second, both above zero.
     Log(f64, f64),
-    /// Named places at 0, 1, 2 and so on, each with a line of its own under the name.
+    /// Categories at 0, 1, 2 and so on: the name of each, and a second line below it.
     Places(Vec<(String, String)>),
 }
 
-/// A mark on an axis.
+/// A tick of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
-    /// Where it stands.
+    /// The value of the tick.
     pub at: f64,
-    /// What it says; nothing if it is a minor one.
+    /// The label; `None` for a minor tick.
     pub label: Option<String>,
 }
 
-/// The smallest and the largest of the finite values, if there are any.
+/// Returns the smallest and the largest finite value, if any.
 pub fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values.into_iter().filter(|v| v.is_finite()).fold(None, |range, v| match range {
         None => Some((v, v)),
@@ -30,7 +30,7 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// The round step that cuts `span` into about `parts`.
+/// Returns a round step that divides `span` into about `parts` parts.
 fn round_step(span: f64, parts: f64) -> f64 {
     let magnitude = 10f64.powf((span / parts).log10().floor());
     let ratio = span / parts / magnitude;
@@ -39,8 +39,8 @@ fn round_step(span: f64, parts: f64) -> f64 {
 }
 
 impl Scale {
-    /// An axis that holds all values and begins and ends at round ones. It is logarithmic if linear steps would
-    /// flatten the small values: if the largest is more than ten times the smallest.
+    /// Creates an axis that covers all values. It is linear with round ends, or logarithmic if all values are positive
+    /// and the largest is more than ten times the smallest.
     pub fn around(values: impl IntoIterator<Item = f64>) -> Self {
         let (lo, hi) = range(values).unwrap_or((0.0, 1.0));
         if lo > 0.0 && hi > 10.0 * lo {
@@ -52,19 +52,19 @@ impl Scale {
         Self::Linear((lo / step - 0.02).floor() * step, (hi / step + 0.02).ceil() * step)
     }
 
-    /// An axis from zero to the largest value.
+    /// Creates a linear axis from zero to the largest value.
     pub fn from_zero(values: impl IntoIterator<Item = f64>) -> Self {
         Self::Linear(0.0, range(values).map_or(1.0, |(_, hi)| hi.max(1.0)))
     }
 
-    /// A logarithmic axis that holds all values above zero, with a little room at its ends.
+    /// Creates a logarithmic axis that covers all values above zero, with a small margin at both ends.
     pub fn log_around(values: impl IntoIterator<Item = f64>) -> Self {
         let (lo, hi) = range(values.into_iter().filter(|&v| v > 0.0)).unwrap_or((0.1, 1.0));
         let room = (hi / lo).powf(0.03).max(1.05);
         Self::Log(lo / room, hi * room)
     }
 
-    /// Where a value stands between 0 and 1; none if the axis has no place for it.
+    /// Returns the position of a value between 0 and 1, or `None` if it is outside the axis.
     pub fn place(&self, value: f64) -> Option<f64> {
         let at = match self {
             Self::Linear(lo, hi) => (value - lo) / (hi - lo),
@@ -74,7 +74,7 @@ impl Scale {
         (-1e-6..=1.0 + 1e-6).contains(&at).then_some(at)
     }
 
-    /// The marks of the axis, in order.
+    /// Returns the ticks of the axis, in order.
     pub fn ticks(&self) -> Vec<Tick> {
         match self {
             Self::Linear(lo, hi) => linear_ticks(*lo, *hi),
@@ -136,11 +136,11 @@ mod tests {
         assert_eq!(labels(&Scale::Linear(1.0, 2.5)), ["1.0", "1.5", "2.0", "2.5"]);
         assert_eq!(labels(&Scale::Log(1e-5, 1e-1)), ["10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²", "10⁻¹"]);
         assert_eq!(labels(&Scale::Log(1e-3, 1e-2)), ["10⁻³", "2·10⁻³", "5·10⁻³", "10⁻²"]);
-        assert_eq!(Scale::Log(1e-3, 1e-2).ticks().len(), 10, "minor ticks stand between the labels");
+        assert_eq!(Scale::Log(1e-3, 1e-2).ticks().len(), 10, "there are minor ticks between the labels");
     }
 
     #[test]
-    fn constant_empty_and_wild_values_have_an_axis() {
+    fn degenerate_values_still_give_an_axis() {
         for values in [vec![], vec![2.5, 2.5], vec![0.0], vec![f64::NAN, 1.0], vec![1e300, 1e-300]] {
             let scale = Scale::around(values.clone());
             assert!(labels(&scale).len() > 1, "{values:?} {scale:?}");

@@ -1,29 +1,29 @@
-//! Charts as SVG: panels with axes, lines, dots, bands and rules, and the files that join them.
+//! Panels, their marks, and SVG files of several panels.
 //!
-//! Colours are CSS classes, so that a page or a file can show a chart in light and dark.
+//! Colours are CSS classes, so charts support light and dark themes.
 
 use std::fmt::Write as _;
 
 use crate::axis::Scale;
 use crate::format::xml;
 
-/// Styles that a chart needs: the colours, and how its parts use them.
+/// The style sheet of charts: the colours, and the styles of all parts.
 pub const STYLE: &str = concat!(include_str!("palette.css"), include_str!("chart.css"));
 
-/// A drawing of its own size, to stand in a page or a file.
+/// A drawing, to be embedded in a page or a file.
 #[derive(Debug, Clone)]
 pub struct Drawing {
-    /// Width in user units; text is 13 of them high.
+    /// Width in user units; text is 13 units high.
     pub width: f64,
     /// Height in user units.
     pub height: f64,
-    /// What it shows, for those who cannot see it.
+    /// A text alternative for screen readers.
     pub alt: String,
-    /// The elements within.
+    /// The SVG elements of the drawing.
     pub body: String,
 }
 
-/// How a mark of a chart looks: the class that styles it, within its kind.
+/// A sample of a mark for legends: its kind and its CSS class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Swatch {
@@ -37,38 +37,38 @@ pub enum Swatch {
     Band(&'static str),
 }
 
-/// What a panel shows.
+/// A mark in a panel. The strings are CSS classes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Mark {
-    /// Points joined by a line, which breaks where a point has no place on the axes.
+    /// A line through points. It breaks at points outside the axes.
     Line(Vec<(f64, f64)>, &'static str),
     /// Dots.
     Dots(Vec<(f64, f64)>, &'static str),
-    /// Crosses at the foot of the panel: values of the horizontal axis whose other value does not exist.
+    /// Crosses at the bottom of the panel, for x values without a y value.
     Missing(Vec<f64>),
-    /// A level across the panel.
+    /// A horizontal line across the panel.
     Rule(f64, &'static str),
-    /// A value of the horizontal axis, from top to bottom of the panel.
+    /// A vertical line across the panel.
     Upright(f64, &'static str),
-    /// Levels from the first to the second across the panel.
+    /// A horizontal band between two y values.
     Band(f64, f64, &'static str),
-    /// A short level around one value of the horizontal axis.
+    /// A short horizontal line at an x and a y value.
     Dash(f64, f64, &'static str),
 }
 
 /// A chart with one pair of axes.
 #[derive(Debug)]
 pub struct Panel {
-    /// Its heading.
+    /// The title.
     pub title: String,
-    /// What it shows, for those who cannot see it.
+    /// A text alternative for screen readers.
     pub alt: String,
-    /// The horizontal axis and its name.
+    /// The horizontal axis and its label.
     pub x: (Scale, &'static str),
-    /// The vertical axis and its name.
+    /// The vertical axis and its label.
     pub y: (Scale, &'static str),
-    /// What it shows, from back to front.
+    /// The marks, from back to front.
     pub marks: Vec<Mark>,
 }
 
@@ -179,12 +179,12 @@ impl Panel {
     }
 }
 
-/// Writes text at a place.
+/// Appends a text element at a position.
 pub fn text(svg: &mut String, (x, y): (f64, f64), class: &str, content: &str) {
     let _ = write!(svg, r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{}</text>"#, xml(content));
 }
 
-/// Draws a rectangle of a size from its upper left corner.
+/// Appends a rectangle with a given upper left corner and size.
 pub fn area(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), class: &str) {
     let _ = write!(svg, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#);
 }
@@ -207,7 +207,7 @@ fn cross(svg: &mut String, (x, y): (f64, f64), class: &str) {
 }
 
 impl Swatch {
-    /// Draws a sample of the mark in an area of 28 by 14 whose upper left corner is given.
+    /// Draws the sample in an area of 28 x 14 with the given upper left corner.
     fn draw(self, svg: &mut String, (x, y): (f64, f64)) {
         match self {
             Self::Line(class) => line(svg, (x + 1.0, y + 7.0), (x + 27.0, y + 7.0), class),
@@ -217,7 +217,7 @@ impl Swatch {
         }
     }
 
-    /// The sample as an element of a page.
+    /// Returns the sample as an inline SVG element for an HTML page.
     pub fn inline(self) -> String {
         let mut body = String::new();
         self.draw(&mut body, (0.0, 0.0));
@@ -228,7 +228,7 @@ impl Swatch {
 }
 
 impl Drawing {
-    /// The drawing as an element of a page.
+    /// Returns the drawing as an inline SVG element for an HTML page.
     pub fn inline(&self) -> String {
         let Self { width, height, alt, body } = self;
         let alt = xml(alt);
@@ -236,7 +236,7 @@ impl Drawing {
     }
 }
 
-/// A file of its own: stamps and legend over drawings that stand side by side.
+/// Returns a standalone SVG file: stamps and a legend above drawings side by side.
 pub fn file(title: &str, stamps: &[String], legend: &[(Swatch, String)], drawings: &[Drawing]) -> String {
     const GAP: f64 = 28.0;
     const MARGIN: f64 = 16.0;
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_stand_where_their_values_are_and_a_line_breaks_at_a_value_that_does_not_exist() {
+    fn marks_are_placed_by_value_and_lines_break_at_gaps() {
         let panel = Panel {
             title: String::new(),
             alt: "a line".into(),

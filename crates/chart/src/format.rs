@@ -1,6 +1,6 @@
-//! How numbers are written, and how text is made safe for XML.
+//! Formatting of numbers, and escaping for XML.
 
-/// The digits of `exponent` as superscripts.
+/// Formats `exponent` in superscript digits.
 pub fn superscript(exponent: i32) -> String {
     let raised = |c| match c {
         '-' => '⁻',
@@ -12,7 +12,7 @@ pub fn superscript(exponent: i32) -> String {
     exponent.to_string().chars().map(raised).collect()
 }
 
-/// A number with so many decimals and a true minus sign; zero has no sign.
+/// Formats a number with a fixed number of decimals and a true minus sign; zero has no sign.
 pub fn fixed(x: f64, decimals: usize) -> String {
     if !x.is_finite() {
         return "not finite".to_owned();
@@ -22,7 +22,7 @@ pub fn fixed(x: f64, decimals: usize) -> String {
     if x < 0.0 && !zero { format!("−{digits}") } else { digits }
 }
 
-/// A number with so many significant digits, in powers of ten if it is very small or large.
+/// Formats a number with a given number of significant digits, in scientific notation if it is very small or large.
 pub fn significant(x: f64, digits: usize) -> String {
     if !x.is_finite() || x == 0.0 {
         return fixed(x, 0);
@@ -32,12 +32,12 @@ pub fn significant(x: f64, digits: usize) -> String {
     })
 }
 
-/// A chosen value, such as lambda: four significant digits without trailing zeros.
+/// Formats a setting such as lambda: four significant digits without trailing zeros.
 pub fn setting(x: f64) -> String {
     format!("{x:.3e}").parse().map_or_else(|_| fixed(x, 0), exact)
 }
 
-/// A number with all the digits that tell it from others: as the paper printed it.
+/// Formats a number with the fewest digits that identify it exactly.
 pub fn exact(x: f64) -> String {
     if !x.is_finite() {
         return fixed(x, 0);
@@ -45,7 +45,7 @@ pub fn exact(x: f64) -> String {
     powers(&format!("{x:e}"), |_| x.to_string().replace('-', "−"))
 }
 
-/// Turns `1.5e-7` into typeset powers of ten, or asks `plain` if the exponent is near zero.
+/// Typesets `1.5e-7` with a power of ten, or calls `plain` if the exponent is near zero.
 fn powers(scientific: &str, plain: impl Fn(i32) -> String) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent = exponent.parse().unwrap_or(0);
@@ -60,7 +60,7 @@ fn powers(scientific: &str, plain: impl Fn(i32) -> String) -> String {
     }
 }
 
-/// A whole number in groups of three digits.
+/// Formats a whole number in groups of three digits.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -73,7 +73,7 @@ pub fn count(n: u64) -> String {
     text
 }
 
-/// Makes text safe for HTML and XML, in content as in attributes; characters that XML forbids are left out.
+/// Escapes text for the content and attributes of HTML and XML. Removes characters that XML forbids.
 pub fn xml(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_rounded_once_and_have_true_signs() {
+    fn numbers_are_rounded_once_with_true_minus_signs() {
         assert_eq!(fixed(-0.00001, 4), "0.0000");
         assert_eq!(fixed(-1.25, 1), "−1.2");
         assert_eq!(significant(0.000_999_96, 4), "0.001000");

@@ -1,7 +1,4 @@
-//! Charts as SVG: [`Panel`]s with axes, lines, dots, bands and rules, and the files that join them.
-//!
-//! Colours are CSS classes ([`STYLE`]), so that a page or a file can show a chart in light and dark. The same values
-//! give the same bytes. [`format`](mod@format) is how numbers are written on axes, and beside them.
+//! Draws charts as SVG: panels with axes, lines, dots, bands and rules, and files of several panels.
 //!
 //! ```
 //! use klayer_chart::{Mark, Panel, Scale, Swatch, file};
@@ -17,6 +14,9 @@
 //! let svg = file("A run", &[], &[(Swatch::Line("training"), "training".into())], &[panel.draw()]);
 //! assert!(svg.starts_with("<svg "));
 //! ```
+//!
+//! Colours are CSS classes ([`STYLE`]), so charts support light and dark themes. Equal values give equal bytes.
+//! [`format`](mod@format) formats the numbers on axes and in text.
 
 #![forbid(unsafe_code)]
 

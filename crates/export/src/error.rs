@@ -1,102 +1,102 @@
 use klayer_linalg::text::printable;
 
-/// What can go wrong in this crate.
+/// The errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Bytes that are no safetensors file.
+    /// Invalid safetensors data.
     #[error("not a safetensors file: {}", printable(reason))]
     Format {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A safetensors file of something else.
-    #[error("not exported by klayer: the file's metadata has no entry \"klayer\"")]
+    /// A safetensors file not written by klayer.
+    #[error("not exported by klayer: the metadata has no entry \"klayer\"")]
     Foreign,
-    /// A layout that another version of klayer has written.
-    #[error("the file's layout is of version {found}, and only {known} is known")]
+    /// A layout written by another version of klayer.
+    #[error("layout version {found} is not supported, expected {known}")]
     Version {
-        /// The file's version.
+        /// The version of the file.
         found: u64,
-        /// The version that can be read.
+        /// The supported version.
         known: u64,
     },
-    /// Metadata that cannot be read, or that a file could not carry.
-    #[error("the metadata \"klayer\" of the file: {}", printable(reason))]
+    /// Metadata that cannot be decoded or encoded.
+    #[error("invalid \"klayer\" metadata: {}", printable(reason))]
     Metadata {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A tensor that is not there.
+    /// A missing tensor.
     #[error("the tensor {name} ({}) is missing", extents(expected))]
     Missing {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// The shape that it should have.
+        /// The expected shape.
         expected: Vec<usize>,
     },
-    /// A tensor that the network has no place for.
-    #[error("there is a tensor {} that the network has no place for", printable(name))]
+    /// A tensor that does not belong to the network.
+    #[error("unexpected tensor {}", printable(name))]
     Unexpected {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
     },
-    /// A tensor of another shape.
-    #[error("the tensor {name} is {}, but {} is needed", extents(found), extents(expected))]
+    /// A tensor of the wrong shape.
+    #[error("the tensor {name} has shape {}, expected {}", extents(found), extents(expected))]
     Shape {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// The shape that it has.
+        /// The shape of the tensor.
         found: Vec<usize>,
-        /// The shape that it should have.
+        /// The expected shape.
         expected: Vec<usize>,
     },
-    /// A tensor of another kind of number.
-    #[error("the tensor {name} ({}) holds {found} numbers, but {expected} are needed", extents(shape))]
+    /// A tensor of the wrong number type.
+    #[error("the tensor {name} ({}) has type {found}, expected {expected}", extents(shape))]
     Type {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// Its shape.
+        /// The shape of the tensor.
         shape: Vec<usize>,
-        /// The numbers that it holds, in the format's own terms.
+        /// The number type of the tensor, in the terms of safetensors.
         found: String,
-        /// The numbers that it should hold.
+        /// The expected number type.
         expected: &'static str,
     },
-    /// A number that no trained network has.
-    #[error("the tensor {name} ({}) holds {value} at position {position}, but {needed} is needed", extents(shape))]
+    /// An invalid number, such as NaN or a negative variance.
+    #[error("the tensor {name} ({}) has {value} at position {position}, expected {needed}", extents(shape))]
     Value {
-        /// The tensor.
+        /// The name of the tensor.
         name: String,
-        /// Its shape.
+        /// The shape of the tensor.
         shape: Vec<usize>,
-        /// Which number, counted row by row from 0.
+        /// The position of the number, counted row by row from 0.
         position: usize,
         /// The number.
         value: f64,
-        /// What it should be.
+        /// The condition that it violates.
         needed: &'static str,
     },
-    /// Not as many names as classes.
-    #[error("{named} classes are named, but the network has {classes}")]
+    /// The numbers of class names and classes differ.
+    #[error("got {named} class names, but the network has {classes} classes")]
     Classes {
-        /// How many names there are.
+        /// The number of class names.
         named: usize,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// Batch norm that has seen no mini-batch.
+    /// Batch norm without running statistics.
     #[error("{name} has no running statistics: the network has not been trained")]
     Untrained {
-        /// Which batch norm.
+        /// The name of the batch norm layer.
         name: String,
     },
 }
 
-/// A shape for people.
+/// Formats a shape.
 fn extents(shape: &[usize]) -> String {
     if shape.is_empty() {
-        return "a single number".to_owned();
+        return "a scalar".to_owned();
     }
     printable(shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x "))
 }

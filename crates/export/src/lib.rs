@@ -1,8 +1,4 @@
-//! Trained networks in the formats of others: safetensors, there and back, and ONNX.
-//!
-//! A [`Model`] is a network with what it takes to use it. [`safetensors`] turns one into a file whose tensors have the
-//! names that PyTorch users expect, and such a file back into the same bits; [`onnx`] turns one into a graph that any
-//! runtime can run. Bytes go in and come out: files are the caller's.
+//! Exports trained networks to safetensors and ONNX, and imports them from safetensors.
 //!
 //! ```
 //! use klayer_dataset::{Dataset, FEATURES, Normalization, Sizes};
@@ -17,7 +13,7 @@
 //!     network: Network::new(&architecture, Init::He, &mut stream(42, "init"))?,
 //!     normalization: Normalization::fit(dataset.training()),
 //!     classes: dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
-//!     training: "not at all".to_owned(), // anything that JSON can hold
+//!     training: "untrained".to_owned(), // any type that serializes to JSON
 //! };
 //!
 //! let bytes = safetensors::encode(&model)?;
@@ -28,6 +24,10 @@
 //! assert!(graph.len() > 4 * FEATURES * 8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A [`Model`] is a network with everything needed to use it. [`safetensors`] writes files with PyTorch's tensor names
+//! and reads them back to the same bits; [`onnx`] writes graphs for any ONNX runtime. All functions work on bytes in
+//! memory; reading and writing files is up to the caller.
 
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,11 @@
-//! What is exported, and what must hold of it.
+//! The exported model and its validation.
 
 use klayer_dataset::Normalization;
 use klayer_nn::{Architecture, Network};
 
 use crate::Error;
 
-/// A trained network with what it takes to use it.
+/// A trained network with everything needed to use it.
 #[derive(Debug, Clone)]
 pub struct Model<M> {
     /// The network.
@@ -14,19 +14,19 @@ pub struct Model<M> {
     pub normalization: Normalization,
     /// The names of its classes.
     pub classes: Vec<String>,
-    /// What else is to be known, of its training above all. It travels as JSON.
+    /// Further metadata, such as training settings and results. Stored as JSON.
     pub training: M,
 }
 
-/// A parameter or a statistic of a network.
+/// A parameter or running statistic of a network.
 pub(crate) struct Tensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    /// Row by row.
+    /// The values, row by row.
     pub(crate) values: Vec<f32>,
 }
 
-/// A part of a layer, by its name in PyTorch: of `torch.nn.Linear` (fc) or `torch.nn.BatchNorm1d` (bn).
+/// A tensor of a layer, as in PyTorch's `torch.nn.Linear` (fc) or `torch.nn.BatchNorm1d` (bn).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Part {
     Weight,
@@ -41,7 +41,7 @@ const AFFINE: [Part; 2] = [Part::Weight, Part::Bias];
 const BATCH_NORM: [Part; 4] = [Part::Gamma, Part::Beta, Part::RunningMean, Part::RunningVariance];
 
 impl Part {
-    /// Its name in layer `layer`, counted from 0; names count from 1.
+    /// The tensor's name in layer `layer`, which counts from 0; the numbers in names count from 1.
     pub(crate) fn name(self, layer: usize) -> String {
         let (module, tensor) = match self {
             Self::Weight => ("fc", "weight"),
@@ -59,7 +59,7 @@ impl Part {
     }
 }
 
-/// The parts of a network in the order of its layers: layer from 0, part, shape.
+/// The tensors of a network, layer by layer: the index of the layer, the part and the shape.
 pub(crate) fn parts(architecture: &Architecture) -> impl Iterator<Item = (usize, Part, Vec<usize>)> {
     let last = architecture.depth() - 1;
     let batch_norm = architecture.batch_norm_eps().is_some();
@@ -69,7 +69,7 @@ pub(crate) fn parts(architecture: &Architecture) -> impl Iterator<Item = (usize,
     })
 }
 
-/// Refuses numbers that no trained network has: a variance is not below 0, and all are finite.
+/// Checks that all values are finite, and unless `signed`, that none is negative.
 pub(crate) fn check_values<T: Copy + Into<f64>>(
     name: &str,
     shape: &[usize],
@@ -84,12 +84,12 @@ pub(crate) fn check_values<T: Copy + Into<f64>>(
             shape: shape.to_vec(),
             position,
             value,
-            needed: if signed { "a finite number" } else { "a finite number, not below 0," },
+            needed: if signed { "a finite number" } else { "a finite number of at least 0" },
         }),
     }
 }
 
-/// Refuses a number of names that is not the number of classes.
+/// Checks that there is one name per class.
 pub(crate) fn check_classes(classes: &[String], architecture: &Architecture) -> Result<(), Error> {
     match (classes.len(), architecture.classes()) {
         (named, classes) if named != classes => Err(Error::Classes { named, classes }),
@@ -98,7 +98,7 @@ pub(crate) fn check_classes(classes: &[String], architecture: &Architecture) -> 
 }
 
 impl<M> Model<M> {
-    /// All tensors of the network in the order of its layers, if it is one that has been trained and can be used.
+    /// Returns all tensors of the network, layer by layer. Fails if the network is untrained or invalid.
     pub(crate) fn tensors(&self) -> Result<Vec<Tensor>, Error> {
         let architecture = self.network.architecture();
         check_classes(&self.classes, architecture)?;

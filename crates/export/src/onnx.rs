@@ -1,18 +1,19 @@
 //! Models as [ONNX](https://onnx.ai/onnx/intro/concepts.html) graphs.
 //!
-//! | | name | shape | numbers |
+//! | | name | shape | type |
 //! | --- | --- | --- | --- |
 //! | input | `input` | batch x inputs | normalized floats |
 //! | or | `pixels` | batch x inputs | bytes, 1024 of red, then of green, then of blue |
 //! | output | `logits` | batch x classes | floats, before softmax |
 //!
-//! The batch is of any size. A layer is [`Gemm`](https://onnx.ai/onnx/operators/onnx__Gemm.html), in hidden layers
-//! followed by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the network has
-//! it, and `Relu`. The tensors are called as in a [safetensors](crate::safetensors) file. Pixels are normalized by
-//! `Cast`, `Sub` and `Mul`, with the very numbers of [`Normalizer`](klayer_dataset::Normalizer).
+//! The batch size is dynamic. A layer is a [`Gemm`](https://onnx.ai/onnx/operators/onnx__Gemm.html) node, followed in
+//! hidden layers by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the
+//! network has batch norm, and `Relu`. The tensors have the same names as in a [safetensors](crate::safetensors) file.
+//! Pixels are normalized by `Cast`, `Sub` and `Mul`, with exactly the numbers of
+//! [`Normalizer`](klayer_dataset::Normalizer).
 //!
-//! The metadata has the names of the classes (`classes`), [`Model::training`] (`training`) and, for a graph that wants
-//! normalized floats, `normalization.mean` and `normalization.std` in units of pixel / 255, all in JSON.
+//! The metadata contains the class names (`classes`), [`Model::training`] (`training`) and, for a graph with normalized
+//! input, `normalization.mean` and `normalization.std` in units of pixel / 255, all as JSON.
 
 mod proto;
 
@@ -25,36 +26,37 @@ use crate::model::{Part, Tensor, check_values};
 use crate::{Error, Model};
 use proto::{ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, Dimension, Entry, Extent, FLOAT, Node, UINT8, ValueInfo};
 
-/// What a graph is to be like.
+/// Options of an exported graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether batch norm becomes part of the affine maps before it, in place of nodes of its own.
+    /// Whether to fold batch norm into the affine maps before it instead of exporting it as separate nodes.
     pub fold_batch_norm: bool,
-    /// What goes in.
+    /// The input of the graph.
     pub input: Input,
 }
 
-/// What goes into a graph.
+/// The input of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Floats that are normalized already.
+    /// Normalized floats.
     Normalized,
-    /// Bytes; the graph normalizes them.
+    /// Bytes, which the graph normalizes.
     Pixels,
 }
 
-/// A graph that grows node by node.
+/// Builds a graph node by node.
 #[derive(Default)]
 struct Builder {
     nodes: Vec<Node>,
     tensors: Vec<proto::Tensor>,
 }
 
-/// `model` as the bytes of an ONNX file; the same model and options always give the same bytes.
+/// Encodes `model` as an ONNX file. Equal models and options give equal bytes.
 ///
 /// # Errors
-/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for a model that could not be used;
-/// [`Error::Value`] also for a folded weight that `f32` cannot hold; [`Error::Metadata`].
+/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for an invalid model;
+/// [`Error::Value`] also for a folded weight that overflows `f32`; [`Error::Metadata`] if JSON cannot represent the
+/// metadata.
 pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8>, Error> {
     let mut tensors = model.tensors()?;
     if options.fold_batch_norm {
@@ -93,7 +95,7 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
         name: "klayer".to_owned(),
         initializer: builder.tensors,
         input: vec![value(name, numbers, architecture.inputs(), about)],
-        output: vec![value("logits", FLOAT, architecture.classes(), "one a class, before softmax")],
+        output: vec![value("logits", FLOAT, architecture.classes(), "one per class, before softmax")],
     };
     let file = proto::Model {
         ir_version: proto::IR_VERSION,
@@ -106,9 +108,9 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
     Ok(file.encode_to_vec())
 }
 
-/// Makes the batch norm of layer `l`, if it has any, part of its affine map: with k = gamma / sqrt(variance + eps),
-/// gamma ((W x + b) - mean) / sqrt(variance + eps) + beta is (k W) x + (k (b - mean) + beta). It is computed in `f64`
-/// and rounded once.
+/// Folds the batch norm of layer `l`, if any, into its affine map. With k = gamma / sqrt(variance + eps),
+/// gamma ((W x + b) - mean) / sqrt(variance + eps) + beta = (k W) x + (k (b - mean) + beta). Computes in `f64` and
+/// rounds once.
 fn fold(l: usize, layer: &Layer<f32>, tensors: &mut [Tensor]) -> Result<(), Error> {
     let Some((norm, running)) = layer.batch_norm.as_ref().and_then(|norm| Some((norm, norm.running.as_ref()?))) else {
         return Ok(());
@@ -136,7 +138,7 @@ fn fold(l: usize, layer: &Layer<f32>, tensors: &mut [Tensor]) -> Result<(), Erro
 }
 
 impl Builder {
-    /// Adds a node of one output, which has the node's name.
+    /// Adds a node with one output of the same name, and returns the name.
     fn node(&mut self, operator: &str, name: &str, inputs: &[&str], attribute: Vec<Attribute>) -> String {
         self.nodes.push(Node {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
@@ -188,7 +190,7 @@ fn integer(name: &str, value: i64) -> Attribute {
     Attribute { name: name.to_owned(), f: None, i: Some(value), kind: ATTRIBUTE_INT }
 }
 
-/// An input or output, batch x `width`.
+/// An input or output of the graph, batch x `width`.
 fn value(name: &str, numbers: i32, width: usize, about: &str) -> ValueInfo {
     let extents = [Extent::Parameter("batch".to_owned()), Extent::Value(width as i64)];
     let shape = proto::Shape { dim: extents.map(|extent| Dimension { extent: Some(extent) }).into() };

@@ -1,7 +1,7 @@
-//! Models as [safetensors](https://huggingface.co/docs/safetensors) files: a header in JSON, and tensors as they lie in
-//! memory. The crate `safetensors`, the format's own, reads and writes them.
+//! Models as [safetensors](https://huggingface.co/docs/safetensors) files: a JSON header followed by the raw bytes of
+//! the tensors. The reference implementation, the crate `safetensors`, reads and writes them.
 //!
-//! | tensor | shape | numbers |
+//! | tensor | shape | type |
 //! | --- | --- | --- |
 //! | `fc1.weight`, `fc2.weight`, ... | outputs x inputs | F32 |
 //! | `fc1.bias`, ... | outputs | F32 |
@@ -9,9 +9,9 @@
 //! | `bn1.running_mean`, `bn1.running_var`, ... | outputs | F32 |
 //! | `normalization.mean`, `normalization.std` | inputs | F64, of pixel / 255 |
 //!
-//! The names are those of `torch.nn.Linear` and `torch.nn.BatchNorm1d` in a `torch.nn.Sequential` whose modules are
-//! called so. The metadata has one entry, `klayer`: an object in JSON with the version of the layout, the widths and
-//! the eps of batch norm, the names of the classes, and [`Model::training`].
+//! The names are those of a `torch.nn.Sequential` with `torch.nn.Linear` modules named `fc1`, `fc2`, ... and
+//! `torch.nn.BatchNorm1d` modules named `bn1`, `bn2`, ... The metadata has one entry, `klayer`: a JSON object with the
+//! layout version, the widths and eps of batch norm, the class names, and [`Model::training`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,14 +27,14 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Part, check_classes, check_values, parts};
 use crate::{Error, Model};
 
-/// The entry of the metadata.
+/// The key of the metadata entry.
 const ENTRY: &str = "klayer";
-/// Version of the layout; it grows with every change of the names or of the metadata.
+/// The layout version, incremented with every change of the names or the metadata.
 const VERSION: u64 = 1;
 
 const MEAN: &str = "normalization.mean";
 const DEVIATION: &str = "normalization.std";
-/// What PyTorch adds to the tensors of batch norm: a count that nothing is computed from.
+/// A counter that PyTorch adds to batch norm. It is ignored.
 const COUNT: &str = "num_batches_tracked";
 
 #[derive(Serialize, Deserialize)]
@@ -45,13 +45,13 @@ struct Metadata<M> {
     training: M,
 }
 
-/// The part of the metadata that tells whether the rest can be read.
+/// The version in the metadata, decoded before the rest.
 #[derive(Deserialize)]
 struct Version {
     version: u64,
 }
 
-/// A tensor of any kind of number, as bytes.
+/// A tensor of any number type, as bytes.
 struct Stored {
     name: String,
     shape: Vec<usize>,
@@ -59,11 +59,11 @@ struct Stored {
     bytes: Vec<u8>,
 }
 
-/// `model` as the bytes of a safetensors file; the same model always gives the same bytes.
+/// Encodes `model` as a safetensors file. Equal models give equal bytes.
 ///
 /// # Errors
-/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for a model that could not be used,
-/// [`Error::Metadata`] if JSON cannot carry [`Model::training`], as it cannot a number that is not finite.
+/// [`Error::Untrained`], [`Error::Value`], [`Error::Classes`] and [`Error::Shape`] for an invalid model;
+/// [`Error::Metadata`] if JSON cannot represent [`Model::training`], for example because it contains a NaN.
 pub fn encode<M: Serialize + DeserializeOwned + PartialEq>(model: &Model<M>) -> Result<Vec<u8>, Error> {
     let single = |tensor: crate::model::Tensor| Stored {
         name: tensor.name,
@@ -89,20 +89,20 @@ pub fn encode<M: Serialize + DeserializeOwned + PartialEq>(model: &Model<M>) -> 
     let text = serde_json::to_string(&metadata).map_err(refuse_metadata)?;
     let read: Metadata<M> = serde_json::from_str(&text).map_err(refuse_metadata)?;
     if read.training != model.training {
-        return Err(Error::Metadata { reason: "a number that is not finite".to_owned() });
+        return Err(Error::Metadata { reason: "JSON cannot represent it; all numbers must be finite".to_owned() });
     }
-    // One entry alone: several would be written in any order.
+    // A single entry, because the order of several would be arbitrary.
     file(&tensors, Some(HashMap::from([(ENTRY.to_owned(), text)])))
 }
 
-/// The model that [`encode`] turned into `bytes`, to the bit.
+/// Decodes a model from the `bytes` of a safetensors file. Restores the model given to [`encode`] exactly.
 ///
-/// Tensors that PyTorch adds to those of batch norm, `num_batches_tracked`, are passed over.
+/// Ignores the tensors `num_batches_tracked`, which PyTorch adds to batch norm.
 ///
 /// # Errors
-/// [`Error::Format`], [`Error::Foreign`], [`Error::Version`] and [`Error::Metadata`] for bytes that are another file;
-/// [`Error::Missing`], [`Error::Unexpected`], [`Error::Shape`], [`Error::Type`] and [`Error::Value`] name the tensor
-/// that does not belong to a network as the metadata describe it; [`Error::Classes`].
+/// [`Error::Format`], [`Error::Foreign`], [`Error::Version`] and [`Error::Metadata`] if the file is not one of klayer,
+/// or is damaged; [`Error::Missing`], [`Error::Unexpected`], [`Error::Shape`], [`Error::Type`] and [`Error::Value`] if
+/// a tensor does not match the architecture in the metadata; [`Error::Classes`].
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse_file)?;
     let entries = header.metadata().as_ref();
@@ -120,7 +120,7 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
     let mean = doubles(&file, MEAN, &inputs, true)?;
     let deviation = doubles(&file, DEVIATION, &inputs, false)?;
     let mut known = HashSet::from([MEAN.to_owned(), DEVIATION.to_owned()]);
-    // All tensors are found to be there before memory is claimed for a network that the metadata describe.
+    // Checks all tensors before allocating a network of the size that the metadata declares.
     for (l, part, shape) in parts(architecture) {
         let name = part.name(l);
         view(&file, &name, &shape, Dtype::F32)?;
@@ -143,14 +143,14 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
     Ok(Model { network, normalization, classes: metadata.classes, training: metadata.training })
 }
 
-/// The logits of a network for some images, and the labels of these, as the bytes of a safetensors file: `logits`,
-/// images x classes, F32, and `labels`, images, U8.
+/// Encodes the logits of a network and the labels of the images as a safetensors file with two tensors: `logits`
+/// (images x classes, F32) and `labels` (images, U8).
 ///
 /// # Shapes
-/// `logits` images x classes, `labels` as long as there are images.
+/// `logits` images x classes, `labels` images.
 ///
 /// # Errors
-/// [`Error::Shape`] if there are not as many labels as images.
+/// [`Error::Shape`] if the numbers of labels and images differ.
 pub fn encode_logits(logits: &RowMajor<f32>, labels: &[u8]) -> Result<Vec<u8>, Error> {
     let images = logits.nrows();
     if labels.len() != images {
@@ -174,7 +174,7 @@ fn file(tensors: &[Stored], metadata: Option<HashMap<String, String>>) -> Result
     ::safetensors::serialize(views.collect::<Result<Vec<_>, Error>>()?, metadata).map_err(refuse_file)
 }
 
-/// The tensor `name` of `file`, if it has this shape and holds these numbers.
+/// Returns the tensor `name` of `file` after checking its shape and type.
 fn view<'a>(file: &SafeTensors<'a>, name: &str, shape: &[usize], numbers: Dtype) -> Result<TensorView<'a>, Error> {
     let missing = |_| Error::Missing { name: name.to_owned(), expected: shape.to_vec() };
     let view = file.tensor(name).map_err(missing)?;
@@ -203,7 +203,7 @@ fn doubles(file: &SafeTensors<'_>, name: &str, shape: &[usize], signed: bool) ->
     Ok(values)
 }
 
-/// Puts the values of a tensor where they belong. Its shape is that of the network's architecture.
+/// Stores the values of a tensor in the network. The shape must be that of the architecture.
 fn put(network: &mut Network<f32>, l: usize, part: Part, shape: &[usize], values: Vec<f32>) {
     let Layer { affine, batch_norm } = &mut network.layers_mut()[l];
     let running = |norm: &mut Option<Statistics<f32>>| norm.take().unwrap_or_else(|| Statistics::zeros(0));
@@ -218,7 +218,7 @@ fn put(network: &mut Network<f32>, l: usize, part: Part, shape: &[usize], values
         (Part::RunningVariance, Some(norm)) => {
             norm.running = Some(Statistics { variance: values, ..running(&mut norm.running) });
         }
-        (_, None) => unreachable!("parts of batch norm are those of layers that have it"),
+        (_, None) => unreachable!("only layers with batch norm have its tensors"),
     }
 }
 

@@ -1,21 +1,21 @@
-/// What can go wrong in this crate.
+/// The errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// More threads than any machine has cores.
-    #[error("{threads} threads are more than the {most} that can be used")]
+    /// Too many threads requested.
+    #[error("{threads} threads requested, but at most {most} are supported")]
     TooManyThreads {
-        /// How many were asked for.
+        /// The number of threads requested.
         threads: usize,
-        /// How many there can be.
+        /// The largest supported number of threads.
         most: usize,
     },
-    /// The threads of a [`Par`](crate::Par) could not be started.
-    #[error("{threads} threads could not be started: {error}")]
+    /// The thread pool of a [`Par`](crate::Par) could not be started.
+    #[error("cannot start {threads} threads: {error}")]
     Threads {
-        /// How many were asked for.
+        /// The number of threads requested.
         threads: usize,
-        /// What the thread pool said.
+        /// The error of the thread pool.
         error: rayon::ThreadPoolBuildError,
     },
 }

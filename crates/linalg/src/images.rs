@@ -1,4 +1,4 @@
-//! Mini-batches of images: numbers, or bytes that become numbers where they are used.
+//! Mini-batches of images, as numbers or as bytes that the kernels convert when they need them.
 
 use std::{array, mem};
 
@@ -7,27 +7,27 @@ use crate::matrix::CACHE_LINE;
 use crate::prefetch::prefetch;
 use crate::{ColMajor, Columns, Par, Scalar, vectorize};
 
-/// Features that become numbers together, as many as fill a vector of any processor.
+/// Number of features converted together; enough to fill a vector on any processor.
 const LANES: usize = 16;
-/// Images between the one that becomes numbers and the one that is asked for.
+/// Number of images to prefetch ahead of the conversion.
 const AHEAD: usize = 4;
 
-/// The images X (k x n) of a mini-batch, a column each.
+/// The images X (k x n) of a mini-batch, one per column.
 #[derive(Debug, Clone, Copy)]
 pub enum Images<'a, T> {
     /// Numbers, in contiguous columns.
     Columns(Columns<'a, T>),
-    /// Bytes, which become numbers where they are used.
+    /// Bytes, converted when they are needed.
     Pixels(Pixels<'a, T>),
 }
 
 /// Images as bytes: feature i of image j is (`images[j][i]` - `mean[i]`) `scale[i]`.
 ///
-/// They take a quarter of the memory of numbers in `f32`, and stay where they are: nothing is copied.
+/// They take a quarter of the memory of `f32` images, and are never copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Pixels<'a, T> {
     images: &'a [&'a [u8]],
-    /// The first feature of each image that counts.
+    /// Index of the first feature in each image.
     first: usize,
     mean: &'a [T],
     scale: &'a [T],
@@ -46,7 +46,7 @@ impl<'a, T> From<Pixels<'a, T>> for Images<'a, T> {
 }
 
 impl<'a, T: Scalar> Images<'a, T> {
-    /// Features, k.
+    /// Number of features, k.
     pub fn nrows(self) -> usize {
         match self {
             Self::Columns(columns) => columns.nrows(),
@@ -54,7 +54,7 @@ impl<'a, T: Scalar> Images<'a, T> {
         }
     }
 
-    /// Images, n.
+    /// Number of images, n.
     pub fn ncols(self) -> usize {
         match self {
             Self::Columns(columns) => columns.ncols(),
@@ -62,7 +62,7 @@ impl<'a, T: Scalar> Images<'a, T> {
         }
     }
 
-    /// The transpose, whose rows are contiguous.
+    /// The transpose, which has contiguous rows.
     pub(crate) fn view(self) -> Source<'a, T> {
         match self {
             Self::Columns(columns) => Source::Rows(columns.view()),
@@ -72,11 +72,11 @@ impl<'a, T: Scalar> Images<'a, T> {
 }
 
 impl<'a, T: Scalar> Pixels<'a, T> {
-    /// `images` with the `mean` that is subtracted from each feature, in units of pixels, and the `scale` by which the
-    /// difference is multiplied.
+    /// Creates a mini-batch of `images`. `mean`, in units of pixels, is subtracted from the features, and the
+    /// difference is multiplied by `scale`.
     ///
     /// # Panics
-    /// If these do not all have the same length.
+    /// If `mean`, `scale` and the images do not all have the same length.
     ///
     /// ```
     /// use klayer_linalg::{ColMajor, Par, Pixels};
@@ -87,31 +87,32 @@ impl<'a, T: Scalar> Pixels<'a, T> {
     /// assert_eq!((columns.col(0), columns.col(1)), (&[-50.0, 2.0][..], &[0.0, 0.0][..]));
     /// ```
     pub fn new(images: &'a [&'a [u8]], mean: &'a [T], scale: &'a [T]) -> Self {
-        assert_eq!(mean.len(), scale.len(), "a mean and a scale for each feature");
-        assert!(images.iter().all(|image| image.len() == mean.len()), "a mean for each feature of an image");
+        assert_eq!(mean.len(), scale.len(), "the mean and the scale have different lengths");
+        assert!(images.iter().all(|image| image.len() == mean.len()), "an image and the mean have different lengths");
         Self { images, first: 0, mean, scale }
     }
 
-    /// Features, k.
+    /// Number of features, k.
     pub fn nrows(self) -> usize {
         self.mean.len()
     }
 
-    /// Images, n.
+    /// Number of images, n.
     pub fn ncols(self) -> usize {
         self.images.len()
     }
 
-    /// Writes the images to the first columns of `out`, as numbers. Threads share out the features.
+    /// Converts the images to numbers and writes them to the first columns of `out`. The features are split between the
+    /// threads.
     ///
     /// # Shapes
-    /// `out` is k x at least n; further columns are left alone.
+    /// `out` k x at least n. Columns after the first n are unchanged.
     ///
     /// # Panics
-    /// If `out` does not fit.
+    /// If the shape of `out` does not match.
     pub fn write(self, out: &mut ColMajor<T>, par: &Par) {
-        assert!(self.ncols() <= out.ncols(), "{} images for {} columns", self.ncols(), out.ncols());
-        assert_eq!(out.nrows(), self.nrows(), "a column has as many features as an image");
+        assert!(self.ncols() <= out.ncols(), "{} images do not fit in {} columns", self.ncols(), out.ncols());
+        assert_eq!(out.nrows(), self.nrows(), "the columns and the images have different lengths");
         par.for_columns(out.as_mut().transpose_mut(), BLOCK, &|start, mut rows| {
             let part = self.features(start, rows.ncols());
             vectorize(
@@ -127,24 +128,25 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         });
     }
 
-    /// Writes image `j` to `out`.
+    /// Converts image `j` to numbers and writes it to `out`.
     ///
     /// # Panics
-    /// If there is no such image, or `out` is not as long.
+    /// If `j` is out of bounds, or the length of `out` is not k.
     #[inline(always)]
     pub fn write_one(self, j: usize, out: &mut [T]) {
-        assert_eq!(out.len(), self.nrows(), "as many features as an image");
+        assert_eq!(out.len(), self.nrows(), "the output and the image have different lengths");
         normalize(&self.images[j][self.first..], self.mean, self.scale, out);
     }
 
-    /// `length` features from `start` on.
+    /// `length` features, starting at `start`.
     #[inline(always)]
     pub(crate) fn features(self, start: usize, length: usize) -> Self {
         let (mean, scale) = (&self.mean[start..][..length], &self.scale[start..][..length]);
         Self { first: self.first + start, mean, scale, ..self }
     }
 
-    /// Writes `C` images from image `j` on to `out`, one after the other, and returns where each is.
+    /// Converts `C` images, starting at image `j`, writes them to `out` one after another, and returns a slice for
+    /// each.
     #[inline(always)]
     pub(crate) fn convert<const C: usize>(self, j: usize, out: &mut [T]) -> [&[T]; C] {
         let length = self.nrows();
@@ -161,7 +163,7 @@ impl<'a, T: Scalar> Pixels<'a, T> {
             (&mut row[..whole], last)
         });
         for i in 0..whole {
-            // By value, or the compiler would have to suppose that what is written is one of them.
+            // Copied, because otherwise the compiler must assume that the output may alias them.
             let (means, scales) = (means[i], scales[i]);
             for c in 0..C {
                 let (pixels, mut values) = (images[c].0[i], means);
@@ -175,8 +177,8 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         array::from_fn(|c| &out[c * length..][..length])
     }
 
-    /// Asks for every `parts`th cache line, from line `part` on, of these features of `count` images from image `j` on.
-    /// Behind the last image follow the first ones with the next features.
+    /// Prefetches every `parts`th cache line, starting at line `part`, of these features of `count` images, starting at
+    /// image `j`. The last image is followed by the first image with the next features.
     #[inline(always)]
     pub(crate) fn prefetch(self, j: usize, count: usize, part: usize, parts: usize) {
         let length = self.nrows();

@@ -1,15 +1,17 @@
-//! Kernels for products with images, and for small products of hidden layers.
+//! Kernels for products with images and for small products of hidden layers.
 //!
-//! General products pack both matrices and cut the result into tiles of whole vectors, of which 50 units are no
-//! multiple. All matrices here have contiguous rows, so nothing is packed, and there are two ways to multiply them:
-//! - [`dots`](Kernels::dots), C = A B^T: each element is a dot product of two rows, a tile of them at a time;
-//! - [`combine`](Kernels::combine), C = A B: each row of C is a combination of the rows of B, a tile of rows and a few vectors at a time.
+//! General matrix multiplication packs both matrices and divides the result into tiles of whole vectors; 50 units are
+//! not a multiple of a vector. All matrices here have contiguous rows, so no packing is needed. There are two kernels:
+//! - [`dots`](Kernels::dots), C = A B^T: each element is a dot product of two rows; computes a tile of elements at a time;
+//! - [`combine`](Kernels::combine), C = A B: each row of C is a linear combination of the rows of B; computes a tile of a few rows and
+//!   vectors at a time.
 //!
-//! B may be images as bytes. A strip of it, as much as the first-level cache holds, then becomes numbers right before it
-//! is used: as numbers, a mini-batch would fill a second-level cache that the weights need.
+//! B may be images as bytes. In that case the kernels convert a strip of B, as much as fits in the L1 cache, right
+//! before they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
 //!
-//! Tiles fill the registers of the processor. Each element is one sum, in an order that depends on its length and on
-//! the width of a vector: processors of different widths differ in the last bits; the shape of C changes none.
+//! A tile fills the registers of the processor. The order of summation of an element depends only on the number of
+//! terms and the vector width: results on processors of different widths differ in the last bits, but never depend on
+//! the shape of C.
 
 use std::array;
 use std::env;
@@ -27,31 +29,31 @@ mod dots;
 pub(crate) use combine::Factor;
 pub(crate) use dots::GROUP_FOR_PIXELS;
 
-/// Features of a block: in `f32`, those of a tile of units and of images fit into a first-level cache of 32 KiB, and
-/// those of 50 units, with those of 100 images as numbers, into a second-level cache of 512 KiB.
+/// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
+/// block of 50 units and 100 converted images fits in an L2 cache of 512 KiB.
 pub const BLOCK: usize = 768;
-/// Set to anything, this variable turns the kernels off, so that their results can be compared with faer's.
+/// Environment variable that turns the kernels off when set to any value, to compare their results with faer's.
 const OFF: &str = "KLAYER_NO_KERNELS";
 
 static ON: LazyLock<bool> = LazyLock::new(|| env::var_os(OFF).is_none());
 
-/// Whether products with images and small ones run on klayer's own kernels, and not all on faer.
+/// Whether products with images and small products run on klayer's kernels; otherwise all products run on faer.
 pub fn on() -> bool {
     *ON
 }
 
-/// The products, compiled once for each type: in this crate, and not again in every crate that multiplies.
+/// The products. They are compiled once for each type in this crate, and not again in every crate that multiplies.
 pub trait Kernels: Sized {
-    /// `c = a b^T`, stored as `store` says; the rows of `c` lie `stride` apart.
+    /// Applies `store` to `c` and `a b^T`; the rows of `c` are `stride` elements apart.
     ///
     /// # Panics
-    /// If `b` are bytes of more than [`BLOCK`] features.
+    /// If `b` holds bytes of more than [`BLOCK`] features.
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// `c = a b`, stored as `store` says.
+    /// Applies `store` to `c` and `a b`.
     fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// Stores `product` in `c` as `store` says.
+    /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
-    /// `c = alpha a b`, or adds it to `c`, by faer.
+    /// `c = alpha a b`, or adds that to `c`, with faer.
     fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self);
 }
 
@@ -77,7 +79,7 @@ macro_rules! kernels {
 kernels!(f32);
 kernels!(f64);
 
-/// Some rows of a matrix, each contiguous, and of each row the same columns.
+/// A block of a matrix with contiguous rows: some rows, and the same columns of each.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, T> {
     memory: &'a [T],
@@ -87,20 +89,20 @@ pub struct Rows<'a, T> {
 }
 
 impl<'a, T> Rows<'a, T> {
-    /// `count` rows of `length` columns, whose beginnings lie `stride` apart in `memory`.
+    /// `count` rows of `length` columns, `stride` apart in `memory`.
     pub(crate) fn new(memory: &'a [T], stride: usize, count: usize, length: usize) -> Self {
         Self { memory, stride, count, length }
     }
 
-    /// `count` rows from `first` on.
+    /// `count` rows, starting at `first`.
     pub(crate) fn rows(self, first: usize, count: usize) -> Self {
-        assert!(first + count <= self.count, "rows of the matrix");
+        assert!(first + count <= self.count, "rows out of bounds");
         Self { memory: self.memory.get(first * self.stride..).unwrap_or(&[]), count, ..self }
     }
 
-    /// `length` columns from `start` on.
+    /// `length` columns, starting at `start`.
     pub(crate) fn columns(self, start: usize, length: usize) -> Self {
-        assert!(start + length <= self.length, "columns of the matrix");
+        assert!(start + length <= self.length, "columns out of bounds");
         Self { memory: self.memory.get(start..).unwrap_or(&[]), length, ..self }
     }
 
@@ -110,12 +112,12 @@ impl<'a, T> Rows<'a, T> {
     }
 }
 
-/// The factor B: as many rows of as many columns.
+/// The factor B.
 #[derive(Clone, Copy)]
 pub enum Source<'a, T> {
-    /// Of numbers.
+    /// Rows of numbers.
     Rows(Rows<'a, T>),
-    /// Images as bytes, a row each.
+    /// Images as bytes, one per row.
     Pixels(Pixels<'a, T>),
 }
 
@@ -134,7 +136,7 @@ impl<T: Scalar> Source<'_, T> {
         }
     }
 
-    /// `length` columns from `start` on.
+    /// `length` columns, starting at `start`.
     pub(crate) fn columns(self, start: usize, length: usize) -> Self {
         match self {
             Self::Rows(rows) => Self::Rows(rows.columns(start, length)),
@@ -143,12 +145,12 @@ impl<T: Scalar> Source<'_, T> {
     }
 }
 
-/// What becomes of a product.
+/// How to store a product in C.
 #[derive(Clone, Copy)]
 pub enum Store<T> {
-    /// C takes its place.
+    /// C = product.
     Replace,
-    /// C becomes `decay` C - `rate` times the product.
+    /// C = `decay` C - `rate` product.
     Descend { decay: T, rate: T },
 }
 
@@ -189,12 +191,12 @@ impl<T: Scalar> Store<T> {
     }
 }
 
-/// Numbers in a vector.
+/// Number of lanes in a vector.
 fn lanes<T: Scalar, S: Simd>() -> usize {
     size_of::<T::Vector<S>>() / size_of::<T>()
 }
 
-/// `V` whole vectors, or for V = 1 a part of one.
+/// Loads `V` whole vectors, or for V = 1 possibly a partial one.
 #[inline(always)]
 fn load<T: Scalar, S: Simd, const V: usize>(simd: S, values: &[T]) -> [T::Vector<S>; V] {
     match T::vectors(simd, values) {
@@ -203,7 +205,7 @@ fn load<T: Scalar, S: Simd, const V: usize>(simd: S, values: &[T]) -> [T::Vector
     }
 }
 
-/// Numbers that begin a cache line, on the stack.
+/// An array on the stack that begins a cache line.
 #[repr(align(64))]
 struct Aligned<T, const N: usize>([T; N]);
 
@@ -221,7 +223,7 @@ mod tests {
     use crate::random::{fill_normal, stream};
     use crate::{ColMajor, Par, RowMajor};
 
-    /// The widths of vectors that this processor has, and single numbers.
+    /// All vector widths that this processor supports, and scalar code.
     fn widths() -> Vec<Arch> {
         let mut widths = vec![Arch::Scalar, Arch::new()];
         #[cfg(target_arch = "x86_64")]
@@ -241,7 +243,7 @@ mod tests {
         transposed
     }
 
-    /// Both kernels, with both forms of A, on an A of m x k and a B of k x n.
+    /// Checks both kernels, with both forms of A, for A of m x k and B of k x n.
     fn assert_products<T: Scalar>(arch: Arch, m: usize, k: usize, n: usize, unit: f64) {
         let (a, b, old) = (normal::<T>(m, k, 1), normal::<T>(k, n, 2), normal::<T>(m, n, 3));
         let (a_t, b_t) = (transposed(&a), transposed(&b));
@@ -286,9 +288,9 @@ mod tests {
         assert!(products[0] == products[1], "{arch:?}: {m} x {features}, {images} images");
     }
 
-    /// A processor runs the tiles of its widest vectors alone; here it runs those of the others that it has, too.
+    /// Normally only the widest vectors are used; this also tests the narrower ones.
     #[test]
-    fn the_tiles_of_every_width_of_vectors_that_there_is_agree_with_a_triple_loop() {
+    fn kernels_agree_with_a_triple_loop_at_every_vector_width() {
         for arch in widths() {
             for (m, k, n) in [(1, 1, 1), (3, 20, 4), (11, 131, 67), (64, 70, 23), (7, 300, 130)] {
                 assert_products::<f32>(arch, m, k, n, f64::from(f32::EPSILON));

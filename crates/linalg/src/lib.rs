@@ -1,16 +1,4 @@
-//! What training a small fully connected network needs of linear algebra, and no more.
-//!
-//! This crate is the only one that names faer. It adds to it
-//! - [`Scalar`]: `f32` and `f64`, so that the code whose gradients are checked is the code that trains;
-//! - [`ColMajor`] and [`RowMajor`]: owned matrices that say which way they lie in memory;
-//! - [`Images`]: a mini-batch, of numbers or of bytes;
-//! - [`product`]: the three products of a layer, of which the threads of a [`Par`] change no bit;
-//! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow;
-//! - [`peak`]: how fast a core could multiply and add at best;
-//! - [`random`]: independent named streams of random numbers from one seed.
-//!
-//! Nothing here reads a clock or a file, or starts a thread that the caller did not ask for. One environment variable,
-//! `KLAYER_NO_KERNELS`, sends all products to faer: the kernels are tested against them.
+//! Linear algebra for training small fully connected networks, built on faer.
 //!
 //! ```
 //! use klayer_linalg::product::{BlockSums, Inputs, outputs};
@@ -28,6 +16,18 @@
 //! assert_eq!(out.row(0), [6.0, 4.0]);
 //! assert_eq!(out.row(1), [0.0, -2.0]);
 //! ```
+//!
+//! - [`Scalar`]: `f32` and `f64`. Generic code lets the gradient check run the code that trains.
+//! - [`ColMajor`] and [`RowMajor`]: owned matrices with the memory layout in the type.
+//! - [`Images`]: a mini-batch of numbers or bytes.
+//! - [`product`]: the three products of a layer. Results do not depend on the number of threads in a [`Par`].
+//! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow.
+//! - [`peak`]: the peak multiply-add rate of a core.
+//! - [`random`]: independent named streams of random numbers from one seed.
+//!
+//! This is the only crate that depends on faer. It never reads a clock or a file, and starts no threads except those
+//! that the caller requests. Setting the environment variable `KLAYER_NO_KERNELS` sends all products to faer, for
+//! comparison with klayer's own kernels.
 
 mod error;
 mod images;

@@ -1,23 +1,23 @@
-//! Owned matrices whose columns, or whose rows, lie together in memory.
+//! Owned column-major and row-major matrices.
 //!
-//! The layout is in the type because the algorithms depend on it: an image is a contiguous column of a
-//! [`ColMajor`]; a unit's weights, and a unit's values over a batch, are contiguous rows of a [`RowMajor`].
+//! The layout is part of the type because the algorithms depend on it: an image is a contiguous column of a
+//! [`ColMajor`]; the weights of a unit, and its values over a batch, are contiguous rows of a [`RowMajor`].
 
 use crate::kernels::Rows;
 use crate::{MatMut, MatRef, Par, Scalar};
 
-/// Bytes of a page of addresses that share a set of the first-level cache.
+/// Bytes between addresses that map to the same set of the L1 cache.
 const CACHE_PAGE: usize = 4096;
-/// Bytes of a cache line: where vectors begin that never straddle two lines.
+/// Bytes of a cache line. Vectors that begin at a multiple of it never straddle two lines.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// A matrix whose columns are contiguous: a mini-batch, one column per image.
+/// A matrix with contiguous columns: a mini-batch, one column per image.
 #[derive(Clone, Debug)]
 pub struct ColMajor<T> {
     lines: Lines<T>,
 }
 
-/// A [`ColMajor`], to be read.
+/// A read-only view of a [`ColMajor`].
 #[derive(Debug)]
 pub struct Columns<'a, T> {
     memory: &'a [T],
@@ -34,16 +34,16 @@ impl<T> Clone for Columns<'_, T> {
 
 impl<T> Copy for Columns<'_, T> {}
 
-/// A matrix whose rows are contiguous: weights (a row per unit) or activations (a row per unit, over the batch).
+/// A matrix with contiguous rows: weights (one row per unit) or activations (one row per unit, over the batch).
 #[derive(Clone, Debug)]
 pub struct RowMajor<T> {
     lines: Lines<T>,
 }
 
-/// `count` lines of `length` numbers, `stride` apart, the first and with it all others at the start of a cache line.
+/// `count` lines of `length` numbers, `stride` apart. Each line starts at the start of a cache line.
 #[derive(Debug)]
 struct Lines<T> {
-    /// The lines, after as many unused numbers as it takes to align them.
+    /// The lines, after `start` unused numbers that align them.
     memory: Vec<T>,
     start: usize,
     count: usize,
@@ -52,10 +52,10 @@ struct Lines<T> {
 }
 
 impl<T: Scalar> Lines<T> {
-    /// Zeros.
+    /// Lines of zeros.
     ///
-    /// Lines whose distance would be a multiple of a page are spaced one cache line further apart: at the same
-    /// offset they would otherwise all compete for the same few lines of the first-level cache.
+    /// If the stride would be a multiple of [`CACHE_PAGE`], it is one cache line longer: otherwise equal offsets in all
+    /// lines would compete for the same set of the L1 cache.
     fn zeros(count: usize, length: usize) -> Self {
         let alignment = CACHE_LINE / size_of::<T>();
         let mut stride = length.next_multiple_of(alignment);
@@ -67,17 +67,17 @@ impl<T: Scalar> Lines<T> {
     }
 
     fn line(&self, i: usize) -> &[T] {
-        assert!(i < self.count, "line {i} of {}", self.count);
+        assert!(i < self.count, "index {i} is out of bounds for {} lines", self.count);
         &self.all()[i * self.stride..][..self.length]
     }
 
     fn line_mut(&mut self, i: usize) -> &mut [T] {
-        assert!(i < self.count, "line {i} of {}", self.count);
+        assert!(i < self.count, "index {i} is out of bounds for {} lines", self.count);
         let (stride, length) = (self.stride, self.length);
         &mut self.all_mut()[i * stride..][..length]
     }
 
-    /// All lines with what lies between them.
+    /// All lines, including the padding between them.
     fn all(&self) -> &[T] {
         &self.memory[self.start..][..self.count * self.stride]
     }
@@ -86,7 +86,7 @@ impl<T: Scalar> Lines<T> {
         &mut self.memory[self.start..][..self.count * self.stride]
     }
 
-    /// As the columns of a matrix.
+    /// The lines as columns of a matrix.
     fn as_ref(&self) -> MatRef<'_, T> {
         MatRef::from_column_major_slice_with_stride(self.all(), self.length, self.count, self.stride)
     }
@@ -98,7 +98,7 @@ impl<T: Scalar> Lines<T> {
 }
 
 impl<T: Clone> Clone for Lines<T> {
-    /// The copy lies elsewhere and so may need another start to be aligned.
+    /// Copies the lines and aligns them again, because the copy has another address.
     fn clone(&self) -> Self {
         let mut memory = self.memory.clone();
         let start = aligned_start(&memory);
@@ -108,7 +108,7 @@ impl<T: Clone> Clone for Lines<T> {
     }
 }
 
-/// Numbers to leave out so that the next one begins a cache line.
+/// Number of elements before the first that begins a cache line.
 fn aligned_start<T>(memory: &[T]) -> usize {
     let alignment = CACHE_LINE / size_of::<T>();
     let past_line = memory.as_ptr().addr() % CACHE_LINE / size_of::<T>();
@@ -121,71 +121,71 @@ impl<T: Scalar> ColMajor<T> {
         Self { lines: Lines::zeros(cols, rows) }
     }
 
-    /// Rows of the matrix.
+    /// Number of rows.
     pub fn nrows(&self) -> usize {
         self.lines.length
     }
 
-    /// Columns of the matrix.
+    /// Number of columns.
     pub fn ncols(&self) -> usize {
         self.lines.count
     }
 
-    /// Column `j`, contiguous.
+    /// Column `j`, as a contiguous slice.
     ///
     /// # Panics
-    /// If `j` is not a column.
+    /// If `j` is out of bounds.
     pub fn col(&self, j: usize) -> &[T] {
         self.lines.line(j)
     }
 
-    /// Column `j`, to be written.
+    /// Column `j`, as a mutable slice.
     ///
     /// # Panics
-    /// If `j` is not a column.
+    /// If `j` is out of bounds.
     pub fn col_mut(&mut self, j: usize) -> &mut [T] {
         self.lines.line_mut(j)
     }
 
-    /// The whole matrix, to be read.
+    /// A read-only view of the matrix.
     pub fn as_ref(&self) -> Columns<'_, T> {
         let Lines { length, count, stride, .. } = self.lines;
         Columns { memory: self.lines.all(), rows: length, count, stride }
     }
 
-    /// The whole matrix, to be written.
+    /// A mutable view of the matrix.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
         self.lines.as_mut()
     }
 }
 
 impl<'a, T: Scalar> Columns<'a, T> {
-    /// Rows of the matrix.
+    /// Number of rows.
     pub fn nrows(self) -> usize {
         self.rows
     }
 
-    /// Columns of the matrix.
+    /// Number of columns.
     pub fn ncols(self) -> usize {
         self.count
     }
 
-    /// Column `j`, contiguous.
+    /// Column `j`, as a contiguous slice.
     ///
     /// # Panics
-    /// If `j` is not a column.
+    /// If `j` is out of bounds.
     pub fn col(self, j: usize) -> &'a [T] {
-        assert!(j < self.count, "column {j} of {}", self.count);
+        assert!(j < self.count, "index {j} is out of bounds for {} columns", self.count);
         &self.memory[j * self.stride..][..self.rows]
     }
 
-    /// As a matrix.
+    /// The view as a faer matrix.
     pub fn as_mat(self) -> MatRef<'a, T> {
         let memory = &self.memory[..self.count * self.stride];
         MatRef::from_column_major_slice_with_stride(memory, self.rows, self.count, self.stride)
     }
 
-    /// The transpose, whose rows are contiguous.
+    /// The transpose, which has contiguous rows.
     pub(crate) fn view(self) -> Rows<'a, T> {
         Rows::new(self.memory, self.stride, self.count, self.rows)
     }
@@ -197,12 +197,12 @@ impl<T: Scalar> RowMajor<T> {
         Self { lines: Lines::zeros(rows, cols) }
     }
 
-    /// The `rows x cols` matrix whose rows are the chunks of `values`.
+    /// Creates a `rows x cols` matrix from its `values`, row by row.
     ///
     /// # Panics
-    /// If `values` does not hold `rows * cols` numbers.
+    /// If the length of `values` is not `rows * cols`.
     pub fn from_rows(rows: usize, cols: usize, values: &[T]) -> Self {
-        assert_eq!(values.len(), rows * cols, "{rows} x {cols} values are needed");
+        assert_eq!(values.len(), rows * cols, "expected {rows} x {cols} values");
         let mut matrix = Self::zeros(rows, cols);
         for (i, row) in values.chunks_exact(cols.max(1)).enumerate() {
             matrix.row_mut(i).copy_from_slice(row);
@@ -210,49 +210,49 @@ impl<T: Scalar> RowMajor<T> {
         matrix
     }
 
-    /// Rows of the matrix.
+    /// Number of rows.
     pub fn nrows(&self) -> usize {
         self.lines.count
     }
 
-    /// Columns of the matrix.
+    /// Number of columns.
     pub fn ncols(&self) -> usize {
         self.lines.length
     }
 
-    /// Row `i`, contiguous.
+    /// Row `i`, as a contiguous slice.
     ///
     /// # Panics
-    /// If `i` is not a row.
+    /// If `i` is out of bounds.
     pub fn row(&self, i: usize) -> &[T] {
         self.lines.line(i)
     }
 
-    /// Row `i`, to be written.
+    /// Row `i`, as a mutable slice.
     ///
     /// # Panics
-    /// If `i` is not a row.
+    /// If `i` is out of bounds.
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
         self.lines.line_mut(i)
     }
 
-    /// Copies all values of `other`.
+    /// Copies all values from `other`.
     ///
     /// # Panics
     /// If the shapes differ.
     pub fn copy_from(&mut self, other: &Self) {
-        assert_eq!(self.nrows(), other.nrows(), "as many rows");
+        assert_eq!(self.nrows(), other.nrows(), "the numbers of rows differ");
         for i in 0..self.nrows() {
             self.row_mut(i).copy_from_slice(other.row(i));
         }
     }
 
-    /// All rows, from the first to the last.
+    /// An iterator over the rows, from first to last.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[T]> {
         (0..self.nrows()).map(|i| self.row(i))
     }
 
-    /// Runs `work` on every row and its index, in any order.
+    /// Calls `work` with the index of each row and the row, in any order.
     pub fn for_rows(&mut self, par: &Par, work: &(impl Fn(usize, &mut [T]) + Sync)) {
         let cols = self.ncols();
         let (lines, stride) = self.strided_mut();
@@ -263,24 +263,24 @@ impl<T: Scalar> RowMajor<T> {
         });
     }
 
-    /// All rows, as the kernels see them.
+    /// The rows, in the form that the kernels take.
     pub(crate) fn view(&self) -> Rows<'_, T> {
         let Lines { length, count, stride, .. } = self.lines;
         Rows::new(self.lines.all(), stride, count, length)
     }
 
-    /// The memory of all rows, to be written, and the distance from one to the next in it.
+    /// The memory of all rows, and their stride in it.
     pub(crate) fn strided_mut(&mut self) -> (&mut [T], usize) {
         let stride = self.lines.stride;
         (self.lines.all_mut(), stride)
     }
 
-    /// The whole matrix, to be read.
+    /// A read-only view of the matrix.
     pub fn as_ref(&self) -> MatRef<'_, T> {
         self.lines.as_ref().transpose()
     }
 
-    /// The whole matrix, to be written.
+    /// A mutable view of the matrix.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
         self.lines.as_mut().transpose_mut()
     }

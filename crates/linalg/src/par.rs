@@ -6,27 +6,27 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, MatMut};
 
-/// Threads that a pool can have.
+/// Maximum number of threads in a pool.
 const MOST_THREADS: usize = 1024;
 
-/// Looks for work before a waiting thread offers its core to others.
+/// Number of times that a waiting thread looks for work before it yields its core.
 const SPINS: u32 = 10_000;
 
-/// On how many threads a computation runs; never what it computes.
+/// The threads on which a computation runs. Results do not depend on their number.
 #[derive(Clone, Default)]
 pub enum Par {
-    /// On the caller's thread.
+    /// The caller's thread.
     #[default]
     Seq,
-    /// On the threads of a pool.
+    /// The threads of a pool.
     Pool(Arc<ThreadPool>),
 }
 
 impl Par {
-    /// A pool of `threads` threads, or [`Par::Seq`] for one (or none).
+    /// Starts a pool of `threads` threads, or returns [`Par::Seq`] if `threads` is 0 or 1.
     ///
     /// # Errors
-    /// [`Error::TooManyThreads`] for more than 1024, [`Error::Threads`] if the system does not grant them.
+    /// [`Error::TooManyThreads`] for more than 1024 threads, [`Error::Threads`] if the system cannot start them.
     pub fn threads(threads: usize) -> Result<Self, Error> {
         Self::check(threads)?;
         if threads <= 1 {
@@ -36,15 +36,15 @@ impl Par {
         pool.map(|pool| Self::Pool(Arc::new(pool))).map_err(|error| Error::Threads { threads, error })
     }
 
-    /// Refuses more threads than there can be, before any is started.
+    /// Checks the number of threads without starting any.
     ///
     /// # Errors
-    /// [`Error::TooManyThreads`].
+    /// [`Error::TooManyThreads`] for more than 1024 threads.
     pub fn check(threads: usize) -> Result<(), Error> {
         if threads > MOST_THREADS { Err(Error::TooManyThreads { threads, most: MOST_THREADS }) } else { Ok(()) }
     }
 
-    /// How many threads take part.
+    /// The number of threads.
     pub fn count(&self) -> usize {
         match self {
             Self::Seq => 1,
@@ -52,15 +52,16 @@ impl Par {
         }
     }
 
-    /// Runs `work` on one of the threads, while the others wait awake for their share of what it does in parallel.
+    /// Runs `work` on one thread of the pool while the others spin, waiting for its parallel parts.
     ///
-    /// A training step hands out work every hundred microseconds, and to wake a sleeping thread takes about as long.
+    /// A training step starts a parallel part about every hundred microseconds, and waking a sleeping thread takes
+    /// about as long.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let Self::Pool(pool) = self else { return work() };
         let work = Mutex::new(Some(work));
         let finished = Finished::default();
         let results = pool.broadcast(|_| {
-            let mine = work.lock().expect("taking the work does not panic").take();
+            let mine = work.lock().expect("no thread panics while it holds the lock").take();
             if let Some(work) = mine {
                 let _finish = FinishOnDrop(&finished);
                 return Some(work());
@@ -71,10 +72,11 @@ impl Par {
         results.into_iter().flatten().next().expect("one thread took the work")
     }
 
-    /// Cuts `lines`, each `stride` long, into as many parts as there are threads, each a multiple of `together`
-    /// lines, and runs `work` on every part and the index of its first line, in any order.
+    /// Splits `lines`, each `stride` long, into one part per thread and calls `work` with the index of the first line
+    /// of each part and the part, in any order. The length of every part except the last is a multiple of `together`
+    /// lines.
     ///
-    /// What `work` makes of a line must not depend on how the lines are cut.
+    /// The result for a line must not depend on where the lines are split.
     pub fn for_lines<T: Send>(
         &self,
         lines: &mut [T],
@@ -87,10 +89,10 @@ impl Par {
         });
     }
 
-    /// Cuts the columns of `matrix` into as many parts as there are threads, at multiples of `together`, and runs
-    /// `work` on every part and the index of its first column, in any order.
+    /// Splits the columns of `matrix` into one part per thread, at multiples of `together`, and calls `work` with the
+    /// index of the first column of each part and the part, in any order.
     ///
-    /// What `work` makes of a column must not depend on how the columns are cut.
+    /// The result for a column must not depend on where the columns are split.
     pub fn for_columns<T: Send>(
         &self,
         matrix: MatMut<'_, T>,
@@ -118,11 +120,11 @@ impl Par {
     }
 }
 
-/// What threads can share out.
+/// Data that can be split between threads.
 trait Share: Send + Sized {
     fn count(&self) -> usize;
 
-    /// The first `count`, and the others.
+    /// Splits after the first `count` elements.
     fn split(self, count: usize) -> (Self, Self);
 }
 
@@ -137,7 +139,7 @@ impl<T: Send> Share for MatMut<'_, T> {
     }
 }
 
-/// Lines, each `stride` long.
+/// Lines of length `stride`.
 struct Strided<'a, T> {
     memory: &'a mut [T],
     stride: usize,
@@ -155,7 +157,7 @@ impl<T: Send> Share for Strided<'_, T> {
     }
 }
 
-/// Runs both on the threads of `pool`, and waits awake for the one that another thread has taken.
+/// Runs both closures on the threads of `pool`, spinning while another thread finishes its half.
 fn join(pool: &ThreadPool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
     let finished = Finished::default();
     pool.join(
@@ -170,12 +172,12 @@ fn join(pool: &ThreadPool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
     );
 }
 
-/// Whether the work that threads wait for has come to its end.
+/// A flag that is set once the work is finished.
 #[derive(Default)]
 struct Finished(AtomicBool);
 
 impl Finished {
-    /// Does what other work there is, until this work has come to its end.
+    /// Runs other pending work until this work is finished.
     fn wait(&self) {
         let mut idle = 0_u32;
         while !self.0.load(Ordering::Acquire) {
@@ -185,14 +187,14 @@ impl Finished {
                 idle += 1;
                 hint::spin_loop();
             } else {
-                // More threads than cores, or a long sequential part: let others have the core.
+                // More threads than cores, or a long sequential part: yield the core.
                 thread::yield_now();
             }
         }
     }
 }
 
-/// Ends the work when dropped, also if it panics: the others must not wait for ever.
+/// Marks the work as finished when dropped, even on a panic, so that the other threads do not wait forever.
 struct FinishOnDrop<'a>(&'a Finished);
 
 impl Drop for FinishOnDrop<'_> {

@@ -1,4 +1,4 @@
-//! How fast a core could multiply and add if it did nothing else: the measure of what the products reach.
+//! The peak multiply-add rate of a core, as a reference for the speed of the products.
 
 use std::hint::black_box;
 
@@ -6,11 +6,11 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::Scalar;
 
-/// Independent chains, which hide how long a multiply-add takes to come out.
+/// Number of independent chains, enough to hide the latency of a multiply-add.
 const CHAINS: usize = 12;
 
-/// Makes `rounds` rounds of fused multiply-adds of the widest vectors, all in registers, and returns how many
-/// operations they were, a multiply-add of two numbers counted as two.
+/// Runs `rounds` rounds of fused multiply-adds on the widest vectors, entirely in registers, and returns the number of
+/// operations. A multiply-add of two numbers counts as two operations.
 ///
 /// ```
 /// assert!(klayer_linalg::peak::multiply_adds::<f32>(10) >= 10 * 12 * 2);

@@ -1,15 +1,15 @@
-//! The three matrix products of a fully connected layer, of which no bit depends on the number of threads.
+//! The three matrix products of a fully connected layer. Results do not depend on the number of threads.
 //!
 //! For weights W (m x k), inputs X (k x n) and the gradient G (m x n) of the outputs:
 //! - [`outputs`]: S = W X;
-//! - [`weight_gradient`]: G X^T, and [`descend`], which moves W along it at once;
+//! - [`weight_gradient`]: G X^T, and [`descend`], which computes it and updates W in one pass;
 //! - [`input_gradient`]: W^T G.
 //!
-//! Images have many features, and lie contiguous, as numbers or as bytes that become numbers in the kernels. Their
-//! products run on the kernels of the module `kernels`, and threads share out the features, and of wide layers the
-//! units: with two or four threads, each keeps its own part of W and of X in its cache. The outputs are sums over fixed
-//! [`BLOCK`]s of features, however many threads there are. Small products of hidden layers run on the kernels too; large
-//! ones run on faer, and threads share out the rows of the result.
+//! Images have many features. They are contiguous in memory, as numbers or as bytes that the kernels convert. Products
+//! with images run on the kernels of the module `kernels`. The features (and the units of wide layers) are split
+//! between the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are
+//! sums over fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on
+//! the kernels; large ones run on faer, with the rows of the result split between the threads.
 
 use faer::Accum;
 
@@ -17,11 +17,12 @@ pub use crate::kernels::BLOCK;
 use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
-/// Least and most rows of the result that one product on faer makes.
+/// Minimum and maximum number of result rows per call of faer.
 const ROWS: (usize, usize) = (64, 256);
-/// Features whose weights one thread updates in one go: fewer than a block, so that more threads than blocks have some.
+/// Number of features whose weights a thread updates at a time. Smaller than a block, so that all threads have work
+/// even if there are more threads than blocks.
 const COLUMNS: usize = 256;
-/// Weights of the largest hidden layer whose products run on the kernels.
+/// Maximum number of weights of a hidden layer whose products run on the kernels.
 const SMALL: usize = 128 * 128;
 
 /// The inputs X (k x n) of a layer.
@@ -29,12 +30,12 @@ const SMALL: usize = 128 * 128;
 pub enum Inputs<'a, T> {
     /// A mini-batch of images.
     Images(Images<'a, T>),
-    /// What the layer below put out, contiguous rows.
+    /// The outputs of the layer below, with contiguous rows.
     Hidden(&'a RowMajor<T>),
 }
 
 impl<'a, T: Scalar> Inputs<'a, T> {
-    /// k.
+    /// Number of inputs, k.
     pub fn nrows(self) -> usize {
         match self {
             Self::Images(x) => x.nrows(),
@@ -42,7 +43,7 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
-    /// n.
+    /// Number of images, n.
     pub fn ncols(self) -> usize {
         match self {
             Self::Images(x) => x.ncols(),
@@ -50,8 +51,8 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
-    /// Calls `work` with them as a matrix. Bytes are written as numbers before, each time into new memory: only where
-    /// the kernels are off, to compare them.
+    /// Calls `work` with the inputs as a matrix. Bytes are first converted into newly allocated memory; this happens
+    /// only when the kernels are off, for comparison.
     fn with_mat<R>(self, par: &Par, work: impl FnOnce(MatRef<'_, T>) -> R) -> R {
         match self {
             Self::Images(Images::Columns(x)) => work(x.as_mat()),
@@ -65,28 +66,28 @@ impl<'a, T: Scalar> Inputs<'a, T> {
     }
 }
 
-/// The sums over each block of features, of which [`outputs`] on the kernels makes the outputs for images. Allocated
-/// once.
+/// Scratch memory of [`outputs`] for images: the sums over each block of features. Allocated once.
 #[derive(Debug, Clone)]
 pub struct BlockSums<T> {
-    /// The m rows of the first block, those of the second, and so on.
+    /// The m rows of the first block, then those of the second, and so on.
     sums: RowMajor<T>,
 }
 
 impl<T: Scalar> BlockSums<T> {
-    /// For `units` units over `features` features of `images` images.
+    /// Allocates memory for `units` units, `features` features and `images` images.
     pub fn new(units: usize, features: usize, images: usize) -> Self {
         let blocks = if kernels::on() { blocks(features) } else { 0 };
         Self { sums: RowMajor::zeros(blocks * units, images) }
     }
 
-    /// For layers whose inputs are no images.
+    /// Empty memory, for layers whose inputs are not images.
     pub fn none() -> Self {
         Self { sums: RowMajor::zeros(0, 0) }
     }
 }
 
-/// `s = w x`. For images, `sums` must be made for this shape; it is left with what nobody needs.
+/// Computes `s = w x`. For images, `sums` must have been created for this shape; its contents are unspecified
+/// afterwards.
 ///
 /// # Shapes
 /// `s` m x n, `w` m x k, `x` k x n.
@@ -101,7 +102,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             let (sums, x) = (&mut sums.sums, x.view());
             assert_shapes([(sums.nrows(), blocks(k) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
-            // Whole blocks, or parts of one that are even and large: for each of them all images become numbers anew.
+            // Whole blocks, or large, equal parts of one: each part converts all images again.
             let parts = (m.div_ceil(GROUP_FOR_PIXELS).max(1)..=2 * m / GROUP_FOR_PIXELS)
                 .find(|&parts| m.is_multiple_of(parts))
                 .unwrap_or(1);
@@ -139,29 +140,30 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
     }
 }
 
-/// `d_w = g x^T`.
+/// Computes `d_w = g x^T`.
 ///
 /// # Shapes
 /// `d_w` m x k, `g` m x n, `x` k x n.
 ///
 /// # Panics
-/// As [`outputs`].
+/// If the shapes do not agree.
 pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, par: &Par) {
     gradient_product(d_w, g, x, Store::Replace, par);
 }
 
-/// `w = decay w - rate g x^T`: the weight gradient is not kept, which saves a passage through memory.
+/// Computes `w = decay w - rate g x^T` without storing the weight gradient, which saves a pass through memory.
 ///
 /// # Shapes
 /// `w` m x k, `g` m x n, `x` k x n.
 ///
 /// # Panics
-/// As [`outputs`].
+/// If the shapes do not agree.
 pub fn descend<T: Scalar>(w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, decay: T, rate: T, par: &Par) {
     gradient_product(w, g, x, Store::Descend { decay, rate }, par);
 }
 
-/// `w = decay w - rate d_w`. On the kernels, [`weight_gradient`] and this make the same bits as [`descend`].
+/// Computes `w = decay w - rate d_w`. On the kernels, [`weight_gradient`] followed by this gives the same bits as
+/// [`descend`].
 ///
 /// # Shapes
 /// `w` and `d_w` m x k.
@@ -173,7 +175,7 @@ pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T
     w.for_rows(par, &|i, w| T::apply(w, d_w.row(i), Store::Descend { decay, rate }));
 }
 
-/// What `store` says of `c` and `g x^T`.
+/// Applies `store` to `c` and the product `g x^T`.
 fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, store: Store<T>, par: &Par) {
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
@@ -191,7 +193,7 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
     }
 }
 
-/// `d_x = w^T g`.
+/// Computes `d_x = w^T g`.
 ///
 /// # Shapes
 /// `d_x` k x n, `w` m x k, `g` m x n.
@@ -207,7 +209,7 @@ pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &Row
     }
 }
 
-/// Blocks of so many features: one also of none, of which the sums are 0.
+/// Number of blocks of that many features. At least one: without features, the sums are 0.
 fn blocks(features: usize) -> usize {
     features.div_ceil(BLOCK).max(1)
 }
@@ -216,8 +218,9 @@ fn small<T: Scalar>(w: &RowMajor<T>) -> bool {
     w.nrows() * w.ncols() <= SMALL && kernels::on()
 }
 
-/// What `store` says of `c` and `a b`, on faer, some rows at a time. Each time faer arranges `b` anew, so these are as
-/// many as leave four threads something to do; how it sums may depend on the shape, which depends on no thread.
+/// Applies `store` to `c` and the product `a b`, computed by faer some rows at a time. faer repacks `b` in every call,
+/// so a call takes as many rows as still leave work for four threads. The order of summation in faer may depend on the
+/// shape of a call, so that shape does not depend on the number of threads.
 fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, store: Store<T>, par: &Par) {
     let (n, together) = (c.ncols(), c.nrows().div_ceil(4).clamp(ROWS.0, ROWS.1));
     let (lines, stride) = c.strided_mut();
@@ -231,8 +234,8 @@ fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, s
                     (Accum::Add, -rate)
                 }
             };
-            // As the transpose of a column-major matrix: the library's own constructor for mutable row-major ones swaps the
-            // strides.
+            // Created as the transpose of a column-major matrix, because faer's constructor for mutable row-major
+            // matrices swaps the strides.
             let c = MatMut::from_column_major_slice_with_stride_mut(lines, n, rows, stride).transpose_mut();
             T::multiply(c, accum, a.subrows(first, rows), b, alpha);
         }

@@ -1,4 +1,4 @@
-//! Named streams of random numbers, all from one root seed.
+//! Independent, named streams of random numbers from one root seed.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -6,11 +6,11 @@ pub use rand_pcg::Pcg64;
 
 use crate::{RowMajor, Scalar};
 
-/// The generator of the stream `name` under the root `seed`.
+/// Returns the generator of the stream `name` for the root seed `seed`.
 ///
-/// Each consumer has a name of its own ("init", "shuffle", ...), so a new consumer shifts no other one's numbers.
-/// Seed and name are hashed into the generator's seed (FNV-1a, 64 bits): generators that differ in their stream
-/// parameter alone would be correlated.
+/// Each consumer uses its own name ("init", "shuffle", ...), so adding a consumer does not change the numbers of the
+/// others. The seed and the name are hashed into the seed of the generator (FNV-1a, 64 bits), because generators that
+/// differ only in their stream parameter would be correlated.
 ///
 /// ```
 /// use klayer_linalg::random::stream;
@@ -28,7 +28,7 @@ pub fn stream(seed: u64, name: &str) -> Pcg64 {
 
 /// Fills `matrix` row by row with draws from N(0, `deviation`^2).
 ///
-/// The draws are made in `f64` and rounded, so a network in `f32` starts from the same weights as one in `f64`.
+/// Draws in `f64` and rounds, so networks in `f32` and `f64` start from the same weights.
 pub fn fill_normal<T: Scalar>(matrix: &mut RowMajor<T>, deviation: f64, rng: &mut impl Rng) {
     for i in 0..matrix.nrows() {
         for value in matrix.row_mut(i) {

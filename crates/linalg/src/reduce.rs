@@ -1,15 +1,15 @@
 //! Sums over slices in a fixed order.
 //!
-//! A sum runs in [`LANES`] independent lanes, which are then added pairwise. The compiler may keep the lanes in
-//! vectors of any width, so these loops are fast inside [`vectorize`](crate::vectorize), and the result is the same
-//! on all of them.
+//! Each sum runs in [`LANES`] independent lanes, which are then added pairwise. The compiler may keep the lanes in
+//! vectors of any width: the loops are fast inside [`vectorize`](crate::vectorize), and the result does not depend on
+//! the width.
 
 use crate::Scalar;
 
-/// Independent partial sums.
+/// Number of independent partial sums.
 pub const LANES: usize = 16;
 
-/// The sum of the values.
+/// Returns the sum of the values.
 ///
 /// ```
 /// assert_eq!(klayer_linalg::reduce::sum(&[1.0; 100]), 100.0);
@@ -19,7 +19,7 @@ pub fn sum<T: Scalar>(values: &[T]) -> T {
     lanes(values, values, |a, _| a)
 }
 
-/// The sum of the products of two slices, as far as the shorter one goes.
+/// Returns the dot product of two slices. If the lengths differ, the rest of the longer slice is ignored.
 ///
 /// ```
 /// assert_eq!(klayer_linalg::reduce::dot(&[1.0, 2.0], &[3.0, 4.0]), 11.0);
@@ -29,7 +29,7 @@ pub fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
     lanes(a, b, |a, b| a * b)
 }
 
-/// The sum of the squared distances of the values from `center`.
+/// Returns the sum of the squared distances of the values from `center`.
 ///
 /// ```
 /// assert_eq!(klayer_linalg::reduce::squared_distances(&[1.0, 3.0], 2.0), 2.0);

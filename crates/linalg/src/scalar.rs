@@ -1,4 +1,4 @@
-//! The two kinds of numbers that everything above is generic over.
+//! The number types, `f32` and `f64`.
 
 use std::fmt::{Debug, Display};
 
@@ -8,19 +8,19 @@ use serde::de::DeserializeOwned;
 
 use crate::kernels::Kernels;
 
-/// A real number type: `f32`, in which networks train, or `f64`, in which their gradients are checked.
+/// A real number type: `f32` for training, `f64` for checking gradients.
 ///
-/// Arithmetic comes from the supertraits; what follows are the conversions and functions that the networks need.
-/// Sealed: the products below it exist for these two types alone.
+/// Arithmetic comes from the supertraits; this trait adds the conversions and functions that networks need. It is
+/// sealed, because the kernels exist only for these two types.
 pub trait Scalar:
     faer::traits::RealField + Vectors + Kernels + Copy + Default + Display + Debug + Serialize + DeserializeOwned + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
 
-    /// Rounds `value` to this type.
+    /// Converts from `f64`, rounding to nearest.
     fn from_f64(value: f64) -> Self;
-    /// Widens to `f64`, exactly.
+    /// Converts to `f64`, exactly.
     fn to_f64(self) -> f64;
     /// The square root.
     fn root(self) -> Self;
@@ -28,28 +28,28 @@ pub trait Scalar:
     fn exponential(self) -> Self;
     /// The natural logarithm.
     fn logarithm(self) -> Self;
-    /// This number times `factor` plus `term`, rounded once.
+    /// Fused multiply-add: this number times `factor` plus `term`, rounded once.
     fn fused(self, factor: Self, term: Self) -> Self;
 }
 
-/// Vectors of one kind of number, on whatever processor. Not nameable outside this crate, which seals [`Scalar`].
+/// SIMD vectors of one number type. Cannot be named outside this crate, which seals [`Scalar`].
 pub trait Vectors: Sized {
-    /// As many numbers as an instruction takes.
+    /// A vector of the width of `S`.
     type Vector<S: Simd>: Copy;
 
-    /// The whole vectors of a slice, and what is left.
+    /// Splits a slice into whole vectors and a remainder.
     fn vectors<S: Simd>(simd: S, slice: &[Self]) -> (&[Self::Vector<S>], &[Self]);
-    /// The same, to be written.
+    /// The mutable version of [`Vectors::vectors`].
     fn vectors_mut<S: Simd>(simd: S, slice: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
-    /// A number in every lane.
+    /// Copies a number to every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
-    /// a b + c, rounded once.
+    /// Fused multiply-add: a b + c, rounded once.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum of the lanes.
     fn sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
-    /// Fewer numbers than a vector holds, and zeros.
+    /// Loads a slice shorter than a vector and fills the other lanes with zeros.
     fn load_part<S: Simd>(simd: S, slice: &[Self]) -> Self::Vector<S>;
-    /// The first lanes of a vector.
+    /// Stores the first lanes of a vector to a slice shorter than it.
     fn store_part<S: Simd>(simd: S, slice: &mut [Self], vector: Self::Vector<S>);
 }
 

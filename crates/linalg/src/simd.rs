@@ -1,17 +1,17 @@
 use pulp::{Arch, Simd, WithSimd};
 
-/// Runs `work` compiled for the widest vectors that the processor offers, chosen when the program runs.
+/// Runs `work`, compiled for the widest vectors that the processor supports (detected at run time).
 ///
-/// Plain loops over slices inside `work` are then vectorized by the compiler. It and the functions that it calls
-/// take part only if they are inlined: mark them `#[inline(always)]`. The values do not depend on the width: loops
-/// that sum do so in a fixed number of lanes (see [`reduce`](crate::reduce)), and nothing is fused or reordered.
+/// The compiler vectorizes plain loops over slices inside `work`. This requires that `work` and all functions that it
+/// calls are inlined: mark them `#[inline(always)]`. Results do not depend on the vector width: sums use a fixed number
+/// of lanes (see [`reduce`](crate::reduce)), and no operations are fused or reordered.
 #[inline(always)]
 pub fn vectorize<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
 }
 
-/// Bits of the widest vectors that the processor offers: those of the kernels of [`product`](crate::product), whose
-/// sums differ in the last bits from one width to another. 32, a single number, where there are no vectors.
+/// Returns the width in bits of the widest vectors that the processor supports, or 32 (a single number) if it has
+/// none. The kernels of [`product`](crate::product) use this width, and the last bits of their sums depend on it.
 ///
 /// ```
 /// assert!(klayer_linalg::vector_bits().is_power_of_two());

@@ -1,18 +1,18 @@
 //! Softmax and log-sum-exp of the columns of a matrix.
 //!
 //! With M the largest logit of a column, softmax(s)_i = exp(s_i - M) / sum_k exp(s_k - M), and
-//! log sum_k exp(s_k) = M + log sum_k exp(s_k - M): every exponent is at most 0 and one of them is 0, so nothing
-//! overflows and no sum vanishes, however large the logits are.
+//! log sum_k exp(s_k) = M + log sum_k exp(s_k - M). Every exponent is at most 0 and one of them is 0, so nothing
+//! overflows and no sum is 0, however large the logits are.
 
 use crate::{RowMajor, Scalar, vectorize};
 
-/// Columns that are summed side by side.
+/// Number of columns summed at the same time.
 const COLUMNS: usize = 16;
 
 /// Replaces each column of `logits` (classes x n) by its softmax, and writes its log-sum-exp to `log_sum_exp` (n).
 ///
 /// # Panics
-/// If `log_sum_exp` is shorter than the matrix is wide, or there are no classes.
+/// If `log_sum_exp` has fewer elements than the matrix has columns, or there are no classes.
 ///
 /// ```
 /// use klayer_linalg::{RowMajor, softmax::softmax};

@@ -1,11 +1,12 @@
-//! Text that a file may have chosen. It is in this crate because all others, which read files, stand on this one.
+//! Escaping of untrusted text. It is in this crate because all crates that read files depend on this one.
 
 use std::fmt::Display;
 
-/// Most characters that are shown.
+/// Maximum number of characters shown.
 const MOST: usize = 300;
 
-/// `text` as an error or a terminal can show it: at most 300 characters, and what cannot be printed escaped.
+/// Formats untrusted text for an error message or a terminal: at most 300 characters, with unprintable characters
+/// escaped.
 ///
 /// ```
 /// use klayer_linalg::text::printable;
@@ -24,7 +25,7 @@ pub fn printable(text: impl Display) -> String {
         let escaped = if matches!(c, '"' | '\'' | '\\') { c.to_string() } else { c.escape_debug().to_string() };
         let length = escaped.chars().count();
         if length >= room {
-            // One is left for what tells that there is more.
+            // Leaves room for the ellipsis.
             return shown + "…";
         }
         room -= length;

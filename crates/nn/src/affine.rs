@@ -2,10 +2,10 @@
 //!
 //! With G = dJ/dS (m_out x n) for a mini-batch X (m_in x n):
 //! - dJ/dW = G X^T, m_out x m_in
-//! - dJ/db = the sum of each row of G
+//! - dJ/db = the row sums of G
 //! - dJ/dX = W^T G, m_in x n
 //!
-//! Factors of 1/n belong to the loss, not to the layer.
+//! The factor 1/n is part of the loss, not of the layer.
 
 use klayer_linalg::product::{self, BlockSums, Inputs};
 use klayer_linalg::random::fill_normal;
@@ -14,7 +14,7 @@ use rand::Rng;
 
 use crate::Init;
 
-/// Weights and biases of one layer.
+/// The weights and biases of one layer.
 #[derive(Debug, Clone)]
 pub struct Affine<T> {
     /// W, m_out x m_in.
@@ -24,21 +24,21 @@ pub struct Affine<T> {
 }
 
 impl<T: Scalar> Affine<T> {
-    /// A layer of zeros; also the shape of its gradient.
+    /// Creates a layer of zeros. Also used for its gradient.
     pub fn zeros(inputs: usize, outputs: usize) -> Self {
         Self { weight: RowMajor::zeros(outputs, inputs), bias: vec![T::from_f64(0.0); outputs] }
     }
 
-    /// Draws all weights anew, row by row. The biases stay.
+    /// Draws new weights, row by row. The biases are unchanged.
     pub fn draw(&mut self, init: Init, rng: &mut impl Rng) {
         let deviation = init.deviation(self.weight.ncols());
         fill_normal(&mut self.weight, deviation, rng);
     }
 
-    /// `s = W x + b`.
+    /// Computes `s = W x + b`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `s` m_out x n, `sums` for the same.
+    /// `x` m_in x n, `s` m_out x n, `sums` created for the same shape.
     ///
     /// # Panics
     /// If the shapes do not agree.
@@ -56,13 +56,13 @@ impl<T: Scalar> Affine<T> {
         );
     }
 
-    /// The gradients of W and b, written to `gradient`.
+    /// Computes the gradients of W and b and writes them to `gradient`.
     ///
     /// # Shapes
     /// `x` m_in x n, `g` (dJ/dS) m_out x n.
     ///
     /// # Panics
-    /// As [`Affine::forward`].
+    /// If the shapes do not agree.
     pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
         product::weight_gradient(&mut gradient.weight, g, x, par);
         vectorize(
@@ -75,13 +75,13 @@ impl<T: Scalar> Affine<T> {
         );
     }
 
-    /// Moves W and b against their gradients at once: W <- `decay` W - `rate` dJ/dW, b <- b - `rate` dJ/db.
+    /// Computes the gradients and updates W and b in one pass: W <- `decay` W - `rate` dJ/dW, b <- b - `rate` dJ/db.
     ///
     /// # Shapes
     /// `x` m_in x n, `g` (dJ/dS) m_out x n.
     ///
     /// # Panics
-    /// As [`Affine::forward`].
+    /// If the shapes do not agree.
     pub fn descend(&mut self, x: Inputs<'_, T>, g: &RowMajor<T>, decay: T, rate: T, par: &Par) {
         product::descend(&mut self.weight, g, x, decay, rate, par);
         vectorize(
@@ -94,7 +94,7 @@ impl<T: Scalar> Affine<T> {
         );
     }
 
-    /// The gradient with respect to the input, written to `d_x`.
+    /// Computes the gradient with respect to the input and writes it to `d_x`.
     ///
     /// # Shapes
     /// `g` (dJ/dS) m_out x n, `d_x` m_in x n.

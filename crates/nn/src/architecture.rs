@@ -1,4 +1,4 @@
-//! The shape of a network, checked once.
+//! The shape of a network.
 
 use std::fmt;
 
@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// eps of batch norm. A large one hides what small weights do: at sigma = 1e-3 the second layer's variance is 1e-5.
+/// The default eps of batch norm. A larger eps would mask small weights: with sigma = 1e-3, the variance in the second
+/// layer is 1e-5.
 pub const BATCH_NORM_EPS: f64 = 1e-8;
 
-/// Weights that a network can have: in `f64` they fill the gigabyte that a model file may.
+/// Maximum number of weights of a network: 1 GiB in `f64`, the maximum size of a model file.
 const MOST_WEIGHTS: usize = 1 << 27;
 
-/// The widths of a network and whether it has batch norm; known to be possible.
+/// The widths of a network and whether it uses batch norm. Always valid.
 ///
 /// ```
 /// use klayer_nn::Architecture;
@@ -36,20 +37,21 @@ struct Unchecked {
 }
 
 impl Architecture {
-    /// A network of `hidden.len() + 1` affine layers; with `batch_norm`, eps is [`BATCH_NORM_EPS`].
+    /// Creates the architecture of a network of `hidden.len() + 1` affine layers. With `batch_norm`, eps is
+    /// [`BATCH_NORM_EPS`].
     ///
     /// # Errors
-    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] for more than 2^27 weights,
-    /// [`Error::Classes`] if a byte cannot name all classes.
+    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] for more than 2^27 weights, [`Error::Classes`] for
+    /// more than 256 classes.
     pub fn new(inputs: usize, hidden: &[usize], classes: usize, batch_norm: bool) -> Result<Self, Error> {
         let widths = [&[inputs], hidden, &[classes]].concat();
         Self::checked(widths, batch_norm.then_some(BATCH_NORM_EPS))
     }
 
-    /// The same network with another eps in its batch norm; one without batch norm stays as it is.
+    /// Sets eps of batch norm. Has no effect without batch norm.
     ///
     /// # Errors
-    /// [`Error::NotPositive`] if eps is not a positive number.
+    /// [`Error::NotPositive`] if `eps` is not a positive, finite `f32`.
     pub fn with_batch_norm_eps(self, eps: f64) -> Result<Self, Error> {
         let batch_norm = self.batch_norm.map(|_| eps);
         Self::checked(self.widths, batch_norm)
@@ -74,12 +76,12 @@ impl Architecture {
         Ok(Self { widths, batch_norm })
     }
 
-    /// Inputs, hidden widths, classes.
+    /// The number of inputs, the widths of the hidden layers, and the number of classes.
     pub fn widths(&self) -> &[usize] {
         &self.widths
     }
 
-    /// Inputs, d.
+    /// Number of inputs, d.
     pub fn inputs(&self) -> usize {
         self.widths[0]
     }
@@ -89,7 +91,7 @@ impl Architecture {
         &self.widths[1..self.depth()]
     }
 
-    /// Outputs of the last layer.
+    /// Number of outputs of the last layer.
     pub fn classes(&self) -> usize {
         self.widths[self.depth()]
     }
@@ -99,30 +101,30 @@ impl Architecture {
         self.widths.len() - 1
     }
 
-    /// Number of parameters: weights, biases, and where there is batch norm, gamma and beta.
+    /// Number of parameters: weights, biases, and with batch norm, gamma and beta.
     pub fn parameters(&self) -> usize {
         let affine: usize = self.layers().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
         affine + if self.batch_norm.is_some() { 2 * self.hidden().iter().sum::<usize>() } else { 0 }
     }
 
-    /// eps of batch norm, if the network has it.
+    /// eps of batch norm, or `None` without batch norm.
     pub fn batch_norm_eps(&self) -> Option<f64> {
         self.batch_norm
     }
 
-    /// Inputs and outputs of each affine layer, from the first to the last.
+    /// The numbers of inputs and outputs of each affine layer, from first to last.
     pub fn layers(&self) -> impl Iterator<Item = (usize, usize)> {
         self.widths.windows(2).map(|pair| (pair[0], pair[1]))
     }
 }
 
-/// Whether `value` is a positive number in `f32` too.
+/// Whether `value` is positive and finite in `f32`.
 pub(crate) fn is_positive(value: f64) -> bool {
     value as f32 > 0.0 && (value as f32).is_finite()
 }
 
 impl fmt::Display for Architecture {
-    /// As in `3072-50-50-10 with batch norm (eps 1e-8)`.
+    /// Formats as, for example, `3072-50-50-10 with batch norm (eps 1e-8)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<String> = self.widths.iter().map(usize::to_string).collect();
         write!(f, "{} ", widths.join("-"))?;

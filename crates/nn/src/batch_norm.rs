@@ -1,40 +1,40 @@
-//! Batch norm (Ioffe and Szegedy, 2015), a unit at a time over the mini-batch.
+//! Batch norm (Ioffe and Szegedy, 2015), for each unit over the mini-batch.
 //!
-//! Training, for each unit over the n images, with the batch's own mean mu and variance v (divided by n):
+//! Training, for each unit over the n images, with the mean mu and the (biased) variance v of the batch:
 //! - s_hat = (s - mu) / sqrt(v + eps), s_tilde = gamma s_hat + beta
-//! - running mean and variance: a * running + (1 - a) * batch, a = 0.9, set from the first mini-batch
+//! - running mean and variance: a * running + (1 - a) * batch, with a = 0.9; the first mini-batch initializes them
 //!
-//! Evaluation uses the running mean and variance in place of the batch's.
+//! Evaluation uses the running mean and variance instead of those of the batch.
 //!
-//! Backward in closed form, with g = dJ/ds_tilde:
+//! Backward pass in closed form, with g = dJ/ds_tilde:
 //! - dJ/dbeta = sum g, dJ/dgamma = sum g s_hat
 //! - dJ/ds = gamma / sqrt(v + eps) * (g - dJ/dbeta / n - s_hat dJ/dgamma / n)
 //!
-//! The two subtracted means are what mu and v, which depend on every image, contribute.
+//! The two subtracted means are the contributions of mu and v, which depend on every image.
 
 use klayer_linalg::{RowMajor, Scalar, reduce, vectorize};
 
-/// a, the weight of the past in the running mean and variance.
+/// The decay a of the running mean and variance.
 pub const RUNNING_DECAY: f64 = 0.9;
 
-/// Scale, shift and running statistics of one layer.
+/// The scale, shift and running statistics of one layer.
 #[derive(Debug, Clone)]
 pub struct BatchNorm<T> {
     /// gamma, m.
     pub gamma: Vec<T>,
     /// beta, m.
     pub beta: Vec<T>,
-    /// The running mean and variance; none before the first mini-batch.
+    /// The running mean and variance; `None` before the first mini-batch.
     pub running: Option<Statistics<T>>,
     eps: T,
 }
 
-/// Mean and variance of each unit.
+/// The mean and variance of each unit.
 #[derive(Debug, Clone)]
 pub struct Statistics<T> {
     /// Means, m.
     pub mean: Vec<T>,
-    /// Variances (divided by n), m.
+    /// Variances (biased: divided by n), m.
     pub variance: Vec<T>,
 }
 
@@ -48,7 +48,7 @@ pub struct BatchNormGradient<T> {
 }
 
 impl<T: Scalar> BatchNorm<T> {
-    /// For `units` units: gamma 1, beta 0.
+    /// Creates batch norm for `units` units, with gamma 1 and beta 0.
     pub fn new(units: usize, eps: f64) -> Self {
         Self {
             gamma: vec![T::from_f64(1.0); units],
@@ -58,13 +58,13 @@ impl<T: Scalar> BatchNorm<T> {
         }
     }
 
-    /// eps, what is added to the variance.
+    /// eps, which is added to the variance.
     pub fn eps(&self) -> T {
         self.eps
     }
 
-    /// Normalizes `s` in place, which then holds s_hat, and writes s_tilde to `out`.
-    /// The batch's own mean and variance go to `batch`.
+    /// Normalizes `s` in place, so that it holds s_hat, and writes s_tilde to `out` and the mean and variance of the
+    /// batch to `batch`.
     ///
     /// # Shapes
     /// `s` and `out` m x n.
@@ -90,7 +90,7 @@ impl<T: Scalar> BatchNorm<T> {
         );
     }
 
-    /// Moves the running mean and variance towards the batch's; the first batch sets them.
+    /// Updates the running mean and variance with those of a batch. The first batch initializes them.
     pub fn update_running(&mut self, batch: &Statistics<T>) {
         let Some(running) = &mut self.running else {
             self.running = Some(batch.clone());
@@ -103,8 +103,8 @@ impl<T: Scalar> BatchNorm<T> {
         }
     }
 
-    /// `out = gamma (s - mean) / sqrt(variance + eps) + beta` with the running mean and variance, or with mean 0
-    /// and variance 1 before the first mini-batch.
+    /// Computes `out = gamma (s - mean) / sqrt(variance + eps) + beta` with the running mean and variance, or with mean
+    /// 0 and variance 1 before the first mini-batch.
     ///
     /// # Shapes
     /// `s` and `out` m x n.
@@ -168,26 +168,26 @@ impl<T: Scalar> BatchNorm<T> {
     #[inline(always)]
     fn inverse_deviation(&self, variance: T) -> T {
         let inverse = T::from_f64(1.0) / (variance + self.eps).root();
-        // An infinite variance would turn every output into beta and so hide that the network has diverged.
+        // An infinite variance would turn every output into beta and hide the divergence.
         if inverse > T::from_f64(0.0) { inverse } else { T::from_f64(f64::NAN) }
     }
 }
 
 impl<T: Scalar> Statistics<T> {
-    /// Of `units` units, all 0.
+    /// Statistics of `units` units, all 0.
     pub fn zeros(units: usize) -> Self {
         Self { mean: vec![T::from_f64(0.0); units], variance: vec![T::from_f64(0.0); units] }
     }
 }
 
 impl<T: Scalar> BatchNormGradient<T> {
-    /// Copies all values of `other`, which is for as many units.
+    /// Copies all values from `other`, which must be for the same number of units.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.gamma.copy_from_slice(&other.gamma);
         self.beta.copy_from_slice(&other.beta);
     }
 
-    /// Of `units` units, all 0.
+    /// Gradients for `units` units, all 0.
     pub fn zeros(units: usize) -> Self {
         Self { gamma: vec![T::from_f64(0.0); units], beta: vec![T::from_f64(0.0); units] }
     }

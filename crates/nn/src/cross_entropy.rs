@@ -1,6 +1,6 @@
 //! Softmax cross-entropy of a mini-batch, and its gradient.
 //!
-//! For logits s (classes x n) and labels y: the loss is the mean over the images of
+//! For logits s (classes x n) and labels y, the loss is the mean over the images of
 //! -log softmax(s)_y = log sum_k exp(s_k) - s_y, and dJ/ds = (softmax(s) - onehot(y)) / n.
 
 use klayer_linalg::softmax::softmax;
@@ -8,7 +8,7 @@ use klayer_linalg::{RowMajor, Scalar};
 
 use crate::Error;
 
-/// What a cross-entropy leaves per image, allocated once.
+/// Per-image results of the cross-entropy, allocated once.
 #[derive(Debug, Clone)]
 pub(crate) struct Losses<T> {
     /// The cross-entropy of each image.
@@ -17,23 +17,22 @@ pub(crate) struct Losses<T> {
 }
 
 impl<T: Scalar> Losses<T> {
-    /// For `images` images.
+    /// Allocates memory for `images` images.
     pub(crate) fn new(images: usize) -> Self {
         let zeros = vec![T::from_f64(0.0); images];
         Self { losses: zeros.clone(), label_logits: zeros }
     }
 }
 
-/// Returns the mean cross-entropy, writes that of each image to `scratch`, and turns `logits` into the gradient.
+/// Returns the mean cross-entropy, writes that of each image to `scratch`, and replaces `logits` by their gradient.
 ///
-/// The mean is taken in `f64`, whatever `T` is.
+/// The mean is computed in `f64` for every `T`.
 ///
 /// # Shapes
-/// `logits` classes x n, `labels` n, `scratch` for n.
+/// `logits` classes x n, `labels` n, `scratch` for n images.
 ///
 /// # Errors
-/// [`Error::LabelCount`] and [`Error::Label`] if the labels do not fit, before `logits` is touched;
-/// [`Error::NonFiniteLoss`].
+/// [`Error::LabelCount`] and [`Error::Label`] for invalid labels, with `logits` unchanged; [`Error::NonFiniteLoss`].
 pub(crate) fn cross_entropy<T: Scalar>(
     logits: &mut RowMajor<T>,
     labels: &[u8],

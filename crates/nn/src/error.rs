@@ -2,116 +2,116 @@ use klayer_linalg::text::printable;
 
 use crate::Architecture;
 
-/// What can go wrong in this crate.
+/// The errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A network without inputs, without classes, or with a layer of no units.
-    #[error("a network of widths {widths:?} cannot be built: every layer needs at least one unit")]
+    #[error("invalid widths {widths:?}: every layer needs at least one unit")]
     Width {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
     },
-    /// More weights than any memory is likely to hold.
-    #[error("a network of widths {widths:?} is too large: it can have no more than {most} weights")]
+    /// Too many weights.
+    #[error("a network with widths {widths:?} is too large: at most {most} weights are supported")]
     TooLarge {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
-        /// How many weights there can be.
+        /// The largest supported number of weights.
         most: usize,
     },
-    /// More classes than a label can name.
-    #[error("{classes} classes are more than the {most} that a label of one byte can name")]
+    /// More classes than a label can represent.
+    #[error("{classes} classes requested, but one-byte labels support at most {most}")]
     Classes {
-        /// How many were asked for.
+        /// The number of classes requested.
         classes: usize,
-        /// How many there can be.
+        /// The largest supported number of classes.
         most: usize,
     },
     /// A number that must be positive and finite.
-    #[error("{name} is {value}, but must be a positive number that f32 can hold")]
+    #[error("{name} is {value}, but must be a positive, finite f32")]
     NotPositive {
-        /// What it is.
+        /// The name of the number.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: f64,
     },
-    /// A matrix whose shape does not fit.
-    #[error("{what} is {found_rows} x {found_cols}, but {expected_rows} x {expected_cols} is needed")]
+    /// A matrix of the wrong shape.
+    #[error("{what} has shape {found_rows} x {found_cols}, expected {expected_rows} x {expected_cols}")]
     Shape {
         /// Which matrix.
         what: &'static str,
-        /// Rows that it has.
+        /// Its number of rows.
         found_rows: usize,
-        /// Columns that it has.
+        /// Its number of columns.
         found_cols: usize,
-        /// Rows that it should have.
+        /// The expected number of rows.
         expected_rows: usize,
-        /// Columns that it should have.
+        /// The expected number of columns.
         expected_cols: usize,
     },
-    /// A workspace or gradients that were made for another architecture.
-    #[error("{what}, made for a network of {found}, cannot serve one of {expected}")]
+    /// A workspace or gradients created for another architecture.
+    #[error("{what}, created for the network {found}, cannot be used with the network {expected}")]
     OtherNetwork {
-        /// Workspace or gradients.
+        /// The workspace or the gradients.
         what: &'static str,
-        /// What they were made for.
+        /// The architecture that they were created for.
         found: Architecture,
-        /// What the network is.
+        /// The architecture of the network.
         expected: Architecture,
     },
-    /// Batch norm over fewer than two images: the variance would be zero and every output the same.
-    #[error("batch norm needs at least two images a mini-batch, and got {images}")]
+    /// Batch norm over fewer than two images: the variance would be 0, and every output the same.
+    #[error("batch norm needs at least two images per mini-batch, got {images}")]
     BatchTooSmall {
-        /// Images in the mini-batch.
+        /// The number of images in the mini-batch.
         images: usize,
     },
-    /// Not as many labels as images.
+    /// The numbers of labels and images differ.
     #[error("{labels} labels for {images} images")]
     LabelCount {
-        /// How many labels.
+        /// The number of labels.
         labels: usize,
-        /// How many images.
+        /// The number of images.
         images: usize,
     },
-    /// A label beyond the classes.
-    #[error("label {label} of image {image} is beyond the {classes} classes")]
+    /// A label that is not less than the number of classes.
+    #[error("label {label} of image {image} is out of range for {classes} classes")]
     Label {
-        /// Position in the mini-batch.
+        /// The position of the image in the mini-batch.
         image: usize,
         /// The label.
         label: u8,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// A cross-entropy that is infinite or not a number: the training has diverged.
-    #[error("the loss is {loss}: a weight or an activation has grown beyond all bounds")]
+    /// An infinite or NaN cross-entropy: the training has diverged.
+    #[error("the loss is {loss}: weights or activations have overflowed")]
     NonFiniteLoss {
         /// The loss.
         loss: f64,
     },
     /// A backward pass without a loss to start from.
-    #[error("a backward pass needs forward_train and cross_entropy before it")]
+    #[error("call forward_train and cross_entropy before a backward pass")]
     NoLoss,
-    /// A gradient check that was broken off by whoever asked for it.
-    #[error("the gradient check was stopped before its end")]
+    /// A gradient check stopped by its progress callback.
+    #[error("the gradient check was stopped")]
     Stopped,
-    /// A file as another version of klayer writes it, or of the other kind of numbers: it is not damaged.
-    #[error("a klayer {what} that cannot be read here: {reason}")]
+    /// An undamaged file in the layout of another version of klayer, or with another number type.
+    #[error("cannot read this klayer {what}: {reason}")]
     Layout {
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
-        /// In what it is another one.
+        /// The difference.
         reason: String,
     },
-    /// Bytes that are not the file that they should be.
+    /// A file of another format, or a damaged one.
     #[error("not a klayer {what}: {}, at byte {offset}", printable(reason))]
     Format {
-        /// What they should be.
+        /// The expected kind of file.
         what: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
-        /// Where.
+        /// The position of the error, in bytes.
         offset: usize,
     },
 }

@@ -1,11 +1,12 @@
-//! The analytic gradient against centred differences, for every parameter.
+//! Gradient checking: compares the analytic gradient with centred differences, for every parameter.
 //!
-//! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`.
-//! L is computed by the network's own forward pass in training mode, but for what cannot change (see the module
-//! `probe`).
+//! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`. L is
+//! computed by the forward pass of the network in training mode, skipping everything that p does not affect (see the
+//! module `probe`).
 //!
-//! Where a ReLU changes sides between p - h and p + h, L has a kink there and the difference says nothing about the
-//! gradient. Such parameters are found by comparing which units are active on both sides, counted and left out.
+//! If the input of a ReLU changes sign between p - h and p + h, L has a kink there and the difference does not
+//! approximate the gradient. The check detects such parameters by comparing the active units on both sides, counts
+//! them, and skips them.
 
 use std::ops::ControlFlow;
 
@@ -14,10 +15,10 @@ use klayer_linalg::Columns;
 use crate::probe::Probe;
 use crate::{Error, Gradients, Network};
 
-/// The numerical gradient of the mean cross-entropy, as [`numerical_gradient`] finds it.
+/// The numerical gradient of the mean cross-entropy, computed by [`numerical_gradient`].
 #[derive(Debug, Clone)]
 pub struct NumericalGradient {
-    /// One number a parameter; NaN where a ReLU has a kink.
+    /// One number per parameter; NaN at a kink of a ReLU.
     gradients: Gradients<f64>,
     step: f64,
 }
@@ -35,18 +36,18 @@ pub enum Parameter {
     Beta,
 }
 
-/// How the analytic and the numerical gradient of one layer's parameters of one kind compare.
+/// The comparison of the analytic and numerical gradients of one kind of parameter in one layer.
 ///
-/// Sums and maxima are over the parameters checked.
+/// Sums and maxima are over the checked parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
     /// The layer, from 0.
     pub layer: usize,
     /// The kind of parameter.
     pub parameter: Parameter,
-    /// How many were compared.
+    /// The number of parameters compared.
     pub checked: usize,
-    /// How many were left out because a ReLU has a kink there.
+    /// The number of parameters skipped because of a kink of a ReLU.
     pub kinks: usize,
     /// Sum of the numerical gradient.
     pub sum_numerical: f64,
@@ -61,7 +62,7 @@ pub struct Comparison {
 }
 
 impl Parameter {
-    /// The symbol of the definitions: "W", "b", "gamma", "beta".
+    /// The symbol of the parameter: "W", "b", "gamma" or "beta".
     pub fn symbol(self) -> &'static str {
         match self {
             Self::Weight => "W",
@@ -72,13 +73,13 @@ impl Parameter {
     }
 }
 
-/// The relative error |ga - gn| / max(floor, |ga| + |gn|) of an analytic gradient against a numerical one.
+/// Returns the relative error |ga - gn| / max(floor, |ga| + |gn|) of an analytic gradient ga and a numerical one gn.
 pub fn relative_error(analytic: f64, numerical: f64, floor: f64) -> f64 {
     (analytic - numerical).abs() / floor.max(analytic.abs() + numerical.abs())
 }
 
-/// The numerical gradient of any function `f` at `x`, by centred differences with the step `h`: for the gradients of
-/// layers and losses that are not this crate's.
+/// Computes the numerical gradient of any function `f` at `x`, by centred differences with step `h`. Use it to check
+/// the gradients of your own layers and losses.
 ///
 /// ```
 /// use klayer_nn::gradient_check::{differences, relative_error};
@@ -100,10 +101,10 @@ pub fn differences(f: impl Fn(&[f64]) -> f64, x: &[f64], h: f64) -> Vec<f64> {
     (0..x.len()).map(&mut difference).collect()
 }
 
-/// Refuses a step that makes no difference.
+/// Checks the step of the differences.
 ///
 /// # Errors
-/// [`Error::NotPositive`].
+/// [`Error::NotPositive`] if it is not positive and finite.
 pub fn check_step(step: f64) -> Result<(), Error> {
     if step.is_finite() && step > 0.0 {
         return Ok(());
@@ -111,17 +112,17 @@ pub fn check_step(step: f64) -> Result<(), Error> {
     Err(Error::NotPositive { name: "the step of the differences", value: step })
 }
 
-/// The numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of `network`,
-/// by centred differences with the step `step`.
+/// Computes the numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of
+/// `network`, by centred differences with step `step`.
 ///
-/// `progress` is told now and then how many parameters are done, and may break the check off.
+/// Calls `progress` after every unit with the number of parameters done. `progress` can stop the check.
 ///
 /// # Shapes
 /// `x` d x n, `labels` n.
 ///
 /// # Errors
 /// Those of [`Network::forward_train`] and [`Logits::cross_entropy`](crate::Logits::cross_entropy);
-/// [`Error::NotPositive`] for the step; [`Error::Stopped`] if `progress` breaks off.
+/// [`Error::NotPositive`] for the step; [`Error::Stopped`] if `progress` stops the check.
 pub fn numerical_gradient(
     network: &Network<f64>,
     x: Columns<'_, f64>,
@@ -156,13 +157,14 @@ pub fn numerical_gradient(
 }
 
 impl NumericalGradient {
-    /// Compares with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights w.
+    /// Compares this with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights
+    /// w.
     ///
-    /// Returns a row for each layer and kind of parameter. The penalty of a weight depends on no other parameter, so
-    /// its centred difference is that of its own term. `floor` is the eps of the relative error.
+    /// Returns one row for each layer and kind of parameter. The penalty of a weight depends only on that weight, so
+    /// its centred difference needs only its own term. `floor` is the smallest denominator of the relative error.
     ///
     /// # Errors
-    /// [`Error::OtherNetwork`] if the gradients or the network do not belong together.
+    /// [`Error::OtherNetwork`] if the gradients and the network have different architectures.
     pub fn compare(
         &self,
         network: &Network<f64>,
@@ -238,7 +240,7 @@ impl Comparison {
     }
 }
 
-/// The larger of two numbers, and NaN if one of them is: the NaN of a broken analytic gradient must not get lost.
+/// Returns the larger of two numbers, or NaN if either is NaN, so that a NaN in an analytic gradient propagates.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a >= b { a } else { b }
 }

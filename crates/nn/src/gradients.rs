@@ -6,11 +6,11 @@ use crate::Architecture;
 use crate::affine::Affine;
 use crate::batch_norm::BatchNormGradient;
 
-/// One gradient for each parameter of a network, allocated once and overwritten by every backward pass.
+/// The gradient of every parameter of a network. Allocated once; each backward pass overwrites it.
 #[derive(Debug, Clone)]
 pub struct Gradients<T> {
     architecture: Architecture,
-    /// From the first layer to the last.
+    /// The gradients of each layer, from first to last.
     pub layers: Vec<LayerGradients<T>>,
 }
 
@@ -19,12 +19,12 @@ pub struct Gradients<T> {
 pub struct LayerGradients<T> {
     /// dJ/dW and dJ/db.
     pub affine: Affine<T>,
-    /// dJ/dgamma and dJ/dbeta, where the layer has batch norm.
+    /// dJ/dgamma and dJ/dbeta, if the layer has batch norm.
     pub batch_norm: Option<BatchNormGradient<T>>,
 }
 
 impl<T: Scalar> Gradients<T> {
-    /// Zeros for every parameter of `architecture`.
+    /// Creates gradients of zeros for every parameter of `architecture`.
     pub fn zeros(architecture: &Architecture) -> Self {
         let last = architecture.depth() - 1;
         let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| LayerGradients {
@@ -35,7 +35,7 @@ impl<T: Scalar> Gradients<T> {
         Self { layers: layers.collect(), architecture: architecture.clone() }
     }
 
-    /// The architecture that they were made for.
+    /// The architecture that the gradients were created for.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::architecture::is_positive;
 
-/// How weights are drawn. Biases and beta start at 0, gamma at 1.
+/// The distribution of the initial weights. Biases and beta start at 0, gamma at 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// N(0, 2 / m_in), which keeps the variance of activations through ReLU layers (He et al., 2015).
+    /// N(0, 2 / m_in), which preserves the variance of activations across ReLU layers (He et al., 2015).
     #[default]
     He,
     /// N(0, sigma^2) in every layer.
@@ -32,10 +32,10 @@ impl Init {
         }
     }
 
-    /// Refuses a distribution from which the weights of a layer with `inputs` inputs cannot be drawn.
+    /// Checks the distribution for a layer with `inputs` inputs.
     ///
     /// # Errors
-    /// [`Error::NotPositive`] if its standard deviation is not a positive number.
+    /// [`Error::NotPositive`] if the standard deviation is not a positive, finite `f32`.
     pub fn check(self, inputs: usize) -> Result<(), Error> {
         match self.deviation(inputs) {
             value if is_positive(value) => Ok(()),

@@ -1,15 +1,4 @@
-//! Fully connected networks with batch norm: the forward pass, the loss, the gradients, and their check.
-//!
-//! A [`Network`] holds parameters, a [`Workspace`] the activations of one mini-batch, [`Gradients`] the gradient of
-//! every parameter. All three are allocated once; a training step allocates nothing. Whether batch norm uses the
-//! batch's statistics or the running ones is in the method: [`Network::forward_train`] or [`Network::infer`].
-//!
-//! An image becomes a gradient in this order, a module a step: [`affine`], [`batch_norm`], [`relu`], once per hidden
-//! layer; `affine` and `cross_entropy` at the top; then the same back down. [`gradient_check`] holds the result
-//! against differences of the loss, and [`model_file`] turns a network into bytes.
-//!
-//! The crate does no I/O, starts no thread that the caller did not ask for, and reads no clock. Everything is generic over
-//! [`Scalar`](klayer_linalg::Scalar).
+//! Fully connected networks with batch norm: forward and backward passes, the loss, and gradient checking.
 //!
 //! ```
 //! use klayer_linalg::{ColMajor, Par, random::stream};
@@ -30,6 +19,18 @@
 //! assert_eq!(gradients.layers[0].affine.weight.nrows(), 8);
 //! # Ok::<(), klayer_nn::Error>(())
 //! ```
+//!
+//! A [`Network`] holds the parameters, a [`Workspace`] the activations of one mini-batch, and [`Gradients`] the
+//! gradient of every parameter. All three are allocated once; a training step allocates nothing. The method determines
+//! which statistics batch norm uses: those of the batch in [`Network::forward_train`], the running ones in
+//! [`Network::infer`].
+//!
+//! The forward pass applies [`affine`], [`batch_norm`] and [`relu`] in each hidden layer, then `affine` and
+//! `cross_entropy` at the top; the backward pass runs in reverse. [`gradient_check`] compares the gradients with finite
+//! differences of the loss, and [`model_file`] serializes networks.
+//!
+//! The crate does no I/O, reads no clock, and starts no threads except those that the caller requests. Everything is
+//! generic over [`Scalar`](klayer_linalg::Scalar).
 
 #![forbid(unsafe_code)]
 

@@ -1,16 +1,16 @@
-//! Networks as bytes: with what its users need to know, or with the state of its training.
+//! Serialization of networks with metadata: the class names of a model, for example, or the state of a training run.
 //!
 //! | bytes | content |
 //! | --- | --- |
-//! | 0..8 | the magic of the [`Kind`]: `KLAYERNN` for a model |
-//! | 8..12 | version of the layout, little-endian |
+//! | 0..8 | magic bytes of the [`Kind`]: `KLAYERNN` for a model |
+//! | 8..12 | layout version, little-endian |
 //! | 12..20 | length of the payload, little-endian |
 //! | 20..52 | SHA-256 of the payload |
-//! | 52.. | the payload: kind of number, network and metadata, in bincode 2's standard encoding |
+//! | 52.. | payload: number type, network and metadata, in the standard encoding of bincode 2 |
 //!
-//! Length and checksum are verified before the payload is decoded, and decoding may claim no more than four times the
-//! payload and 64 KiB, so a damaged or hostile one costs an error and no more. What would not be read back within that
-//! is not written either.
+//! The length and the checksum are verified before the payload is decoded. Decoding may claim at most four times the
+//! size of the payload plus 64 KiB, so a damaged or malicious file cannot exhaust the memory. [`encode`] returns an
+//! error for metadata that exceeds this limit.
 
 use bincode::config;
 use bincode::de::read::Reader;
@@ -25,26 +25,26 @@ use sha2::{Digest, Sha256};
 use crate::batch_norm::Statistics;
 use crate::{Architecture, Error, Network};
 
-/// A kind of file that holds a network. Kinds differ in their metadata.
+/// A kind of file that contains a network. Kinds differ in their metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// What it is called.
+    /// The name used in error messages.
     pub name: &'static str,
-    /// Its first bytes.
+    /// The first bytes of the file.
     pub magic: &'static [u8; 8],
-    /// Version of its layout; it grows with every change of the payload.
+    /// The layout version, incremented with every change of the payload.
     pub version: u32,
 }
 
 /// Trained networks.
 pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
 
-/// Bytes before the payload.
+/// Size of the header, before the payload, in bytes.
 pub const HEADER: usize = 52;
-/// What decoding may claim for each byte of the payload. A text claims its length before the first byte is read, and an
-/// integer up to 8 bytes for each one that it takes in the file; a network, of the narrowest layers, claims 3.5.
+/// Number of bytes that decoding may claim per byte of the payload. A string claims its length before its first byte is
+/// read, and an integer claims up to 8 bytes per byte in the file; a network with the narrowest layers claims 3.5.
 const CLAIMS: usize = 4;
-/// What it may claim beyond that, for payloads of a few integers.
+/// Number of additional bytes that decoding may claim, for payloads of a few integers.
 const ROOM: usize = 0x1_0000;
 
 #[derive(Serialize, Deserialize)]
@@ -63,10 +63,10 @@ struct StoredLayer<T> {
     running: Option<(Vec<T>, Vec<T>)>,
 }
 
-/// The bytes of a file of `kind`: `network` and whatever else its users need to know, `metadata`.
+/// Encodes `network` and `metadata` as a file of `kind`.
 ///
 /// # Errors
-/// [`Error::Format`] if `metadata` cannot be encoded, or not be decoded again.
+/// [`Error::Format`] if `metadata` cannot be encoded or decoded again.
 pub fn encode<T, M>(kind: &Kind, network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error>
 where
     T: Scalar,
@@ -90,12 +90,12 @@ where
     let mut payload =
         encode_to_vec((T::NAME, &stored), config::standard()).map_err(|error| refuse(error.to_string()))?;
     let metadata = encode_to_vec(metadata, config::standard()).map_err(|error| refuse(error.to_string()))?;
-    // Of the room beyond its bytes it gets a half, so that the network has the other.
+    // Allows the metadata half of the additional bytes, which leaves the other half to the network.
     let mut again = limited(&metadata, ROOM / 2);
     match decode_part::<M>(kind, &mut again) {
         Ok(_) if again.reader().at == metadata.len() => payload.extend_from_slice(&metadata),
-        Ok(_) => return Err(refuse("its metadata would come back as something else".into())),
-        Err(error) => return Err(refuse(format!("its metadata would not be read again: {error}"))),
+        Ok(_) => return Err(refuse("the metadata does not round-trip".into())),
+        Err(error) => return Err(refuse(format!("the metadata cannot be decoded again: {error}"))),
     }
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(kind.magic);
@@ -106,22 +106,22 @@ where
     Ok(bytes)
 }
 
-/// The network and the metadata that [`encode`] turned into `bytes`.
+/// Decodes a network and its metadata from the `bytes` of a file of `kind`.
 ///
 /// # Errors
-/// [`Error::Format`] if the bytes are cut off, damaged or of another kind of file; [`Error::Layout`] if they are of
-/// another version, or another kind of number.
+/// [`Error::Format`] if the file is truncated, damaged or of another kind; [`Error::Layout`] if it has another layout
+/// version or number type.
 pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Result<(Network<T>, M), Error> {
     let refuse = |offset, reason: String| kind.refuse(offset, reason);
     check_header(kind, bytes, bytes.len() as u64)?;
     let payload = &bytes[HEADER..];
     if Sha256::digest(payload).as_slice() != &bytes[20..HEADER] {
-        return Err(refuse(20, "its checksum does not match: it is damaged".into()));
+        return Err(refuse(20, "the checksum does not match: the file is damaged".into()));
     }
     let mut decoder = limited(payload, ROOM);
     let scalar: String = decode_part(kind, &mut decoder)?;
     if scalar != T::NAME {
-        let reason = format!("its numbers are {scalar}, and {} are asked for", T::NAME);
+        let reason = format!("its numbers are {scalar}, expected {}", T::NAME);
         let known = [f32::NAME, f64::NAME].contains(&scalar.as_str());
         return Err(if known { Error::Layout { what: kind.name, reason } } else { refuse(HEADER, reason) });
     }
@@ -129,34 +129,36 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
     let metadata = decode_part(kind, &mut decoder)?;
     let end = decoder.reader().at;
     if end != payload.len() {
-        return Err(refuse(HEADER + end, "bytes are left over".into()));
+        return Err(refuse(HEADER + end, "unexpected bytes after the metadata".into()));
     }
-    let network = restore(&stored).ok_or_else(|| refuse(HEADER, "its parameters do not fit its widths".into()))?;
+    let network = restore(&stored).ok_or_else(|| refuse(HEADER, "the parameters do not match the widths".into()))?;
     Ok((network, metadata))
 }
 
-/// Looks at the first [`HEADER`] bytes of a file of `length` bytes, or at more, before the others are read.
+/// Checks the header of a file of `length` bytes, before the rest is read. `bytes` are its first [`HEADER`] bytes or
+/// more.
 ///
 /// # Errors
-/// Those that [`decode`] would have of them.
+/// The errors of [`decode`] for the header.
 pub fn check_header(kind: &Kind, bytes: &[u8], length: u64) -> Result<(), Error> {
     if bytes.len() < HEADER || &bytes[..8] != kind.magic {
-        return Err(kind.refuse(0, "it does not begin as one".into()));
+        return Err(kind.refuse(0, "wrong magic bytes".into()));
     }
     let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
     if version != kind.version {
-        let reason = format!("its layout is of version {version}, and only {} is known", kind.version);
+        let reason = format!("layout version {version} is not supported, expected {}", kind.version);
         return Err(Error::Layout { what: kind.name, reason });
     }
     let promised = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));
     let found = length - HEADER as u64;
     if promised != found {
-        return Err(kind.refuse(12, format!("it promises {promised} bytes and has {found}")));
+        return Err(kind.refuse(12, format!("the header declares {promised} bytes of payload, found {found}")));
     }
     Ok(())
 }
 
-/// Bytes of the whole file that begins with the header `bytes`; none for one that is cut short.
+/// Returns the size of the whole file, as declared by the header at the start of `bytes`; for a truncated header, the
+/// length of `bytes`.
 pub fn promised_length(bytes: &[u8]) -> u64 {
     let promised = bytes.get(12..20).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     promised.map_or(bytes.len() as u64, |payload| payload.saturating_add(HEADER as u64))
@@ -168,7 +170,7 @@ impl Kind {
     }
 }
 
-/// Bytes that are read, and how many of them have been.
+/// A byte slice and the position of the next byte to read.
 struct Position<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -186,17 +188,17 @@ impl Reader for Position<'_> {
     }
 }
 
-/// A decoder of `bytes` that may claim [`CLAIMS`] times as many, and `room`.
+/// Returns a decoder of `bytes` that may claim [`CLAIMS`] times their number plus `room` bytes.
 fn limited(bytes: &[u8], room: usize) -> impl Decoder<R = Position<'_>, Context = ()> {
-    // The limit is part of a type. What is not allowed is claimed before anything else is.
+    // The limit of bincode is part of a type. Claiming the difference up front sets the actual limit.
     const LIMIT: usize = usize::MAX;
     let mut decoder = DecoderImpl::new(Position { bytes, at: 0 }, config::standard().with_limit::<LIMIT>(), ());
     let allowed = bytes.len().saturating_mul(CLAIMS).saturating_add(room);
-    decoder.claim_bytes_read(LIMIT - allowed).expect("it is within the limit");
+    decoder.claim_bytes_read(LIMIT - allowed).expect("the claim is within the limit");
     decoder
 }
 
-/// The next part of the payload.
+/// Decodes the next part of the payload.
 fn decode_part<'a, P: DeserializeOwned>(
     kind: &Kind,
     decoder: &mut impl Decoder<R = Position<'a>, Context = ()>,
@@ -205,7 +207,7 @@ fn decode_part<'a, P: DeserializeOwned>(
     part.map(|Compat(part)| part).map_err(|error| kind.refuse(HEADER + decoder.reader().at, error.to_string()))
 }
 
-/// The stored network, if every part has the size that its architecture gives it.
+/// Restores a network, or returns `None` if the size of a part does not match the architecture.
 fn restore<T: Scalar>(stored: &StoredNetwork<T>) -> Option<Network<T>> {
     let StoredNetwork { architecture, layers } = stored;
     let sizes = || architecture.layers();

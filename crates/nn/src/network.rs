@@ -1,4 +1,4 @@
-//! A network of K affine layers: forward, inference, backward.
+//! A network of K affine layers: forward pass, inference, backward pass.
 
 use std::mem;
 
@@ -11,7 +11,7 @@ use crate::batch_norm::BatchNorm;
 use crate::workspace::{LayerWorkspace, Stage};
 use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
 
-/// The parameters of a network, and the running statistics of its batch norm.
+/// The parameters of a network and the running statistics of batch norm.
 #[derive(Debug, Clone)]
 pub struct Network<T> {
     architecture: Architecture,
@@ -23,7 +23,7 @@ pub struct Network<T> {
 pub struct Layer<T> {
     /// W and b.
     pub affine: Affine<T>,
-    /// gamma, beta and the running statistics; none in the last layer and in networks without batch norm.
+    /// gamma, beta and the running statistics; `None` in the last layer and in networks without batch norm.
     pub batch_norm: Option<BatchNorm<T>>,
 }
 
@@ -34,10 +34,10 @@ pub struct Logits<'w, T> {
 }
 
 impl<T: Scalar> Network<T> {
-    /// A fresh network, its weights drawn layer by layer from `rng`.
+    /// Creates a network with weights drawn from `rng`, layer by layer.
     ///
     /// # Errors
-    /// [`Error::NotPositive`] if the standard deviation of `init` is not a positive number.
+    /// [`Error::NotPositive`] if the standard deviation of `init` is not a positive, finite `f32`.
     pub fn new(architecture: &Architecture, init: Init, rng: &mut Pcg64) -> Result<Self, Error> {
         init.check(architecture.inputs())?;
         let mut network = Self::zeros(architecture);
@@ -47,7 +47,7 @@ impl<T: Scalar> Network<T> {
         Ok(network)
     }
 
-    /// A network whose weights are all 0, to be filled.
+    /// Creates a network with all weights 0, for example to load parameters into.
     pub fn zeros(architecture: &Architecture) -> Self {
         let last = architecture.depth() - 1;
         let layers = architecture.layers().enumerate().map(|(l, (inputs, outputs))| Layer {
@@ -57,28 +57,29 @@ impl<T: Scalar> Network<T> {
         Self { layers: layers.collect(), architecture: architecture.clone() }
     }
 
-    /// Widths and batch norm.
+    /// The architecture of the network.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// The layers, from the first to the last.
+    /// The layers, from first to last.
     pub fn layers(&self) -> &[Layer<T>] {
         &self.layers
     }
 
-    /// The layers, their parameters to be changed. Their shapes are to stay.
+    /// The layers, mutable. Do not change the shapes of the parameters.
     pub fn layers_mut(&mut self) -> &mut [Layer<T>] {
         &mut self.layers
     }
 
-    /// The logits of a mini-batch in training: batch norm uses the batch's own statistics and moves the running ones.
+    /// Computes the logits of a mini-batch in training mode: batch norm uses the statistics of the batch and updates
+    /// the running statistics.
     ///
     /// # Shapes
-    /// `x` d x n, for the n of the workspace.
+    /// `x` d x n, with the n of the workspace.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::OtherNetwork`], [`Error::BatchTooSmall`]; the network is then unchanged.
+    /// [`Error::Shape`], [`Error::OtherNetwork`], [`Error::BatchTooSmall`]; in all cases, the network is unchanged.
     pub fn forward_train<'w, 'x>(
         &mut self,
         x: impl Into<Images<'x, T>>,
@@ -102,8 +103,8 @@ impl<T: Scalar> Network<T> {
         Ok(Logits { workspace })
     }
 
-    /// The forward pass in training from the affine output of layer `first`, which stands in the workspace, to the
-    /// logits. Running statistics stay as they are.
+    /// Runs the forward pass in training mode from the affine output of layer `first`, in the workspace, to the logits.
+    /// Does not update the running statistics.
     pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>) {
         let Workspace { layers, sums, par, .. } = workspace;
         for (l, layer) in self.layers.iter().enumerate().skip(first) {
@@ -123,10 +124,11 @@ impl<T: Scalar> Network<T> {
         }
     }
 
-    /// The logits of a mini-batch in evaluation: batch norm uses the running statistics, and nothing changes.
+    /// Computes the logits of a mini-batch in evaluation mode: batch norm uses the running statistics, and the network
+    /// is unchanged.
     ///
     /// # Shapes
-    /// `x` d x n, for the n of the workspace.
+    /// `x` d x n, with the n of the workspace.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OtherNetwork`].
@@ -155,13 +157,13 @@ impl<T: Scalar> Network<T> {
         Ok(Logits { workspace })
     }
 
-    /// The gradients of the mean cross-entropy, from the workspace of `forward_train` and `cross_entropy` on `x`.
+    /// Computes the gradients of the mean cross-entropy. Call `forward_train` and `cross_entropy` on `x` first.
     ///
     /// # Shapes
     /// `x` d x n.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::OtherNetwork`]; [`Error::NoLoss`] if there is nothing to go back from.
+    /// [`Error::Shape`], [`Error::OtherNetwork`]; [`Error::NoLoss`] without a loss in the workspace.
     pub fn backward<'x>(
         &self,
         x: impl Into<Images<'x, T>>,
@@ -190,15 +192,15 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
-    /// The backward pass and a step of gradient descent in one: as `backward` finds a gradient g of a parameter p,
-    /// p becomes p - `rate` g, and a weight w becomes `decay` w - `rate` g. No gradient of a weight is kept, which saves
-    /// a passage of all weights through memory.
+    /// Runs the backward pass and a gradient descent step at once: a parameter p with gradient g becomes p - `rate` g,
+    /// and a weight w becomes `decay` w - `rate` g. Does not store the gradients of the weights, which saves a pass
+    /// through memory.
     ///
     /// # Shapes
     /// `x` d x n.
     ///
     /// # Errors
-    /// As for [`Network::backward`]; the network is then unchanged.
+    /// Those of [`Network::backward`]; in all cases, the network is unchanged.
     pub fn descend<'x>(
         &mut self,
         x: impl Into<Images<'x, T>>,
@@ -215,7 +217,7 @@ impl<T: Scalar> Network<T> {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
             let g = layer.output_gradient(space);
-            // The layer below needs the weights as they were in the forward pass.
+            // The layer below needs the weights of the forward pass, so this precedes the update.
             if let Some(below) = below.last_mut() {
                 layer.affine.backward_input(g, &mut below.gradient, par);
             }
@@ -249,17 +251,17 @@ impl<T: Scalar> Network<T> {
     }
 }
 
-/// The input of a layer: the mini-batch, or what the highest of the layers below puts out.
+/// The input of a layer: the mini-batch, or the output of the topmost of the layers `below`.
 fn input<'a, T: Scalar>(x: Images<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inputs<'a, T> {
     below.last().map_or(Inputs::Images(x), |below| Inputs::Hidden(&below.h))
 }
 
 impl<T: Scalar> Layer<T> {
-    /// dJ/dS of the affine output, from what the layer above left; in hidden layers with batch norm also its
-    /// gradients, in the workspace.
+    /// Computes dJ/dS of the affine output from the gradient that the layer above wrote. In hidden layers with batch
+    /// norm, also writes the gradients of gamma and beta to the workspace.
     fn output_gradient<'w>(&self, space: &'w mut LayerWorkspace<T>) -> &'w RowMajor<T> {
         if space.h.nrows() == 0 {
-            // The last layer: the cross-entropy has turned the logits into their gradient.
+            // The last layer: the cross-entropy has replaced the logits by their gradient.
             return &space.s;
         }
         relu::backward(&space.h, &mut space.gradient);
@@ -276,13 +278,13 @@ impl<T: Scalar> Logits<'_, T> {
         self.workspace.outputs()
     }
 
-    /// The class with the largest logit for each image (the first of equals), written to `classes`.
+    /// Writes the class with the largest logit for each image to `classes`. Ties go to the first class.
     ///
     /// # Panics
-    /// If `classes` is not as long as the mini-batch.
+    /// If the length of `classes` is not the number of images.
     pub fn predict(&self, classes: &mut [u8]) {
         let logits = self.as_matrix();
-        assert_eq!(classes.len(), logits.ncols(), "one prediction an image");
+        assert_eq!(classes.len(), logits.ncols(), "expected one element per image");
         for (j, class) in classes.iter_mut().enumerate() {
             let mut best = 0;
             for i in 1..logits.nrows() {
@@ -294,7 +296,8 @@ impl<T: Scalar> Logits<'_, T> {
         }
     }
 
-    /// The mean cross-entropy of the mini-batch. After `forward_train` it also readies the workspace for `backward`.
+    /// Computes the mean cross-entropy of the mini-batch. After `forward_train`, also prepares the workspace for
+    /// `backward`.
     ///
     /// # Errors
     /// [`Error::LabelCount`], [`Error::Label`], [`Error::NonFiniteLoss`].

@@ -1,9 +1,9 @@
-//! The loss of a network a step to both sides of where it stands, along one parameter.
+//! Evaluates the loss of a network with one parameter moved by a step in either direction.
 //!
-//! The parameters of unit i move row i of its layer alone: a weight W_ij or bias b_i moves the affine output s_i by h x_j
-//! or h, from where the unit's own batch norm and ReLU lead to h_i. The affine output of the layer above moves by column i
-//! of its weights times the change of h_i, and from there on everything is computed anew. That is what makes it possible
-//! to check all 150,000 weights of a first layer.
+//! A parameter of unit i affects only row i of its layer: a step h of a weight W_ij or bias b_i moves the affine output
+//! s_i by h x_j or h, and batch norm and ReLU of this unit give the new output of the unit. The affine output of the
+//! layer above changes by column i of its weights times the change of that output; everything above is recomputed. This
+//! makes it feasible to check all 150,000 weights of a first layer.
 
 use std::rc::Rc;
 use std::{iter, mem};
@@ -14,15 +14,15 @@ use klayer_linalg::{Columns, Par, RowMajor, vectorize};
 use crate::batch_norm::{BatchNorm, Statistics};
 use crate::{Error, Network, Workspace, relu};
 
-/// A network whose loss is taken a step to both sides of where it stands, along one parameter of one unit.
+/// Evaluates the loss of a network with one parameter of one unit moved by `step` in either direction.
 pub(crate) struct Probe<'a> {
     network: &'a Network<f64>,
     labels: &'a [u8],
     step: f64,
-    /// The input of each layer and its affine output, where the network stands.
+    /// The input and the affine output of each layer, with no parameter moved.
     inputs: Vec<Rc<RowMajor<f64>>>,
     outputs: Vec<RowMajor<f64>>,
-    /// The unit whose parameters move: its layer, and its place there.
+    /// The unit whose parameters move: its layer, and its index in the layer.
     layer: usize,
     place: usize,
     unit: Unit,
@@ -30,18 +30,18 @@ pub(crate) struct Probe<'a> {
     ahead: Pass,
 }
 
-/// A layer of one unit, whose parameters move.
+/// The unit whose parameters move, as a layer of one unit.
 pub(crate) struct Unit {
-    /// Its affine output, 1 x n; with batch norm it becomes s_hat.
+    /// Its affine output, 1 x n; batch norm replaces it by s_hat.
     s: RowMajor<f64>,
     batch_norm: Option<BatchNorm<f64>>,
     batch: Statistics<f64>,
 }
 
-/// What a pass leaves.
+/// The results of a pass.
 #[derive(Clone)]
 struct Pass {
-    /// The output of the unit that moves, 1 x n; of no meaning in the last layer.
+    /// The output of the moved unit, 1 x n; unused in the last layer.
     h: RowMajor<f64>,
     /// The layers above it.
     workspace: Workspace<f64>,
@@ -82,7 +82,7 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// Goes to the unit `place` of `layer`, and returns the layer's input.
+    /// Selects the unit `place` of `layer`, and returns the input of the layer.
     pub(crate) fn go_to(&mut self, layer: usize, place: usize) -> Rc<RowMajor<f64>> {
         (self.layer, self.place) = (layer, place);
         let batch_norm = self.network.layers[layer].batch_norm.as_ref();
@@ -90,8 +90,8 @@ impl<'a> Probe<'a> {
         self.inputs[layer].clone()
     }
 
-    /// The centred difference of the loss where `change` moves a parameter of the unit, or its affine output, by h.
-    /// NaN on a kink.
+    /// Computes the centred difference of the loss, where `change` moves a parameter of the unit, or its affine output,
+    /// by h. Returns NaN at a kink.
     pub(crate) fn difference(&mut self, change: impl Fn(f64, &mut Unit)) -> Result<f64, Error> {
         self.pass(self.step, &change)?;
         mem::swap(&mut self.here, &mut self.ahead);
@@ -103,13 +103,13 @@ impl<'a> Probe<'a> {
         {
             return Ok(f64::NAN);
         }
-        // Image by image: the rounding of two large sums would outweigh their difference.
+        // Image by image, because the rounding errors of two large sums would exceed their difference.
         let pairs = ahead.workspace.image_losses().iter().zip(here.workspace.image_losses());
         let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
         Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
     }
 
-    /// The pass to the loss, where `change` moves the unit by `h`.
+    /// Runs the pass up to the loss, with the unit moved by `change(h)`.
     fn pass(&mut self, h: f64, change: impl Fn(f64, &mut Unit)) -> Result<(), Error> {
         let (unit, Pass { h: out, workspace }) = (&mut self.unit, &mut self.here);
         unit.s.row_mut(0).copy_from_slice(self.outputs[self.layer].row(self.place));
@@ -143,10 +143,10 @@ impl Unit {
     }
 
     pub(crate) fn batch_norm(&mut self) -> &mut BatchNorm<f64> {
-        self.batch_norm.as_mut().expect("asked for only where there is one")
+        self.batch_norm.as_mut().expect("called only for units with batch norm")
     }
 
-    /// From the affine output to `out`, as in a hidden layer.
+    /// Computes the output of the unit from its affine output, as in a hidden layer.
     fn forward(&mut self, out: &mut RowMajor<f64>) {
         match &self.batch_norm {
             Some(batch_norm) => batch_norm.forward_train(&mut self.s, out, &mut self.batch),
@@ -156,7 +156,7 @@ impl Unit {
     }
 }
 
-/// Moves the affine output `s` of a layer as the change of one of its inputs, row `input`, from `old` to `new` does.
+/// Updates the affine output `s` of a layer for a change of row `input` of its inputs from `old` to `new`.
 fn add_change(s: &mut RowMajor<f64>, weight: &RowMajor<f64>, input: usize, new: &[f64], old: &[f64]) {
     vectorize(
         #[inline(always)]
@@ -171,7 +171,7 @@ fn add_change(s: &mut RowMajor<f64>, weight: &RowMajor<f64>, input: usize, new: 
     );
 }
 
-/// Whether a unit is on another side of its ReLU in `here` than in `there`, for any image.
+/// Whether a ReLU is active in only one of `here` and `there`, for any unit and image.
 fn other_sides(here: &RowMajor<f64>, there: &RowMajor<f64>) -> bool {
     vectorize(
         #[inline(always)]

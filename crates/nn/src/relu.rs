@@ -1,12 +1,12 @@
-//! The rectifier h = max(s, 0), whose gradient is passed on where h > 0.
+//! The rectifier h = max(s, 0), whose gradient passes where h > 0.
 //!
-//! Both loops load a value, choose, and store the choice. They add 0 to it, which changes nothing but the sign of a
-//! zero: a loop that would store the same value again stores on one side alone, by a branch that no processor can
-//! predict or under a mask that takes as long as the rest of the layer.
+//! Both loops select a value and store it unconditionally. They add 0 to it, which only changes the sign of a zero:
+//! without the addition, the compiler skips stores of unchanged values, with an unpredictable branch or with a masked
+//! store that takes as long as the rest of the layer.
 
 use klayer_linalg::{RowMajor, Scalar, vectorize};
 
-/// `s = max(s, 0)`, in place. A NaN stays one, so that a diverged network is noticed in its loss.
+/// Computes `s = max(s, 0)` in place. NaN propagates, so that a diverged network has a NaN loss.
 ///
 /// # Shapes
 /// `s` m x n.
@@ -25,7 +25,7 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
     );
 }
 
-/// Turns `g` from dJ/dh into dJ/ds, in place.
+/// Converts `g` from dJ/dh to dJ/ds, in place.
 ///
 /// # Shapes
 /// `h` (the output of [`forward`]) and `g` m x n.

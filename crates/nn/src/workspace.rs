@@ -1,4 +1,4 @@
-//! What a forward pass leaves for the backward pass, allocated once.
+//! The activations that the forward pass stores for the backward pass, allocated once.
 
 use klayer_linalg::product::BlockSums;
 use klayer_linalg::{Par, RowMajor, Scalar};
@@ -7,14 +7,14 @@ use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
 use crate::{Architecture, Error};
 
-/// The activations of a network for mini-batches of one size, and on how many threads they are computed.
+/// The activations of a network for mini-batches of one size, and the threads that compute them.
 #[derive(Debug, Clone)]
 pub struct Workspace<T> {
     pub(crate) architecture: Architecture,
     pub(crate) images: usize,
     pub(crate) par: Par,
     pub(crate) layers: Vec<LayerWorkspace<T>>,
-    /// Of the first layer.
+    /// Scratch memory of the first layer.
     pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
     pub(crate) stage: Stage,
@@ -23,23 +23,23 @@ pub struct Workspace<T> {
 /// The activations of one layer of m units for n images; every matrix is m x n.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerWorkspace<T> {
-    /// The affine layer's output s; with batch norm it becomes s_hat. In the last layer the logits,
-    /// which become dJ/ds.
+    /// The affine output s, which batch norm replaces by s_hat. In the last layer, the logits, which the cross-entropy
+    /// replaces by dJ/ds.
     pub(crate) s: RowMajor<T>,
-    /// The layer's output h, in hidden layers.
+    /// The output h; empty in the last layer.
     pub(crate) h: RowMajor<T>,
-    /// dJ/dh, which becomes dJ/ds, in hidden layers.
+    /// dJ/dh, which the backward pass replaces by dJ/ds; empty in the last layer.
     pub(crate) gradient: RowMajor<T>,
-    /// The mini-batch's own mean and variance.
+    /// The mean and variance of the mini-batch.
     pub(crate) batch: Statistics<T>,
     /// dJ/dgamma and dJ/dbeta.
     pub(crate) norm_gradient: BatchNormGradient<T>,
 }
 
-/// How far the pass has come.
+/// The progress of a pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Stage {
-    /// There is nothing to go back from: a fresh workspace, or one used for inference.
+    /// No backward pass is possible: the workspace is new, or was used for inference.
     Idle,
     /// `forward_train` has run.
     Forward,
@@ -48,7 +48,7 @@ pub(crate) enum Stage {
 }
 
 impl<T: Scalar> Workspace<T> {
-    /// For mini-batches of exactly `images` images.
+    /// Allocates a workspace for mini-batches of exactly `images` images.
     pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
         let last = architecture.depth() - 1;
         let layers = architecture.layers().enumerate().map(|(l, (_, outputs))| {
@@ -73,35 +73,38 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
-    /// Of the networks that it serves.
+    /// The architecture that the workspace was created for.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// Images in a mini-batch, n.
+    /// Number of images in a mini-batch, n.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// The cross-entropy of each image, as the last `cross_entropy` left it.
+    /// The cross-entropy of each image, from the last call of `cross_entropy`.
     pub fn image_losses(&self) -> &[T] {
         &self.losses.losses
     }
 
-    /// The outputs h of hidden layer `layer`, from 0, after its ReLU, as the last forward pass left them.
+    /// The outputs h of hidden layer `layer` (counted from 0), after ReLU, from the last forward pass.
     ///
     /// # Shapes
     /// m x n.
     ///
     /// # Panics
-    /// If there is no such hidden layer.
+    /// If `layer` is not a hidden layer.
     pub fn hidden(&self, layer: usize) -> &RowMajor<T> {
-        assert!(layer + 1 < self.layers.len(), "hidden layer {layer} of {}", self.layers.len() - 1);
+        assert!(
+            layer + 1 < self.layers.len(),
+            "index {layer} is out of bounds for {} hidden layers",
+            self.layers.len() - 1
+        );
         &self.layers[layer].h
     }
 
-    /// The outputs of the last layer: the logits of the last forward pass, and once `cross_entropy` has run, the
-    /// gradient that it has made of them.
+    /// The outputs of the last layer: the logits of the last forward pass, or, after `cross_entropy`, their gradient.
     ///
     /// # Shapes
     /// classes x n.
@@ -109,12 +112,12 @@ impl<T: Scalar> Workspace<T> {
         &self.layers[self.layers.len() - 1].s
     }
 
-    /// Refuses a backward pass that has nothing to start from.
+    /// Checks that a backward pass is possible.
     pub(crate) fn check_loss(&self) -> Result<(), Error> {
         if self.stage == Stage::Loss { Ok(()) } else { Err(Error::NoLoss) }
     }
 
-    /// The mean cross-entropy of the logits that stand in the last layer, which become its gradient.
+    /// Computes the mean cross-entropy of the logits in the last layer, and replaces them by their gradient.
     pub(crate) fn cross_entropy(&mut self, labels: &[u8]) -> Result<f64, Error> {
         let logits = &mut self.layers.last_mut().expect("an architecture has a layer").s;
         cross_entropy(logits, labels, &mut self.losses)

@@ -1,9 +1,9 @@
-//! What a training step costs, whole and by its pieces, at the shapes of the report. One thread.
+//! Benchmarks of a training step and its parts, on one thread, for the networks of the report.
 //!
-//! Images lie in a cache where there are 100 of them; of 45,000 they come from memory, in any order, as in training.
+//! With 100 images, the images fit in a cache; with 45,000, they come from memory in shuffled order, as in training.
 //!
-//! Throughput is in multiply-adds counted as two operations where a piece is a product, in images for a whole step, and
-//! else in numbers touched.
+//! The throughput of products is in operations (a multiply-add counts as two), that of whole steps in images, and that
+//! of all other parts in elements processed.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -15,14 +15,14 @@ use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Sgd};
 
-/// Images in a mini-batch.
+/// Number of images in a mini-batch.
 const BATCH: usize = 100;
-/// Features of an image.
+/// Number of features of an image.
 const FEATURES: usize = 3072;
-/// Layers of the report's networks: units and inputs. The first has images.
+/// The layers of the networks in the report, as (units, inputs). The inputs of the first are images.
 const LAYERS: [(usize, usize); 8] =
     [(50, FEATURES), (50, 50), (30, 50), (20, 30), (20, 20), (10, 20), (10, 10), (10, 50)];
-/// Images that do not fit into a cache, as one mini-batch does.
+/// Number of images that exceeds every cache.
 const MANY: usize = 45_000;
 
 fn main() {
@@ -35,7 +35,7 @@ fn normal(rows: usize, cols: usize) -> RowMajor<f32> {
     matrix
 }
 
-/// Images as bytes in any order, and what makes numbers of them.
+/// Images as bytes in shuffled order, and their normalization.
 struct Bytes {
     images: Vec<&'static [u8]>,
     /// The first image of the next mini-batch.
@@ -49,7 +49,7 @@ impl Bytes {
         let bytes: &[u8] = (0..images * features).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
         let in_order: Vec<_> = bytes.chunks_exact(features).collect();
         Self {
-            // A step that shares no factor with their number comes by all of them.
+            // A step coprime to the number of images visits all of them.
             images: (0..images).map(|i| in_order[i * 7919 % images]).collect(),
             next: 0,
             mean: vec![128.0; features],
@@ -57,7 +57,7 @@ impl Bytes {
         }
     }
 
-    /// The next mini-batch, from the beginning again after the last.
+    /// The next mini-batch; starts over after the last.
     fn next(&mut self) -> Pixels<'_, f32> {
         let start = self.next;
         self.next = (start + BATCH) % self.images.len();
@@ -69,7 +69,7 @@ fn operations((units, inputs): (usize, usize)) -> ItemsCount {
     ItemsCount::new(2 * units * inputs * BATCH)
 }
 
-/// Inputs of a layer as they lie in a network: images, or what a hidden layer put out.
+/// The inputs of a layer: images, or the outputs of a hidden layer.
 struct LayerInputs(Bytes, RowMajor<f32>);
 
 impl LayerInputs {
@@ -114,7 +114,7 @@ fn input_gradient(bencher: Bencher<'_, '_>, &layer: &(usize, usize)) {
     bencher.counter(operations(layer)).bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
 }
 
-/// A mini-batch of images becomes numbers, which the products with images do a strip at a time.
+/// Converts a mini-batch of images to numbers; the products with images do this one strip at a time.
 #[divan::bench(consts = [BATCH, MANY])]
 fn gather<const IMAGES: usize>(bencher: Bencher<'_, '_>) {
     let (mut images, mut numbers) = (Bytes::new(FEATURES, IMAGES), ColMajor::zeros(FEATURES, BATCH));
@@ -139,7 +139,7 @@ fn batch_norm_backward(bencher: Bencher<'_, '_>, units: usize) {
     layer.forward_train(&mut s, &mut out, &mut batch);
     let (start, mut gradient) = (normal(units, BATCH), BatchNormGradient::zeros(units));
     bencher.counter(ItemsCount::new(units * BATCH)).bench_local(|| {
-        // Afresh each time: gradients that shrink from call to call would end as slow subnormal numbers.
+        // Reset each time, because gradients that shrink with every call would become slow subnormal numbers.
         out.copy_from(&start);
         layer.backward(&s, &batch, black_box(&mut out), &mut gradient);
     });
@@ -175,5 +175,5 @@ fn architecture(name: &str) -> Architecture {
         "3-layer" => &[50, 50],
         _ => &[50, 30, 20, 20, 10, 10, 10, 10],
     };
-    Architecture::new(FEATURES, hidden, 10, true).expect("the report's own networks")
+    Architecture::new(FEATURES, hidden, 10, true).expect("a valid architecture")
 }

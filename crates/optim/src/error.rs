@@ -1,22 +1,22 @@
-/// What can go wrong in this crate.
+/// The errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Learning rates that do not make a cycle.
-    #[error("learning rates from {eta_min} to {eta_max} make no cycle: 0 <= eta_min <= eta_max < infinity is needed")]
+    /// Invalid learning rates of a cycle.
+    #[error("invalid learning rates from {eta_min} to {eta_max}: expected 0 <= eta_min <= eta_max < infinity")]
     Rates {
         /// The smallest rate.
         eta_min: f64,
         /// The largest rate.
         eta_max: f64,
     },
-    /// A cycle of no steps.
-    #[error("n_s is 0: a cycle needs at least one update step up and one down")]
+    /// A cycle without steps.
+    #[error("n_s is 0, but must be at least 1")]
     NoSteps,
-    /// Learning rates between which none can rise.
+    /// Invalid learning rates of a ramp.
     #[error(
-        "learning rates from {eta_min} to {eta_max} make no range: the first must be at least 0 and below the last, which \
-         must be finite, and where the rate grows by a factor the first must be above 0"
+        "invalid learning-rate range from {eta_min} to {eta_max}: expected 0 <= first < last < infinity, and \
+         first > 0 for exponential growth"
     )]
     Ramp {
         /// The smallest rate.
@@ -24,14 +24,14 @@ pub enum Error {
         /// The largest rate.
         eta_max: f64,
     },
-    /// A rise of no steps.
-    #[error("a rate cannot rise in {steps} steps: at least two are needed")]
+    /// Too few steps for a ramp.
+    #[error("a learning-rate range needs at least two steps, got {steps}")]
     RampSteps {
-        /// How many there were to be.
+        /// The number of steps.
         steps: u64,
     },
-    /// A lambda below 0, infinite or not a number.
-    #[error("lambda is {lambda}, but must be a number of at least 0")]
+    /// A negative, infinite or NaN lambda.
+    #[error("lambda is {lambda}, but must be finite and at least 0")]
     Lambda {
         /// The lambda.
         lambda: f64,

@@ -1,4 +1,4 @@
-//! The L2 penalty of the cost.
+//! L2 regularization.
 
 use klayer_linalg::{Scalar, reduce, vectorize};
 use klayer_nn::{Gradients, Network};
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// lambda * sum over all weights w of w^2, whose gradient is 2 lambda w. Biases, gamma and beta are free.
+/// The L2 penalty: lambda * sum over all weights w of w^2, with gradient 2 lambda w. Biases, gamma and beta are not
+/// penalized.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct L2 {
@@ -14,25 +15,25 @@ pub struct L2 {
 }
 
 impl L2 {
-    /// The penalty of weight `lambda`.
+    /// Creates the penalty with factor `lambda`.
     ///
     /// # Errors
-    /// [`Error::Lambda`] if it is negative or not finite.
+    /// [`Error::Lambda`] if `lambda` is negative or not finite.
     pub fn new(lambda: f64) -> Result<Self, Error> {
         if lambda.is_finite() && lambda >= 0.0 { Ok(Self { lambda }) } else { Err(Error::Lambda { lambda }) }
     }
 
-    /// lambda.
+    /// The factor lambda.
     pub fn lambda(self) -> f64 {
         self.lambda
     }
 
-    /// The term of one weight, lambda w^2.
+    /// Returns the term of one weight, lambda w^2.
     pub fn term(self, w: f64) -> f64 {
         self.lambda * w * w
     }
 
-    /// The penalty of all weights: what the cost J adds to the loss.
+    /// Returns the penalty of all weights, which is the difference between the cost J and the loss.
     pub fn penalty<T: Scalar>(self, network: &Network<T>) -> f64 {
         let weights = network.layers().iter().map(|layer| &layer.affine.weight);
         let squares = vectorize(
@@ -42,12 +43,12 @@ impl L2 {
         self.lambda * squares
     }
 
-    /// Adds the gradient of the penalty to `gradients`, which turns the gradient of the loss into that of the cost.
+    /// Adds the gradient of the penalty to `gradients`, which turns the gradient of the loss into that of the cost J.
     ///
-    /// [`Sgd::step`](crate::Sgd::step) adds it on its own; this is for looking at the gradient of J.
+    /// Use this to inspect the gradient of J. [`Sgd::step`](crate::Sgd::step) already includes the penalty.
     ///
     /// # Panics
-    /// If `gradients` were made for another architecture.
+    /// If `gradients` were created for another architecture.
     pub fn add_gradient<T: Scalar>(self, network: &Network<T>, gradients: &mut Gradients<T>) {
         assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
         for (layer, gradient) in network.layers().iter().zip(&mut gradients.layers) {
@@ -59,7 +60,7 @@ impl L2 {
         }
     }
 
-    /// What the penalty leaves of a weight in an update step of the learning rate `rate`: 1 - 2 rate lambda.
+    /// The factor by which an update step with learning rate `rate` decays a weight: 1 - 2 rate lambda.
     #[inline(always)]
     pub(crate) fn decay<T: Scalar>(self, rate: f64) -> T {
         T::from_f64(1.0 - 2.0 * rate * self.lambda)

@@ -1,6 +1,4 @@
-//! Mini-batch gradient descent: how far to step ([`Schedule`], [`Cyclical`], [`Ramp`]), and the step ([`Sgd`], [`L2`]).
-//!
-//! A training step reads like the algorithm:
+//! Mini-batch gradient descent with learning-rate schedules and L2 regularization.
 //!
 //! ```
 //! use klayer_linalg::{ColMajor, Par, random::stream};
@@ -27,7 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate does no I/O, starts no thread that the caller did not ask for, and reads no clock.
+//! A [`Schedule`] ([`Cyclical`], [`Ramp`] or your own) gives the learning rate of each step; [`Sgd`] and [`L2`] perform
+//! the step. The crate does no I/O, reads no clock, and starts no threads except those that the caller requests.
 
 #![forbid(unsafe_code)]
 

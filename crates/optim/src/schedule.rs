@@ -1,17 +1,17 @@
-//! Learning rates against update steps.
+//! Learning-rate schedules.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A learning rate for every update step, counted from 0.
+/// A learning-rate schedule.
 pub trait Schedule {
-    /// The rate of update step `step`.
+    /// Returns the learning rate of update step `step`, counted from 0.
     fn rate(&self, step: u64) -> f64;
 }
 
-/// The triangular cyclical learning rate of Smith (2017): from eta_min up to eta_max in n_s update steps and down
-/// again in n_s, over and over.
+/// The triangular cyclical learning rate of Smith (2017): rises linearly from eta_min to eta_max in n_s update steps,
+/// falls back in n_s steps, and repeats.
 ///
 /// ```
 /// use klayer_optim::{Cyclical, Schedule};
@@ -39,7 +39,7 @@ struct Unchecked {
 }
 
 impl Cyclical {
-    /// Rates between `eta_min` and `eta_max`, `n_s` update steps from one to the other.
+    /// Creates a schedule between `eta_min` and `eta_max` with a half cycle of `n_s` update steps.
     ///
     /// # Errors
     /// [`Error::Rates`] unless 0 <= eta_min <= eta_max < infinity, [`Error::NoSteps`] for n_s = 0.
@@ -53,7 +53,7 @@ impl Cyclical {
         Ok(Self { eta_min, eta_max, half_cycle: n_s })
     }
 
-    /// Update steps of a cycle, 2 n_s.
+    /// Number of update steps in a cycle, 2 n_s.
     pub fn cycle(&self) -> u64 {
         self.half_cycle.saturating_mul(2)
     }
@@ -68,13 +68,13 @@ impl Cyclical {
         self.eta_max
     }
 
-    /// Update steps from the smallest rate to the largest.
+    /// Number of update steps in a half cycle, from the smallest rate to the largest.
     pub fn n_s(&self) -> u64 {
         self.half_cycle
     }
 }
 
-/// A rate that only rises: that of the learning-rate range test (Smith 2017, section 3.3).
+/// An increasing learning rate, for the learning-rate range test (Smith 2017, section 3.3).
 ///
 /// ```
 /// use klayer_optim::{Growth, Ramp, Schedule};
@@ -93,7 +93,7 @@ pub struct Ramp {
     growth: Growth,
 }
 
-/// How a [`Ramp`] rises.
+/// How the rate of a [`Ramp`] increases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Growth {
@@ -104,11 +104,11 @@ pub enum Growth {
 }
 
 impl Ramp {
-    /// From `eta_min` at step 0 to `eta_max` at step `steps - 1`, where it stays.
+    /// Creates a schedule that rises from `eta_min` at step 0 to `eta_max` at step `steps - 1`, and stays there.
     ///
     /// # Errors
     /// [`Error::Ramp`] unless 0 <= eta_min < eta_max < infinity, and 0 < eta_min for exponential growth;
-    /// [`Error::RampSteps`] for less than two steps.
+    /// [`Error::RampSteps`] for fewer than two steps.
     pub fn new(eta_min: f64, eta_max: f64, steps: u64, growth: Growth) -> Result<Self, Error> {
         let positive = eta_min > 0.0 || (eta_min == 0.0 && growth == Growth::Linear);
         if !(positive && eta_min < eta_max && eta_max.is_finite()) {
@@ -120,7 +120,7 @@ impl Ramp {
         Ok(Self { eta_min, eta_max, steps, growth })
     }
 
-    /// Update steps from the smallest rate to the largest, both counted.
+    /// Number of update steps, including those at the smallest and the largest rate.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -146,7 +146,7 @@ impl Schedule for Cyclical {
         let from_minimum = position.min(self.cycle() - position);
         let from_maximum = self.half_cycle - from_minimum;
         let part = |steps: u64| (self.eta_max - self.eta_min) * (steps as f64 / self.half_cycle as f64);
-        // From the nearer end, so that both ends are reached exactly and rounding never goes beyond them.
+        // Computed from the nearer end, so that both ends are exact and rounding never exceeds them.
         if from_minimum < from_maximum { self.eta_min + part(from_minimum) } else { self.eta_max - part(from_maximum) }
     }
 }

@@ -1,31 +1,34 @@
 //! Mini-batch gradient descent.
 //!
-//! With the penalty's gradient 2 lambda w, a weight moves as w <- (1 - 2 eta lambda) w - eta dJ/dw.
+//! The L2 penalty has the gradient 2 lambda w, so the update of a weight is w <- (1 - 2 eta lambda) w - eta dL/dw,
+//! where L is the loss.
 
 use klayer_linalg::{Images, Par, Scalar, product};
 use klayer_nn::{Gradients, Network, Workspace};
 
 use crate::L2;
 
-/// theta <- theta - eta dJ/dtheta, with the L2 penalty on the weights.
+/// Stochastic gradient descent, theta <- theta - eta dJ/dtheta, with an L2 penalty on the weights.
 #[derive(Debug, Clone)]
 pub struct Sgd {
-    /// The penalty, whose gradient is added to that of the loss.
+    /// The penalty.
     pub l2: L2,
-    /// The threads that share out the weights.
+    /// The threads that update the weights.
     pub par: Par,
 }
 
 impl Sgd {
-    /// The backward pass and an update step at the learning rate `rate` in one, after `forward_train` and
-    /// `cross_entropy` on `x`: what [`Network::backward`] and [`Sgd::step`] do, without a gradient of every weight in
-    /// memory. On the kernels of klayer-linalg the bits are the same too.
+    /// Runs the backward pass and an update step with learning rate `rate` at once. Call `forward_train` and
+    /// `cross_entropy` on `x` first.
+    ///
+    /// Equivalent to [`Network::backward`] followed by [`Sgd::step`], without storing the gradients of the weights. On
+    /// the kernels of klayer-linalg, the results are bitwise identical.
     ///
     /// # Shapes
     /// `x` d x n.
     ///
     /// # Errors
-    /// Those of [`Network::backward`]; the network is then unchanged.
+    /// Those of [`Network::backward`]; in all cases, the network is unchanged.
     pub fn descend<'x, T: Scalar>(
         &self,
         network: &mut Network<T>,
@@ -36,10 +39,10 @@ impl Sgd {
         network.descend(x, workspace, self.l2.decay(rate), T::from_f64(rate))
     }
 
-    /// One update step at the learning rate `rate`, along the gradients of the loss.
+    /// Performs an update step with learning rate `rate`. `gradients` are those of the loss, without the penalty.
     ///
     /// # Panics
-    /// If `gradients` were made for another architecture.
+    /// If `gradients` were created for another architecture.
     pub fn step<T: Scalar>(&self, network: &mut Network<T>, gradients: &Gradients<T>, rate: f64) {
         assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
         let (decay, rate) = (self.l2.decay(rate), T::from_f64(rate));

@@ -263,7 +263,7 @@ fn invalid_and_mismatched_models_are_rejected() {
         ("empty", b"", "not a klayer model"),
         ("header", &model[..30], "not a klayer model"),
         ("short", &model[..model.len() - 1], "not a klayer model"),
-        ("flipped", &flipped, "it is damaged"),
+        ("flipped", &flipped, "the checksum does not match"),
     ];
     for (name, bytes, _) in broken {
         fs::write(folder.join(name), bytes).expect("written");

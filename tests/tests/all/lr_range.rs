@@ -64,10 +64,10 @@ fn a_diverging_range_test_ends_without_an_error() {
 fn invalid_rate_ranges_are_rejected() {
     let (_guard, folder) = folder();
     for (switches, expected) in [
-        ("--from 0.1 --to 0.1", "make no range"),
-        ("--from 0 --log", "where the rate grows by a factor the first must be above 0"),
-        ("--to inf", "make no range"),
-        ("--steps 1", "at least two are needed"),
+        ("--from 0.1 --to 0.1", "invalid learning-rate range"),
+        ("--from 0 --log", "first > 0 for exponential growth"),
+        ("--to inf", "invalid learning-rate range"),
+        ("--steps 1", "needs at least two steps"),
         ("--batch 0", "batch size is 0, but from 2 to 45000 training images are possible, and 2 is nearest"),
         ("--batch 0 --no-bn", "from 1 to 45000 training images are possible, and 1 is nearest"),
         ("--batch 1", "batch norm needs at least two images"),

@@ -204,8 +204,8 @@ fn invalid_pictures_are_reported_and_the_others_classified() {
 
     for (arguments, expected) in [
         ("predict model.klayer empty", "error: empty: no pictures found\n"),
-        ("predict good.jpg good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
-        ("inspect good.jpg", "error: good.jpg: not a klayer model: it does not begin as one, at byte 0\n"),
+        ("predict good.jpg good.jpg", "error: good.jpg: not a klayer model: wrong magic bytes, at byte 0\n"),
+        ("inspect good.jpg", "error: good.jpg: not a klayer model: wrong magic bytes, at byte 0\n"),
     ] {
         let ended = end(&mut klayer(&folder, arguments));
         assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(1), "", expected));

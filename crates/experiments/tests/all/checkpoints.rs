@@ -396,7 +396,7 @@ fn a_checkpoint_of_another_version_or_other_numbers_is_refused_and_kept() {
     let (network, state) = model_file::decode::<f32, State>(&CHECKPOINT, &whole).expect("it is whole");
     let wide = Network::<f64>::zeros(network.architecture());
     let wide = model_file::encode(&CHECKPOINT, &wide, &state).expect("it can be encoded");
-    for (bytes, expected) in [(older, "of version"), (wide, "its numbers are f64, and f32 are asked for")] {
+    for (bytes, expected) in [(older, "layout version"), (wide, "its numbers are f64, expected f32")] {
         for path in [checkpoints.path(), &checkpoints.previous()] {
             fs::write(path, &bytes).expect("written");
         }

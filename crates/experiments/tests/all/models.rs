@@ -58,7 +58,7 @@ fn a_file_that_is_no_model_or_of_another_length_is_not_read_to_its_end() {
     let mut header = MODEL.magic.to_vec();
     header.extend(MODEL.version.to_le_bytes());
     header.extend([1; 40]);
-    for (header, expected) in [(vec![], "does not begin as one"), (header, "it promises")] {
+    for (header, expected) in [(vec![], "wrong magic bytes"), (header, "the header declares")] {
         fs::write(&path, header).expect("written");
         // A hundred gigabytes of nothing, more than there is memory.
         fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 30)).expect("a sparse file");

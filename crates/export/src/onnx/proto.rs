@@ -1,9 +1,9 @@
-//! The messages of [ONNX](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that a network needs, field by field
-//! with the numbers that the specification gives them.
+//! The messages of [ONNX](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that a network needs, with the field
+//! numbers of the specification.
 
-/// `ModelProto.ir_version`: of ONNX 1.12 to 1.14, which all runtimes of today know.
+/// `ModelProto.ir_version` of ONNX 1.12 to 1.14, which all current runtimes support.
 pub(super) const IR_VERSION: i64 = 8;
-/// The version of the operators: that of IR 8 in ONNX 1.12.
+/// The version of the operator set: 17, that of ONNX 1.12.
 pub(super) const OPSET: i64 = 17;
 
 /// `TensorProto.DataType.FLOAT`
@@ -81,7 +81,7 @@ pub(super) struct Node {
     pub(super) attribute: Vec<Attribute>,
 }
 
-/// `AttributeProto`. In the specification `f` and `i` are optional, so that a 0 is written too.
+/// `AttributeProto`. `f` and `i` are optional, as in the specification, so that a 0 is written.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Attribute {
     #[prost(string, tag = "1")]
@@ -119,7 +119,7 @@ pub(super) struct ValueInfo {
     pub(super) doc_string: String,
 }
 
-/// `TypeProto`, of a tensor
+/// `TypeProto` of a tensor
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Type {
     #[prost(message, optional, tag = "1")]
@@ -155,7 +155,7 @@ pub(super) enum Extent {
     /// `dim_value`
     #[prost(int64, tag = "1")]
     Value(i64),
-    /// `dim_param`: any number, the same wherever the name stands
+    /// `dim_param`: any number; equal names mean equal extents
     #[prost(string, tag = "2")]
     Parameter(String),
 }

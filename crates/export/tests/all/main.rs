@@ -1,4 +1,4 @@
-//! Exported files: what a runtime of others makes of them, and what comes back.
+//! Tests of exported files: they run in an ONNX runtime, and can be imported again.
 
 #![allow(clippy::print_stderr)]
 
@@ -16,7 +16,7 @@ use klayer_linalg::{Par, RowMajor};
 use klayer_nn::{Architecture, Init, Network, Workspace};
 use serde::{Deserialize, Serialize};
 
-/// What stands for the settings and results of a training.
+/// A stand-in for the settings and results of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Training {
     lambda: f64,
@@ -24,7 +24,7 @@ struct Training {
     dataset: String,
 }
 
-/// The real images, if they are there.
+/// The images of CIFAR-10, if available.
 fn real() -> Option<Dataset> {
     let source = Source {
         offline: true,
@@ -40,13 +40,13 @@ fn real() -> Option<Dataset> {
     }
 }
 
-/// Generated images, for what does not depend on them.
+/// Generated images, for tests that work with any images.
 fn generated() -> Dataset {
     let sizes = Sizes { training: 300, validation: 10, test: 10 };
     Dataset::generate(42, sizes, "generated", &()).expect("images")
 }
 
-/// A network whose batch norm has seen images of `dataset`, and whose every parameter differs from what it starts at.
+/// A network with running statistics of `dataset` and random parameters.
 fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Training> {
     let classes = dataset.class_names();
     let architecture = Architecture::new(FEATURES, hidden, classes.len(), eps.is_some()).expect("an architecture");
@@ -81,7 +81,7 @@ fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Trainin
     Model { network, normalization, classes, training }
 }
 
-/// The logits of `network` for all of `images`, images x classes, and its predictions.
+/// The logits of `model` for `images`, images x classes, and its predictions.
 fn logits(model: &Model<Training>, images: Subset<'_>) -> (Vec<f32>, Vec<u8>) {
     let n = images.len();
     let images: Vec<_> = images.images().collect();

@@ -1,23 +1,23 @@
-//! Safetensors, there and back.
+//! Tests of exporting to safetensors and importing again.
 
 use klayer_export::{Error, Model, safetensors};
 use klayer_nn::model_file::{self, MODEL};
 
 use crate::{Training, generated, model};
 
-/// All of a model, as the bytes of a model file.
+/// The whole model as the bytes of a model file, for comparison.
 fn bytes(model: &Model<Training>) -> Vec<u8> {
     let metadata = (model.training.clone(), model.normalization.clone(), model.classes.clone());
     model_file::encode(&MODEL, &model.network, &metadata).expect("bytes")
 }
 
 #[test]
-fn what_is_exported_comes_back_to_the_bit() {
+fn safetensors_round_trip_to_the_bit() {
     let dataset = generated();
     for hidden in [&[][..], &[7], &[6, 5, 4]] {
         for eps in [None, Some(1e-8), Some(1e-3)] {
             let mut model = model(hidden, eps, &dataset);
-            // Numbers that a detour through other numbers or through text would lose.
+            // Numbers that a conversion to another type or to text may change.
             let weights = model.network.layers_mut()[0].affine.weight.row_mut(0);
             weights[..3].copy_from_slice(&[-0.0, f32::from_bits(1), f32::MIN]);
             let file = safetensors::encode(&model).expect("a file");
@@ -49,7 +49,7 @@ fn tensors_have_the_names_and_shapes_of_pytorch() {
 }
 
 #[test]
-fn what_json_cannot_carry_is_refused() {
+fn non_finite_metadata_is_rejected() {
     let mut model = model(&[4], None, &generated());
     for (lambda, accuracy) in [(f64::NAN, None), (0.1, Some(f64::INFINITY))] {
         model.training = Training { lambda, accuracy, dataset: String::new() };

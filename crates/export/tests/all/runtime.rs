@@ -1,4 +1,4 @@
-//! ONNX graphs give klayer's logits.
+//! Tests that exported ONNX graphs give the logits of klayer.
 
 use klayer_dataset::{FEATURES, Subset};
 use klayer_export::{Error, Model, onnx};
@@ -8,7 +8,7 @@ use crate::{Training, generated, logits, model, real};
 
 const TOLERANCE: f32 = 1e-4;
 
-/// The logits that the graph gives for `images`, images x classes.
+/// The logits of the graph for `images`, images x classes.
 fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset<'_>) -> Vec<f32> {
     match input {
         onnx::Input::Pixels => graph::logits(bytes, &Batch::Pixels(images)),
@@ -23,7 +23,7 @@ fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset
     }
 }
 
-/// The largest distance of two logits, and how many images are classified differently.
+/// The largest difference between logits, and the number of images classified differently.
 fn compare(ours: &(Vec<f32>, Vec<u8>), theirs: &[f32], classes: usize) -> (f32, usize) {
     assert_eq!(ours.0.len(), theirs.len());
     let distance = ours.0.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -40,11 +40,11 @@ const ALL: [onnx::Options; 4] = [
 ];
 
 #[test]
-fn every_form_of_every_network_gives_our_logits_on_a_thousand_test_images() {
+fn exported_graphs_give_the_same_logits_and_classes() {
     let Some(dataset) = real() else { return };
     let images = dataset.test().slice(0..1000);
     for hidden in [&[][..], &[50], &[50, 50], &[50, 30, 20, 20, 10, 10, 10, 10]] {
-        // A large eps too: one that is lost on the way would show.
+        // A large eps shows whether eps is exported.
         for eps in [None, Some(1e-8), Some(0.3)] {
             let model = model(hidden, eps, &dataset);
             let ours = logits(&model, images);
@@ -55,7 +55,7 @@ fn every_form_of_every_network_gives_our_logits_on_a_thousand_test_images() {
                 let what = format!("{}, {options:?}: {distance:e}", model.network.architecture());
                 assert!(distance < TOLERANCE, "{what}");
                 assert_eq!(different, 0, "{what}");
-                // The graph is the same for any number of images.
+                // The batch size is dynamic.
                 let one = run(&bytes, &model, options.input, images.slice(999..1000));
                 assert!(compare(&logits(&model, images.slice(999..1000)), &one, 10).0 < TOLERANCE, "{what}");
             }
@@ -64,7 +64,7 @@ fn every_form_of_every_network_gives_our_logits_on_a_thousand_test_images() {
 }
 
 #[test]
-fn a_feature_that_never_varied_is_zero_in_the_graph_too() {
+fn constant_features_are_zero_in_the_graph() {
     let dataset = generated();
     let mut model = model(&[5], Some(1e-8), &dataset);
     let (mean, mut deviation) = (model.normalization.mean().to_vec(), model.normalization.deviation().to_vec());
@@ -76,7 +76,7 @@ fn a_feature_that_never_varied_is_zero_in_the_graph_too() {
 }
 
 #[test]
-fn a_statistic_that_is_a_hundredth_off_is_noticed() {
+fn the_comparison_detects_a_slightly_wrong_statistic() {
     let dataset = generated();
     let model = model(&[5, 5], Some(1e-8), &dataset);
     let ours = logits(&model, dataset.test());
@@ -93,7 +93,7 @@ fn a_statistic_that_is_a_hundredth_off_is_noticed() {
 }
 
 #[test]
-fn what_cannot_be_used_is_not_exported() {
+fn invalid_models_are_not_exported() {
     let good = model(&[4], Some(1e-8), &generated());
     let refused = |change: fn(&mut Model<Training>)| {
         let mut model = good.clone();
@@ -105,14 +105,14 @@ fn what_cannot_be_used_is_not_exported() {
     };
     assert_eq!(
         refused(|model| model.network.layers_mut()[1].affine.bias[3] = f32::INFINITY),
-        "the tensor fc2.bias (10) holds inf at position 3, but a finite number is needed"
+        "the tensor fc2.bias (10) has inf at position 3, expected a finite number"
     );
-    assert_eq!(refused(|model| drop(model.classes.pop())), "9 classes are named, but the network has 10");
+    assert_eq!(refused(|model| drop(model.classes.pop())), "got 9 class names, but the network has 10 classes");
     let mut model = good.clone();
     norm(&mut model, |norm| norm.running = None);
     let error = onnx::encode(&model, ALL[0]).expect_err("it is not trained");
     assert_eq!(error.to_string(), "bn1 has no running statistics: the network has not been trained");
-    // Folded into its weights, this gamma is beyond f32.
+    // Folded into the weights, this gamma overflows f32.
     let mut model = good.clone();
     norm(&mut model, |norm| {
         norm.gamma[2] = f32::MAX;

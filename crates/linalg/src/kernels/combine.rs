@@ -11,25 +11,25 @@ use crate::matrix::CACHE_LINE;
 use crate::prefetch::prefetch;
 use crate::{MatMut, Scalar};
 
-/// Terms of a sum that are added in one go: so many rows of a strip of B stay in the first-level cache.
+/// Number of terms of a sum added in one pass. That many rows of a strip of B stay in the L1 cache.
 const TERMS: usize = 128;
-/// Columns of the widest strip: four vectors of 512 bits, of the narrower numbers.
+/// Columns of the widest strip: four 512-bit vectors of `f32`.
 const WIDTH: usize = 64;
 /// Rows of C of the tallest tile.
 const TALLEST: usize = 5;
-/// Rows of C that a strip serves.
+/// Number of rows of C computed with one strip.
 const GROUP: usize = 256;
 
 /// The factor A of [`combine`](super::Kernels::combine).
 #[derive(Clone, Copy)]
 pub enum Factor<'a, T> {
-    /// These rows.
+    /// A as stored.
     Rows(Rows<'a, T>),
-    /// The transpose of these rows.
+    /// The transpose of A as stored.
     Transposed(Rows<'a, T>),
 }
 
-/// [`combine`](super::Kernels::combine) on the vectors of `arch`, for a `c` with contiguous rows.
+/// [`combine`](super::Kernels::combine) for a given vector width.
 pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
     let (mut room, mut sums);
     let strip = match b {
@@ -55,9 +55,9 @@ struct Combine<'a, T, const TRANSPOSED: bool> {
     c: MatMut<'a, T>,
     a: Rows<'a, T>,
     b: Source<'a, T>,
-    /// Room for a strip of `b`, where that is bytes.
+    /// Scratch memory for a converted strip of `b`, if `b` is bytes.
     strip: &'a mut [T],
-    /// Room for the sums of a strip, where they have more terms than are added in one go.
+    /// Scratch memory for the partial sums of a strip, if they take more than one pass.
     partial: &'a mut [T],
     store: Store<T>,
 }
@@ -75,8 +75,8 @@ impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> 
 }
 
 impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
-    /// These rows of C, a strip of a few vectors at a time: of the rows of B, it stays in the first-level cache for all
-    /// these rows of C.
+    /// Computes these rows of C one strip, a few vectors wide, at a time. The strip of B stays in the L1 cache for all
+    /// these rows.
     #[inline(always)]
     fn group<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let (lanes, columns) = (lanes::<T, S>(), self.b.length());
@@ -103,12 +103,12 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         }
     }
 
-    /// These rows of C over `length` columns from `start` on: `V` vectors, or a part of one.
+    /// Computes these rows of C for `length` columns, starting at `start`: `V` vectors, or a partial one.
     #[inline(always)]
     fn strip<S: Simd, const V: usize>(&mut self, simd: S, rows: Range<usize>, start: usize, length: usize) {
         let (all, width) = (self.b.count(), V * lanes::<T, S>());
         let room = mem::take(&mut self.strip);
-        // Once also for no terms, of which the sum is 0.
+        // At least one pass: without terms, the sums are 0.
         for first in (0..all.max(1)).step_by(TERMS) {
             let terms = first..all.min(first + TERMS);
             let b = match self.b {
@@ -146,7 +146,7 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         self.strip = room;
     }
 
-    /// Asks for these columns of these rows of C: of a wide layer they come from far, each row from another page.
+    /// Prefetches these columns of these rows of C. In a wide layer, each row is on another page of memory.
     #[inline(always)]
     fn ask_for(&mut self, rows: Range<usize>, columns: Range<usize>) {
         for i in rows {
@@ -157,8 +157,8 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
         }
     }
 
-    /// Adds `terms` to the sums of `R` rows of C from row `i` on and the columns of `b` from `start` on. Sums that have
-    /// terms on either side wait in `partial`, at `at`.
+    /// Adds `terms` to the sums of `R` rows of C, starting at row `i`, for the columns of `b`, starting at `start`.
+    /// Between passes, the sums are kept in `partial`, at `at`.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &mut self,

@@ -7,14 +7,14 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::Scalar;
 use crate::kernels::{Aligned, BLOCK, Rows, Source, Store};
 
-/// Rows of A that are kept in a second-level cache while B passes by.
+/// Number of rows of A kept in the L2 cache while B streams through.
 const GROUP: usize = 60;
-/// The same where B are bytes, which leave room for more; each time they pass by, they become numbers anew.
+/// The same if B is bytes: they are smaller and leave room for more rows, and every pass over B converts them again.
 pub(crate) const GROUP_FOR_PIXELS: usize = 2 * GROUP;
 /// Columns of the widest tile.
 const WIDEST: usize = 5;
 
-/// [`dots`](super::Kernels::dots) on the vectors of `arch`.
+/// [`dots`](super::Kernels::dots) for a given vector width.
 pub(super) fn dots_on<T: Scalar>(
     arch: Arch,
     c: &mut [T],
@@ -27,7 +27,7 @@ pub(super) fn dots_on<T: Scalar>(
     let strip = match b {
         Source::Rows(_) => &mut [][..],
         Source::Pixels(pixels) => {
-            assert!(pixels.nrows() <= BLOCK, "bytes of a block of features");
+            assert!(pixels.nrows() <= BLOCK, "more features than a block");
             room = Aligned::<T, { WIDEST * BLOCK }>::zeros();
             &mut room.0[..]
         }
@@ -40,7 +40,7 @@ struct Dots<'a, T> {
     stride: usize,
     a: Rows<'a, T>,
     b: Source<'a, T>,
-    /// Room for the rows of `b` that make a strip, where they are bytes.
+    /// Scratch memory for a converted strip of `b`, if `b` is bytes.
     strip: &'a mut [T],
     store: Store<T>,
 }
@@ -63,7 +63,7 @@ impl<T: Scalar> WithSimd for Dots<'_, T> {
 }
 
 impl<T: Scalar> Dots<'_, T> {
-    /// Rows `first..end` of C, in tiles of at most R x C.
+    /// Computes rows `first..end` of C, in tiles of at most R x C.
     #[inline(always)]
     fn group<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, first: usize, end: usize) {
         let mut j = 0;
@@ -85,7 +85,7 @@ impl<T: Scalar> Dots<'_, T> {
         }
     }
 
-    /// Rows `first..end` of C columns from column `j` on.
+    /// Computes rows `first..end` of C columns, starting at column `j`.
     #[inline(always)]
     fn strip<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, first: usize, end: usize, j: usize) {
         let room = mem::take(&mut self.strip);
@@ -97,7 +97,7 @@ impl<T: Scalar> Dots<'_, T> {
         let (mut i, mut tile) = (first, 0);
         while i < end {
             if let Source::Pixels(pixels) = self.b {
-                // While a tile is computed, a part of the strip that follows is on its way from memory.
+                // Prefetches part of the next strip while this tile is computed.
                 pixels.prefetch(j + C, C, tile, tiles);
                 tile += 1;
             }
@@ -119,11 +119,11 @@ impl<T: Scalar> Dots<'_, T> {
         self.strip = room;
     }
 
-    /// The elements of `R` rows and `C` columns.
+    /// Computes a tile of `R` rows and `C` columns.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, i: usize, j: usize, b: [&[T]; C]) {
         let a: [&[T]; R] = array::from_fn(|r| self.a.row(i + r));
-        // The whole vectors of each row, as many everywhere, and behind them what is left.
+        // The whole vectors of each row; the remainders follow below. All rows have the same length.
         let whole = T::vectors(simd, b[0]).0.len();
         let a_whole: [&[T::Vector<S>]; R] = array::from_fn(|r| &T::vectors(simd, a[r]).0[..whole]);
         let b_whole: [&[T::Vector<S>]; C] = array::from_fn(|c| &T::vectors(simd, b[c]).0[..whole]);

@@ -1,4 +1,4 @@
-//! What klayer-linalg promises: right products, sums and softmax, and the same bits on any number of threads.
+//! Tests of klayer-linalg: correct products, sums and softmax, and results that do not depend on the thread count.
 
 mod matrices;
 mod products;
@@ -10,7 +10,7 @@ use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, RowMajor, Scalar};
 use proptest::test_runner::{Config, RngSeed};
 
-/// `cases` random cases, the same ones every time: a tolerance that fails once in a million draws helps nobody.
+/// `cases` random cases from a fixed seed, because a tolerance may fail once in a million draws.
 fn cases(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(42), failure_persistence: None, ..Config::default() }
 }
@@ -22,7 +22,7 @@ fn normal<T: Scalar>(rows: usize, cols: usize, seed: u64) -> RowMajor<T> {
     matrix
 }
 
-/// The same, columns together.
+/// A column-major matrix of standard normal numbers, drawn column by column.
 fn normal_columns<T: Scalar>(rows: usize, cols: usize, seed: u64) -> ColMajor<T> {
     let values = normal::<T>(cols, rows, seed);
     let mut matrix = ColMajor::zeros(rows, cols);

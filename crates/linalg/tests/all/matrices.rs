@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use crate::{cases, normal, normal_columns};
 
-/// Also where columns of a whole number of pages are spaced apart.
+/// Includes lengths of whole pages, whose columns are padded.
 #[test]
-fn a_column_or_row_is_the_same_numbers_however_one_gets_to_it() {
+fn every_accessor_returns_the_same_values() {
     fn check<T: Scalar>(rows: usize, cols: usize) {
         let (by_column, by_row) = (normal_columns::<T>(rows, cols, 1), normal::<T>(cols, rows, 1));
         assert_eq!((by_column.nrows(), by_column.ncols(), by_row.nrows(), by_row.ncols()), (rows, cols, cols, rows));
@@ -26,7 +26,7 @@ fn a_column_or_row_is_the_same_numbers_however_one_gets_to_it() {
 }
 
 #[test]
-fn columns_of_whole_pages_do_not_share_cache_lines() {
+fn columns_are_never_whole_pages_apart() {
     for rows in [1024, 3072] {
         let matrix = ColMajor::<f32>::zeros(rows, 2);
         let distance = matrix.as_ref().as_mat().col_stride() as usize * size_of::<f32>();
@@ -38,7 +38,7 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn sums_agree_with_one_term_after_another(a in vec(-1.0..1.0_f64, 0..200), seed in 0..100_u64, center in -1.0..1.0_f64) {
+    fn sums_agree_with_sequential_summation(a in vec(-1.0..1.0_f64, 0..200), seed in 0..100_u64, center in -1.0..1.0_f64) {
         let b = normal::<f64>(1, a.len(), seed);
         let b = b.row(0);
         let near = |found: f64, expected: f64| (found - expected).abs() < 1e-12;
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn the_width_of_vectors_changes_no_bit_of_a_sum(a in vec(-1.0..1.0_f32, 0..200), center in -1.0..1.0_f32) {
+    fn sums_do_not_depend_on_the_vector_width(a in vec(-1.0..1.0_f32, 0..200), center in -1.0..1.0_f32) {
         let wide = vectorize(
 #[inline(always)]
 || (reduce::sum(&a), reduce::dot(&a, &a), reduce::squared_distances(&a, center)));
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn every_line_is_worked_on_once_and_under_its_own_index(
+    fn for_lines_visits_every_line_once_with_its_index(
         lines in 0..50_usize, stride in 1..4_usize, together in 1..7_usize, threads in 0..5_usize
     ) {
         let mut seen = vec![Vec::new(); lines * stride];

@@ -7,22 +7,22 @@ use proptest::sample::select;
 
 use crate::{cases, normal, normal_columns};
 
-/// Few features, and numbers around the blocks and vectors of the kernels.
+/// Small numbers of features, and numbers near the block and vector sizes of the kernels.
 fn features() -> impl Strategy<Value = usize> {
     prop_oneof![1..40_usize, select(vec![255, 256, 257, 300, 767, 768, 769, 1537, 3072])]
 }
 
-/// Few units, and numbers around the groups of the kernels.
+/// Small numbers of units, and numbers near the group sizes of the kernels.
 fn units() -> impl Strategy<Value = usize> {
     prop_oneof![4 => 1..20_usize, 1 => select(vec![60, 61, 125, 129, 260])]
 }
 
-/// Few images, and more than a strip has terms that are added in one go.
+/// Small numbers of images, and more than the terms that a kernel adds in one pass.
 fn images() -> impl Strategy<Value = usize> {
     prop_oneof![8 => 1..30_usize, 1 => select(vec![128, 129, 260])]
 }
 
-/// Asserts that `found` is `a b` as a triple loop in f64 has it, within the rounding of a sum of that many terms.
+/// Asserts that `found` equals `a b`, computed by a triple loop in f64, within the rounding error of such a sum.
 fn assert_product<T: Scalar>(found: MatRef<'_, T>, a: MatRef<'_, T>, b: MatRef<'_, T>, unit: f64) {
     assert_eq!((found.nrows(), found.ncols()), (a.nrows(), b.ncols()));
     for i in 0..a.nrows() {
@@ -39,7 +39,7 @@ fn assert_product<T: Scalar>(found: MatRef<'_, T>, a: MatRef<'_, T>, b: MatRef<'
     }
 }
 
-/// The products of a layer of m units over k inputs for n images, and all their bits.
+/// Checks all products of a layer of m units and k inputs for n images, and returns their bits.
 fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par) -> Vec<u64> {
     let (w, images, g) = (normal::<T>(m, k, 1), normal_columns::<T>(k, n, 2), normal::<T>(m, n, 3));
     let mut hidden = RowMajor::zeros(k, n);
@@ -83,14 +83,14 @@ proptest! {
     #![proptest_config(cases(60))]
 
     #[test]
-    fn the_products_of_a_layer_agree_with_a_triple_loop(m in units(), k in features(), n in images()) {
+    fn layer_products_agree_with_a_triple_loop(m in units(), k in features(), n in images()) {
         layer_products::<f64>(m, k, n, f64::EPSILON, &Par::Seq);
         layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
     }
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit_of_a_product() {
+fn products_do_not_depend_on_the_thread_count() {
     for (m, k, n) in [(5, 385, 7), (33, 3072, 100), (50, 768, 1), (200, 200, 12), (257, 769, 3), (260, 3072, 5)] {
         let alone = layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
         for threads in [2, 3, 4] {
@@ -101,7 +101,7 @@ fn the_number_of_threads_changes_no_bit_of_a_product() {
     }
 }
 
-/// What the products of images with a layer of m units leave.
+/// The outputs and the updated weights of a layer of m units for images.
 fn image_products<T: Scalar>(m: usize, x: Images<'_, T>, par: &Par) -> [RowMajor<T>; 2] {
     let (w, g) = (normal::<T>(m, x.nrows(), 1), normal::<T>(m, x.ncols(), 3));
     let (mut s, mut after) = (RowMajor::zeros(m, x.ncols()), w.clone());
@@ -110,7 +110,7 @@ fn image_products<T: Scalar>(m: usize, x: Images<'_, T>, par: &Par) -> [RowMajor
     [s, after]
 }
 
-/// Images as bytes give the bits that they give as numbers, on any number of threads.
+/// Asserts that images as bytes give the same bits as numbers, on any number of threads.
 fn assert_bytes_are_as_good<T: Scalar>(m: usize, k: usize, n: usize, threads: usize) {
     let bytes: Vec<u8> = (0..k * n).map(|i| (i * i % 251) as u8).collect();
     let images: Vec<&[u8]> = bytes.chunks_exact(k).collect();
@@ -132,8 +132,8 @@ fn assert_bytes_are_as_good<T: Scalar>(m: usize, k: usize, n: usize, threads: us
 }
 
 #[test]
-fn images_as_bytes_change_no_bit_of_a_product() {
-    // Around the tiles, groups, blocks and chunks of the kernels.
+fn byte_images_give_the_same_products_as_numbers() {
+    // Near the tile, group, block and chunk sizes of the kernels.
     for (m, k, n) in [(1, 1, 1), (7, 385, 5), (50, 3072, 100), (61, 769, 129), (121, 300, 9), (260, 769, 257)] {
         for threads in [1, 2, 3] {
             assert_bytes_are_as_good::<f32>(m, k, n, threads);
@@ -142,9 +142,9 @@ fn images_as_bytes_change_no_bit_of_a_product() {
     }
 }
 
-/// A sum of no terms is 0, and takes the place of what was there.
+/// A sum of no terms is 0, and overwrites the old value.
 #[test]
-fn products_of_no_terms_are_zero() {
+fn products_without_terms_are_zero() {
     let (none, g) = (ColMajor::<f32>::zeros(5, 0), RowMajor::zeros(2, 0));
     let hidden = RowMajor::zeros(5, 0);
     let (mean, scale) = ([0.0; 5], [1.0; 5]);
@@ -168,13 +168,13 @@ fn products_of_no_terms_are_zero() {
     assert!(d_x.rows().flatten().all(|&value| value == 0.0));
 }
 
-/// A product of shapes that do not agree panics, rather than leave out what does not fit.
+/// Mismatched shapes panic instead of truncating the product.
 #[test]
-fn shapes_that_do_not_agree_are_never_multiplied() {
+fn products_of_mismatched_shapes_panic() {
     let mut multiplied = Vec::new();
-    // With features of less than a block, and of more.
+    // Less than a block of features, and more.
     for k in [5, 773] {
-        // Each off by one somewhere: out, a and b.
+        // The shapes of out, a and b, with one extent off by one.
         let shapes = [
             ((3, 4), (2, k), (k, 4)),
             ((1, 4), (2, k), (k, 4)),

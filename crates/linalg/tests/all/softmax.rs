@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::cases;
 
-/// Softmax, and log-sum-exp, of the columns of a matrix of that many columns.
+/// Softmax and log-sum-exp of each column of a matrix with `columns` columns.
 fn softmax_of<T: Scalar>(values: &[T], columns: usize) -> (RowMajor<T>, Vec<T>) {
     let mut matrix = RowMajor::from_rows(values.len() / columns, columns, values);
     let mut log_sum_exp = vec![T::from_f64(0.0); columns];
@@ -23,7 +23,7 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn columns_of_a_softmax_sum_to_1_and_do_not_change_with_a_shift((images, s) in logits(30.0), by in -100.0..100.0_f64) {
+    fn softmax_columns_sum_to_1_and_are_shift_invariant((images, s) in logits(30.0), by in -100.0..100.0_f64) {
         let (p, log_sum_exp) = softmax_of(&s, images);
         let shifted: Vec<f64> = s.iter().map(|s| s + by).collect();
         let (p_shifted, log_sum_exp_shifted) = softmax_of(&shifted, images);
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn logits_of_ten_thousand_do_not_overflow((images, s) in logits(1e4)) {
+    fn large_logits_do_not_overflow((images, s) in logits(1e4)) {
         let s: Vec<f32> = s.iter().map(|&s| s as f32).collect();
         let (p, log_sum_exp) = softmax_of(&s, images);
         for j in 0..images {
@@ -56,9 +56,9 @@ proptest! {
     }
 }
 
-/// Whichever class it is of, no logit that is not a number gets lost between the others.
+/// A NaN logit of any class propagates.
 #[test]
-fn a_logit_that_is_not_a_number_reaches_its_own_column_and_no_other() {
+fn a_nan_logit_affects_only_its_own_column() {
     for class in 0..3 {
         let mut s = [1.0_f32, 2.0, -1.0, 0.0, 5.0, 3.0];
         s[2 * class + 1] = f32::NAN;

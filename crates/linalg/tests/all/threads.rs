@@ -2,9 +2,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use klayer_linalg::Par;
 
-/// Whichever part panics, the threads that wait for it are told, and the panic comes out.
+/// Whichever part panics, the threads that wait for it return, and the panic propagates.
 #[test]
-fn work_that_panics_on_one_of_several_threads_ends_on_all() {
+fn a_panic_on_one_thread_reaches_the_caller() {
     let par = Par::threads(2).expect("two threads");
     for broken in [0, 1] {
         let work = || {

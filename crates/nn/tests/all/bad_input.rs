@@ -13,7 +13,7 @@ fn network<T: Scalar>(batch_norm: bool) -> Network<T> {
     Network::new(&architecture(batch_norm), Init::He, &mut stream(1, "init")).unwrap()
 }
 
-/// Images of ones and minus ones, so that no sign of a weight is safe from overflow.
+/// Images of all 1 or all -1, so that weights of either sign can overflow.
 fn images<T: Scalar>(count: usize) -> ColMajor<T> {
     let mut images = ColMajor::zeros(4, count);
     for j in 0..count {
@@ -28,7 +28,7 @@ fn train<T: Scalar>(network: &mut Network<T>, count: usize, labels: &[u8]) -> Re
 }
 
 #[test]
-fn an_impossible_architecture_is_refused() {
+fn invalid_architectures_are_rejected() {
     let refused = |inputs, hidden: &[usize], classes| Architecture::new(inputs, hidden, classes, true).unwrap_err();
     assert_eq!(refused(0, &[5], 3), Error::Width { widths: vec![0, 5, 3] });
     assert_eq!(refused(4, &[5, 0], 3), Error::Width { widths: vec![4, 5, 0, 3] });
@@ -46,7 +46,7 @@ fn an_impossible_architecture_is_refused() {
 }
 
 #[test]
-fn an_impossible_architecture_in_a_file_is_refused() {
+fn invalid_architectures_in_files_are_rejected() {
     let json = serde_json::to_string(&architecture(true)).unwrap();
     assert_eq!(serde_json::from_str::<Architecture>(&json).unwrap(), architecture(true));
     for (from, to) in [("[4,5,3]", "[4,0,3]"), ("[4,5,3]", "[4]"), ("[4,5,3]", "[]"), ("3]", "300]"), ("1e-8", "-1.0")]
@@ -57,7 +57,7 @@ fn an_impossible_architecture_in_a_file_is_refused() {
 }
 
 #[test]
-fn an_impossible_deviation_of_the_weights_is_refused() {
+fn invalid_weight_deviations_are_rejected() {
     for sigma in [0.0, -0.1, f64::INFINITY, f64::NAN] {
         let error =
             Network::<f32>::new(&architecture(true), Init::Normal { sigma }, &mut stream(1, "init")).unwrap_err();
@@ -68,7 +68,7 @@ fn an_impossible_deviation_of_the_weights_is_refused() {
 }
 
 #[test]
-fn a_batch_of_fewer_than_two_is_refused_with_batch_norm_alone() {
+fn only_batch_norm_needs_at_least_two_images() {
     for count in [0, 1] {
         assert_eq!(
             train(&mut network::<f32>(true), count, &[0; 1][..count]),
@@ -78,12 +78,12 @@ fn a_batch_of_fewer_than_two_is_refused_with_batch_norm_alone() {
     assert!(train(&mut network::<f32>(false), 1, &[0]).unwrap().is_finite());
     let mut workspace = Workspace::new(&architecture(true), 1, Par::Seq);
     assert!(network::<f32>(true).infer(images(1).as_ref(), &mut workspace).is_ok());
-    // The mean over no images is not a number.
+    // The mean over no images is NaN.
     assert!(matches!(train(&mut network::<f32>(false), 0, &[]), Err(Error::NonFiniteLoss { loss }) if loss.is_nan()));
 }
 
 #[test]
-fn a_batch_of_another_shape_is_refused_and_changes_nothing() {
+fn a_batch_of_the_wrong_shape_changes_nothing() {
     let mut network = network::<f64>(true);
     let mut workspace = Workspace::new(network.architecture(), 3, Par::Seq);
     let mut gradients = Gradients::zeros(network.architecture());
@@ -104,7 +104,7 @@ fn a_batch_of_another_shape_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn labels_that_do_not_fit_are_refused() {
+fn invalid_labels_are_rejected() {
     let mut network = network::<f64>(true);
     assert_eq!(train(&mut network, 3, &[0, 1]), Err(Error::LabelCount { labels: 2, images: 3 }));
     assert_eq!(train(&mut network, 3, &[0; 4]), Err(Error::LabelCount { labels: 4, images: 3 }));
@@ -112,9 +112,9 @@ fn labels_that_do_not_fit_are_refused() {
     assert_eq!(train(&mut network, 3, &[255, 0, 3]), Err(Error::Label { image: 0, label: 255, classes: 3 }));
 }
 
-/// In any layer and with or without batch norm, nothing between it and the loss may hide it.
+/// In every layer, with and without batch norm.
 #[test]
-fn a_weight_that_is_not_a_number_or_too_large_is_a_non_finite_loss() {
+fn non_finite_weights_give_a_non_finite_loss() {
     fn check<T: Scalar>() {
         for (batch_norm, layer) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
             for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -130,7 +130,7 @@ fn a_weight_that_is_not_a_number_or_too_large_is_a_non_finite_loss() {
     check::<f64>();
 }
 
-/// The loss of a network in f32 whose weights are `size` times too large.
+/// The loss of a network in f32 whose weights are multiplied by `size`.
 fn loss_of_weights_times(size: f32, batch_norm: bool) -> Result<f64, Error> {
     let mut network = network::<f32>(batch_norm);
     for layer in network.layers_mut() {
@@ -142,22 +142,22 @@ fn loss_of_weights_times(size: f32, batch_norm: bool) -> Result<f64, Error> {
 }
 
 #[test]
-fn activations_that_overflow_are_a_non_finite_loss() {
+fn overflowing_activations_give_a_non_finite_loss() {
     for batch_norm in [true, false] {
         let loss = loss_of_weights_times(1e38, batch_norm);
         assert!(matches!(loss, Err(Error::NonFiniteLoss { .. })), "batch norm {batch_norm}: {loss:?}");
     }
 }
 
-/// Activations that fit, but whose variance does not: divided by infinity they would all become 0.
+/// The activations are finite, but their variance is not: divided by infinity, they would all become 0.
 #[test]
-fn a_variance_that_overflows_is_a_non_finite_loss() {
+fn an_overflowing_variance_gives_a_non_finite_loss() {
     let loss = loss_of_weights_times(1e25, true);
     assert!(matches!(loss, Err(Error::NonFiniteLoss { .. })), "{loss:?}");
 }
 
 #[test]
-fn a_workspace_or_gradients_of_another_network_are_refused() {
+fn workspaces_and_gradients_of_another_network_are_rejected() {
     let other = Architecture::new(4, &[6], 3, true).unwrap();
     let (mut network, x) = (network::<f64>(true), images(3));
     let of = |width| Architecture::new(4, &[width], 3, true).unwrap();
@@ -179,9 +179,9 @@ fn a_workspace_or_gradients_of_another_network_are_refused() {
     assert!(matches!(refused, Error::OtherNetwork { what: "the numerical gradient", .. }), "{refused}");
 }
 
-/// The same widths, but not the same network: the message has to say what differs.
+/// If only batch norm differs, the message must say so.
 #[test]
-fn a_workspace_of_another_batch_norm_is_refused_with_the_difference() {
+fn the_error_names_a_batch_norm_mismatch() {
     let mut network = network::<f64>(true);
     for other in [architecture(false), architecture(true).with_batch_norm_eps(1e-3).unwrap()] {
         let mut workspace = Workspace::new(&other, 3, Par::Seq);
@@ -191,7 +191,7 @@ fn a_workspace_of_another_batch_norm_is_refused_with_the_difference() {
 }
 
 #[test]
-fn there_is_no_way_back_without_a_loss() {
+fn backward_needs_a_loss() {
     let (mut network, x) = (network::<f64>(true), images(3));
     let mut workspace = Workspace::new(network.architecture(), 3, Par::Seq);
     let mut gradients = Gradients::zeros(network.architecture());
@@ -214,7 +214,7 @@ fn there_is_no_way_back_without_a_loss() {
 }
 
 #[test]
-fn a_step_of_differences_that_is_no_step_is_refused() {
+fn invalid_difference_steps_are_rejected() {
     for value in [0.0, -1e-5, f64::INFINITY] {
         let refused =
             numerical_gradient(&network(true), images(3).as_ref(), &[0, 1, 2], value, |_| ControlFlow::Continue(()));

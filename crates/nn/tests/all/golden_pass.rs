@@ -3,7 +3,7 @@ use klayer_nn::{Gradients, Workspace};
 
 use crate::golden::{assert_logits, assert_near, assert_running, cases};
 
-/// Everything that one forward and backward pass and an inference after it compute, against NumPy.
+/// Compares all results of a forward and backward pass, and of inference after it, with NumPy.
 fn check_pass<T: Scalar>(tolerance: f64) {
     for case in cases() {
         let mut network = case.network::<T>();
@@ -41,6 +41,6 @@ fn a_pass_in_f64_agrees_with_numpy() {
 }
 
 #[test]
-fn a_pass_in_f32_agrees_with_numpy_within_its_rounding() {
+fn a_pass_in_f32_agrees_with_numpy_within_rounding() {
     check_pass::<f32>(1e-4);
 }

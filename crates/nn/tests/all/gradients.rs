@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use crate::shapes::{Shape, cases, shapes};
 
-/// The step of the differences, and the eps of the relative error.
+/// The step of the differences.
 pub(crate) const STEP: f64 = 1e-5;
+/// The floor of the relative error.
 pub(crate) const FLOOR: f64 = 1e-4;
-/// A gradient is right if no parameter's relative error is larger.
+/// The largest relative error of a correct gradient.
 pub(crate) const TOLERANCE: f64 = 1e-6;
 
 pub(crate) fn analytic(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8]) -> Gradients<f64> {
@@ -26,13 +27,13 @@ pub(crate) fn numerical(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u
     numerical_gradient(network, x, labels, step, |_| ControlFlow::Continue(())).unwrap()
 }
 
-/// The largest relative error; NaN if any is.
+/// The largest relative error, or NaN if any error is NaN.
 pub(crate) fn max_relative_error(rows: &[Comparison]) -> f64 {
     let errors = rows.iter().map(|row| row.max_relative_error);
     errors.fold(0.0, |worst, error| if worst.is_nan() || error <= worst { worst } else { error })
 }
 
-/// Loss of a network, moved by `change`, in training mode.
+/// The loss in training mode after `change` of the network.
 fn moved_loss(
     network: &Network<f64>,
     x: Columns<'_, f64>,
@@ -46,7 +47,7 @@ fn moved_loss(
     network.forward_train(x, &mut workspace).unwrap().cross_entropy(labels).unwrap()
 }
 
-/// Centred differences the long way: each parameter moved in a copy of the network, and everything computed anew.
+/// Centred differences without shortcuts: moves each parameter in a copy of the network and recomputes everything.
 fn plain_differences(network: &Network<f64>, x: Columns<'_, f64>, labels: &[u8], step: f64) -> Gradients<f64> {
     let difference = |change: &dyn Fn(&mut Network<f64>, f64)| {
         let [ahead, behind] = [step, -step].map(|h| moved_loss(network, x, labels, change, h));
@@ -77,7 +78,7 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn gradients_agree_with_differences_of_the_loss(shape in shapes()) {
+    fn gradients_agree_with_finite_differences(shape in shapes()) {
         let (network, (x, labels)) = (shape.network(), shape.batch());
         let analytic = analytic(&network, x.as_ref(), &labels);
         let numerical = numerical(&network, x.as_ref(), &labels, STEP);
@@ -91,19 +92,19 @@ proptest! {
     }
 
     #[test]
-    fn differences_that_leave_out_what_cannot_change_are_those_of_the_whole_network(shape in shapes()) {
+    fn partial_recomputation_gives_the_same_differences(shape in shapes()) {
         let (network, (x, labels)) = (shape.network(), shape.batch());
         let plain = plain_differences(&network, x.as_ref(), &labels, STEP);
         let rows = numerical(&network, x.as_ref(), &labels, STEP).compare(&network, &plain, |_| 0.0, FLOOR).unwrap();
         let worst = rows.iter().map(|row| row.max_absolute_error).fold(0.0, f64::max);
-        // A few roundings of the loss, over twice the step.
+        // A few rounding errors of the loss, divided by twice the step.
         prop_assert!(worst < 20.0 * f64::EPSILON / STEP, "{worst:.1e}: {rows:#?}");
     }
 }
 
-/// The sums of the paper's tables are of the parameters checked, and of nothing else.
+/// The tables of the paper also sum over the checked parameters.
 #[test]
-fn a_comparison_adds_up_what_it_compared() {
+fn comparisons_sum_over_the_checked_parameters() {
     let shape = shape(true);
     let (network, (x, labels)) = (shape.network(), shape.batch());
     let analytic = analytic(&network, x.as_ref(), &labels);
@@ -128,9 +129,9 @@ fn a_comparison_adds_up_what_it_compared() {
     }
 }
 
-/// With all of a layer's weights 0 every unit stands on its kink: only a change of s that reaches no image is none.
+/// If all weights of a layer are 0, every parameter is at a kink unless its change affects no image.
 #[test]
-fn parameters_on_a_kink_are_counted_and_left_out() {
+fn parameters_at_a_kink_are_counted_and_skipped() {
     let shape = shape(false);
     let (mut network, labels) = (shape.network::<f64>(), [0, 1]);
     network.layers_mut()[0].affine.weight = RowMajor::zeros(3, 4);
@@ -145,7 +146,7 @@ fn parameters_on_a_kink_are_counted_and_left_out() {
 }
 
 #[test]
-fn a_gradient_that_is_not_a_number_is_an_error_of_nan_and_not_of_0() {
+fn a_nan_gradient_gives_a_nan_error() {
     let shape = shape(true);
     let (network, (x, labels)) = (shape.network(), shape.batch());
     let mut analytic = analytic(&network, x.as_ref(), &labels);
@@ -155,7 +156,7 @@ fn a_gradient_that_is_not_a_number_is_an_error_of_nan_and_not_of_0() {
 }
 
 #[test]
-fn a_gradient_check_tells_how_far_it_is_and_can_be_stopped() {
+fn a_gradient_check_reports_progress_and_can_be_stopped() {
     let shape = shape(true);
     let (network, (x, labels)) = (shape.network(), shape.batch());
     let mut told = vec![0];

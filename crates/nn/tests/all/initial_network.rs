@@ -12,7 +12,7 @@ fn weights<T: Scalar>(network: &Network<T>) -> Vec<T> {
 }
 
 #[test]
-fn a_fresh_network_has_the_asked_deviations_and_nothing_else() {
+fn new_networks_have_the_requested_weight_deviations() {
     for (init, deviations) in [
         (Init::He, [400.0, 300.0, 200.0].map(|inputs: f64| (2.0 / inputs).sqrt())),
         (Init::Normal { sigma: 0.01 }, [0.01; 3]),
@@ -32,9 +32,9 @@ fn a_fresh_network_has_the_asked_deviations_and_nothing_else() {
     }
 }
 
-/// Runs that are compared differ in nothing but what is compared.
+/// Runs that are compared must differ only in the compared setting.
 #[test]
-fn one_seed_gives_the_same_weights_with_and_without_batch_norm_and_in_both_scalars() {
+fn initial_weights_do_not_depend_on_batch_norm_or_precision() {
     let double = weights(&network::<f64>(Init::He, true));
     assert!(weights(&network::<f64>(Init::He, false)) == double);
     assert!(weights(&network::<f32>(Init::He, true)).iter().zip(&double).all(|(&a, &b)| a == b as f32));

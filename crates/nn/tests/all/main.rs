@@ -1,7 +1,7 @@
-//! What klayer-nn promises: the values and gradients of the definitions, and an error for whatever does not fit.
+//! Tests of klayer-nn: values and gradients match their definitions, and invalid input gives an error.
 
 mod bad_input;
-#[expect(dead_code, reason = "the training is checked where the optimizer is, in klayer-optim")]
+#[expect(dead_code, reason = "klayer-optim tests the training cases")]
 #[path = "../golden/mod.rs"]
 mod golden;
 mod golden_pass;

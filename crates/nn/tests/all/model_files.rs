@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::shapes::{Shape, cases, shapes};
 
-/// A network that has seen one mini-batch, as bytes, with metadata.
+/// A network after one mini-batch, and its bytes with metadata.
 fn trained<T: Scalar>(shape: &Shape) -> (Network<T>, Vec<u8>) {
     let (mut network, (x, _)) = (shape.network::<T>(), shape.batch::<T>());
     network.forward_train(x.as_ref(), &mut Workspace::new(network.architecture(), shape.images, Par::Seq)).unwrap();
@@ -51,24 +51,24 @@ proptest! {
     #![proptest_config(cases(50))]
 
     #[test]
-    fn a_model_comes_back_with_the_same_bits_and_logits(shape in shapes()) {
+    fn models_round_trip_exactly(shape in shapes()) {
         round_trip::<f32>(&shape);
         round_trip::<f64>(&shape);
     }
 
     #[test]
-    fn bytes_that_are_no_model_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_are_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decoded::<f32>(&bytes).is_err());
     }
 
     #[test]
-    fn a_damaged_file_of_any_network_is_refused(shape in shapes(), at in any::<Index>(), change in 1_u8..) {
+    fn damaged_models_are_rejected(shape in shapes(), at in any::<Index>(), change in 1_u8..) {
         assert_damage_is_refused::<f32>(&trained::<f32>(&shape).1, at, change);
         assert_damage_is_refused::<f64>(&trained::<f64>(&shape).1, at, change);
     }
 
     #[test]
-    fn a_damaged_file_of_a_large_network_is_refused(at in any::<Index>(), change in 1_u8..) {
+    fn damaged_large_models_are_rejected(at in any::<Index>(), change in 1_u8..) {
         static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
             let shape = Shape { inputs: 3072, hidden: vec![50, 50], classes: 10, ..small() };
             trained::<f32>(&shape).1
@@ -77,7 +77,7 @@ proptest! {
     }
 }
 
-/// Cuts the file off at a place, and changes the byte there.
+/// Asserts that a file truncated at `at`, or with the byte there changed, is rejected.
 fn assert_damage_is_refused<T: Scalar>(bytes: &[u8], at: Index, change: u8) {
     let at = at.index(bytes.len());
     assert!(matches!(decoded::<T>(&bytes[..at]), Err(Error::Format { .. })), "cut off at {at}");
@@ -88,14 +88,14 @@ fn assert_damage_is_refused<T: Scalar>(bytes: &[u8], at: Index, change: u8) {
 }
 
 #[test]
-fn running_statistics_that_are_not_there_yet_stay_so() {
+fn missing_running_statistics_stay_missing() {
     let network = small().network::<f32>();
     let read = decoded::<f32>(&model_file::encode(&MODEL, &network, &metadata()).unwrap()).unwrap();
     assert!(read.layers()[0].batch_norm.as_ref().unwrap().running.is_none());
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused() {
+fn truncated_files_are_rejected() {
     let (_, bytes) = trained::<f32>(&small());
     for length in 0..bytes.len() {
         let error = decoded::<f32>(&bytes[..length]).unwrap_err();
@@ -106,7 +106,7 @@ fn a_file_cut_off_anywhere_is_refused() {
 }
 
 #[test]
-fn a_file_with_any_byte_changed_is_refused() {
+fn files_with_any_byte_changed_are_rejected() {
     let (_, bytes) = trained::<f32>(&small());
     for position in 0..bytes.len() {
         for change in 1..=u8::MAX {
@@ -127,11 +127,11 @@ fn a_file_with_any_byte_changed_is_refused() {
 }
 
 #[test]
-fn a_file_of_other_numbers_is_refused_by_their_name() {
+fn the_error_names_a_mismatched_number_type() {
     fn error<Written: Scalar, Asked: Scalar>(shape: &Shape) -> String {
         decoded::<Asked>(&trained::<Written>(shape).1).unwrap_err().to_string()
     }
-    // Of several sizes: what the numbers of one type look like in the other depends on how many there are.
+    // Several sizes, because the result of decoding one type as the other depends on the number of weights.
     for hidden in [vec![], vec![2], vec![50, 3]] {
         let shape = Shape { hidden, ..small() };
         for error in [error::<f32, f64>(&shape), error::<f64, f32>(&shape)] {
@@ -140,14 +140,14 @@ fn a_file_of_other_numbers_is_refused_by_their_name() {
     }
 }
 
-/// The file of `payload`, its length and its checksum right.
+/// Returns a file of `payload` with the correct length and checksum.
 fn sealed(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
     [&MODEL.magic[..], &MODEL.version.to_le_bytes(), &length, &Sha256::digest(payload), payload].concat()
 }
 
 #[test]
-fn a_payload_that_is_damaged_under_a_right_checksum_is_refused_or_is_the_model_that_it_comes_back_as() {
+fn damaged_payloads_with_valid_checksums_are_rejected_or_round_trip() {
     let decode = |bytes: &[u8]| model_file::decode::<f32, (String, u64)>(&MODEL, bytes);
     let (_, bytes) = trained::<f32>(&small());
     let payload = &bytes[52..];
@@ -170,34 +170,34 @@ fn a_payload_that_is_damaged_under_a_right_checksum_is_refused_or_is_the_model_t
             }
         }
     }
-    // Any number may stand for a weight.
+    // Any bits are a valid weight.
     assert!(models > 4 * 255 * small().architecture().parameters());
 }
 
-/// The lengths in a payload are of texts and of lists; each in turn says 2^30.
+/// Sets each length of a string or list in the payload to 2^30.
 #[test]
-fn a_length_that_lies_takes_no_memory() {
+fn false_lengths_allocate_little_memory() {
     let (_, bytes) = trained::<f32>(&small());
     let payload = &bytes[52..];
-    // But for the last byte, which is a number.
+    // All bytes except the last, which is a number.
     for position in 0..payload.len() - 1 {
         let length = [&[0xfc][..], &(1_u32 << 30).to_le_bytes()].concat();
         let lie = sealed(&[&payload[..position], &length, &payload[position + 1..]].concat());
         let mut error = None;
         let taken = allocation_counter::measure(|| error = decoded::<f32>(&lie).err());
         assert!(matches!(error, Some(Error::Format { .. })), "byte {position}: {error:?}");
-        // A list is allocated a mebibyte at a time as its elements are read.
+        // Lists grow by at most 1 MiB at a time while their elements are read.
         assert!(taken.bytes_max < 4 << 20, "byte {position}: {} bytes", taken.bytes_max);
     }
 }
 
-/// In a large payload as well: a few times its bytes, however long a text or a list says that it is.
+/// At most a few times the size of the payload, whatever the declared length of a string or list.
 #[test]
-fn a_length_that_lies_in_a_large_payload_takes_a_few_times_its_bytes_and_no_more() {
+fn false_lengths_in_large_payloads_allocate_a_bounded_amount() {
     let (_, bytes) = trained::<f32>(&Shape { inputs: 3072, hidden: vec![100], ..small() });
     let payload = &bytes[52..];
     assert!(payload.len() > 1 << 20);
-    // Kind of number, widths and the weights of the first layer; at the end, the text, a length of one byte before it.
+    // The number type, the widths and the first layer's weights; at the end, the string, after its one-byte length.
     let text = payload.len() - 1 - metadata().0.len() - 1;
     assert_eq!(usize::from(payload[text]), metadata().0.len());
     for position in (0..20).chain(text..payload.len() - 1) {
@@ -214,8 +214,8 @@ fn a_length_that_lies_in_a_large_payload_takes_a_few_times_its_bytes_and_no_more
 }
 
 #[test]
-fn what_can_be_written_can_be_read() {
-    // The narrowest layers have the most lengths for their numbers.
+fn every_encoded_network_can_be_decoded() {
+    // The narrowest layers have the most lengths per number.
     for batch_norm in [true, false] {
         let shape = Shape { inputs: 1, hidden: vec![1; 30_000], batch_norm, ..small() };
         assert!(decoded::<f32>(&trained::<f32>(&shape).1).is_ok(), "batch norm: {batch_norm}");
@@ -226,11 +226,11 @@ fn what_can_be_written_can_be_read() {
     let bytes = encode(&numbers).unwrap();
     assert_eq!(model_file::decode::<f32, Vec<u128>>(&MODEL, &bytes).unwrap().1, numbers);
     let error = encode(&vec![0; 100_000]).unwrap_err().to_string();
-    assert!(error.contains("would not be read again"), "{error}");
+    assert!(error.contains("cannot be decoded again"), "{error}");
 }
 
 #[test]
-fn what_a_file_says_is_shown_without_control_characters_and_in_short() {
+fn errors_quote_files_briefly_and_without_control_characters() {
     let numbers = "\u{1b}[2J\n".repeat(40);
     let payload = [&[numbers.len() as u8][..], numbers.as_bytes()].concat();
     let widths = [&[3][..], b"f32", &[251, 0, 1], &[0; 257]].concat();

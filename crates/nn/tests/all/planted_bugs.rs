@@ -1,4 +1,4 @@
-//! The gradient check against a backward pass in plain loops into which a bug can be planted.
+//! Tests that the gradient check detects bugs planted in a backward pass of plain loops.
 
 use klayer_linalg::Columns;
 use klayer_nn::gradient_check::Comparison;
@@ -12,25 +12,25 @@ const LAMBDA: f64 = 0.05;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Bug {
     None,
-    /// BN backward without what the mean contributes.
+    /// Batch norm's backward pass without the contribution of the mean.
     DropMeanTerm,
-    /// BN backward without what the variance contributes.
+    /// Batch norm's backward pass without the contribution of the variance.
     DropVarianceTerm,
-    /// BN backward that forgets gamma.
+    /// Batch norm's backward pass without gamma.
     DropGamma,
-    /// dJ/dgamma of s_tilde in place of s_hat.
+    /// dJ/dgamma with s_tilde instead of s_hat.
     GammaOfOutput,
     /// The variance divided by n - 1.
     UnbiasedVariance,
-    /// Gradients go through inactive units.
+    /// Gradients pass through inactive units.
     OpenRelu,
-    /// lambda W in place of 2 lambda W.
+    /// lambda W instead of 2 lambda W.
     PenaltyWithoutFactor,
     /// A penalty on the biases too.
     PenaltyOnBiases,
     /// The bias gradient divided by n once more.
     BiasDividedTwice,
-    /// The sum over the images in place of the mean.
+    /// The sum over the images instead of the mean.
     SumOfLosses,
     /// softmax without the one-hot labels.
     DropLabels,
@@ -52,7 +52,7 @@ const BUGS: [Bug; 11] = [
 
 type Rows = Vec<Vec<f64>>;
 
-/// What a layer saw of a forward pass; rows of units.
+/// The values of a layer in a forward pass; one row per unit.
 struct Seen {
     input: Rows,
     s_hat: Rows,
@@ -155,13 +155,13 @@ fn shape() -> Shape {
 }
 
 #[test]
-fn a_backward_pass_in_plain_loops_passes_the_check() {
+fn a_correct_backward_pass_passes_the_check() {
     let (network, (x, labels)) = (shape().network(), shape().batch());
     let plain = backward(&network, x.as_ref(), &labels, Bug::None);
     let worst = max_relative_error(&check(&network, x.as_ref(), &labels, &plain));
     assert!(worst < TOLERANCE, "{worst:.1e}");
 
-    // And it is what the library computes, but for the penalty.
+    // Without the penalty, it also equals the gradient of the library.
     let library = analytic(&network, x.as_ref(), &labels);
     for ((plain, library), layer) in plain.layers.iter().zip(&library.layers).zip(network.layers()) {
         let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-14);

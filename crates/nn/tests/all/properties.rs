@@ -26,7 +26,7 @@ fn pick<T: Scalar>(x: &ColMajor<T>, from: &[usize]) -> ColMajor<T> {
     picked
 }
 
-/// Asserts that the logits of image `j` here are those of image `from[j]` there.
+/// Asserts that the logits of image `j` in `found` equal those of image `from[j]` in `all`.
 #[track_caller]
 fn assert_logits(found: &RowMajor<f64>, all: &RowMajor<f64>, from: &[usize], tolerance: f64) {
     for (found, all) in found.rows().zip(all.rows()) {
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn inference_changes_nothing_and_knows_no_neighbours(shape in shapes()) {
+    fn inference_treats_images_independently_and_changes_nothing(shape in shapes()) {
         let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
         train_logits(&mut network, x.as_ref());
         let before = encode(&MODEL, &network, &()).unwrap();
@@ -77,9 +77,9 @@ proptest! {
         prop_assert!(encode(&MODEL, &network, &()).unwrap() == before);
     }
 
-    /// Shifting all logits of an image, or all outputs of a layer that batch norm centres, changes no loss.
+    /// Shifting all logits of an image, or the inputs of batch norm, does not change the loss.
     #[test]
-    fn gradients_sum_to_what_they_must(shape in shapes()) {
+    fn gradients_along_invariant_shifts_are_zero(shape in shapes()) {
         let (network, (x, labels)) = (shape.network::<f64>(), shape.batch());
         let gradients = analytic(&network, x.as_ref(), &labels);
         let last = gradients.layers.last().unwrap();
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn running_statistics_start_at_the_first_batch_and_then_move_by_a_tenth(shape in shapes()) {
+    fn running_statistics_are_an_exponential_moving_average(shape in shapes()) {
         let shape = Shape { batch_norm: true, hidden: vec![3], ..shape };
         let (mut network, (first, _)) = (shape.network::<f64>(), shape.batch());
         let (second, _) = Shape { seed: !shape.seed, ..shape.clone() }.batch::<f64>();
@@ -115,7 +115,7 @@ proptest! {
 }
 
 #[test]
-fn a_second_backward_pass_gives_the_same_bits() {
+fn repeated_backward_passes_give_the_same_bits() {
     let shape =
         Shape { inputs: 4, hidden: vec![5, 3], classes: 3, batch_norm: true, init: Init::He, images: 7, seed: 1 };
     let (mut network, (x, labels)) = (shape.network::<f64>(), shape.batch());
@@ -129,14 +129,14 @@ fn a_second_backward_pass_gives_the_same_bits() {
     }
 }
 
-/// What the gradient check approves for few features is what the kernels compute for many.
+/// The gradient check tests few features; this also tests the kernels for many.
 #[test]
-fn layers_of_many_features_have_the_gradients_of_the_definition() {
+fn layers_with_many_features_have_correct_gradients() {
     let shape =
         Shape { inputs: 424, hidden: vec![387], classes: 3, batch_norm: true, init: Init::He, images: 6, seed: 1 };
     let (network, (x, labels)) = (shape.network::<f64>(), shape.batch::<f64>());
     let gradients = analytic(&network, x.as_ref(), &labels);
-    // Against directional differences: J along the gradient itself rises by its squared norm.
+    // The derivative of J along its gradient is the squared norm of the gradient.
     let h = 1e-6;
     let mut norm = 0.0;
     let [ahead, behind] = [h, -h].map(|h| {

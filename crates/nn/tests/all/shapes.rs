@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use rand::RngExt;
 
-/// What determines a network and a mini-batch.
+/// The parameters of a random network and mini-batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) inputs: usize,
@@ -20,13 +20,13 @@ pub(crate) struct Shape {
     pub(crate) seed: u64,
 }
 
-/// `cases` random cases, the same ones every time: a tolerance that fails once in a million draws helps nobody.
+/// `cases` random cases from a fixed seed, because a tolerance may fail once in a million draws.
 pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(42), failure_persistence: None, ..Config::default() }
 }
 
-/// Networks of 1 to 4 layers with batches of 8 to 13 images. Fewer inputs or images make variances of nearly 0, where
-/// the loss bends within a step of the differences: those, though not the gradients, are then off.
+/// Networks of 1 to 4 layers with batches of 8 to 13 images. With fewer inputs or images, some variances are nearly 0
+/// and the loss curves within a step, which makes the differences (not the gradients) inaccurate.
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let init = prop_oneof![Just(Init::He), (0.2..0.8).prop_map(|sigma| Init::Normal { sigma })];
     (3..9_usize, vec(3..8_usize, 0..4), 2..6_usize, any::<bool>(), init, 8..14_usize, any::<u64>()).prop_map(
@@ -47,7 +47,7 @@ impl Shape {
         Architecture::new(self.inputs, &self.hidden, self.classes, self.batch_norm).unwrap()
     }
 
-    /// The network. Its biases, gammas and betas are random too: at 0 and 1 a bug could hide.
+    /// The network. Its biases, gammas and betas are also random, because values of 0 and 1 could hide a bug.
     pub(crate) fn network<T: Scalar>(&self) -> Network<T> {
         let mut network = Network::new(&self.architecture(), self.init, &mut stream(self.seed, "init")).unwrap();
         let mut rng = stream(self.seed, "biases");
@@ -62,7 +62,7 @@ impl Shape {
         network
     }
 
-    /// Standard normal images, and labels.
+    /// Standard normal images and random labels.
     pub(crate) fn batch<T: Scalar>(&self) -> (ColMajor<T>, Vec<u8>) {
         let mut rng = stream(self.seed, "images");
         let mut rows = RowMajor::zeros(self.images, self.inputs);

@@ -1,11 +1,11 @@
-//! Reads `golden.json`, which `make_golden.py` computes from the definitions alone.
+//! Reads `golden.json`, which `make_golden.py` computes from the definitions, independently of klayer.
 
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, RowMajor, Scalar};
 use klayer_nn::{Architecture, Init, Network};
 use serde::Deserialize;
 
-/// A network, images (one a row of the file, a column of the matrix) and what is to come out.
+/// A network, images (a row each in the file, a column each in the matrix) and the expected results.
 #[derive(Deserialize)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -29,7 +29,7 @@ pub(crate) struct Parameters {
     pub(crate) beta: Vec<f64>,
 }
 
-/// Of the hidden layers; empty without batch norm.
+/// The running statistics of a hidden layer; empty without batch norm.
 #[derive(Deserialize)]
 pub(crate) struct Running {
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) variance: Vec<f64>,
 }
 
-/// One forward and backward pass on the first `images` images, then inference on all. Logits are one row an image.
+/// A forward and backward pass on the first `images` images, then inference on all. Logits have one row per image.
 #[derive(Deserialize)]
 pub(crate) struct Pass {
     pub(crate) images: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Pass {
     pub(crate) infer_logits: Vec<Vec<f64>>,
 }
 
-/// A training on mini-batches of `batch` images, over and over, then inference on all.
+/// Training on mini-batches of `batch` images, cycling through the images, then inference on all.
 #[derive(Deserialize)]
 pub(crate) struct Training {
     pub(crate) eta_min: f64,
@@ -66,7 +66,7 @@ pub(crate) struct Training {
 
 /// All cases of the file.
 pub(crate) fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("golden.json")).expect("make_golden.py wrote it")
+    serde_json::from_str(include_str!("golden.json")).expect("golden.json is valid")
 }
 
 impl Case {
@@ -87,7 +87,7 @@ impl Case {
         network
     }
 
-    /// `count` images from `first` on, and their labels.
+    /// `count` images, starting at `first`, and their labels.
     pub(crate) fn batch<T: Scalar>(&self, first: usize, count: usize) -> (ColMajor<T>, &[u8]) {
         let mut images = ColMajor::zeros(self.widths[0], count);
         for (j, image) in self.images[first..first + count].iter().enumerate() {
@@ -99,7 +99,7 @@ impl Case {
     }
 }
 
-/// Asserts that values agree within `tolerance`, relative to the golden one or to 0.01 if that is larger.
+/// Asserts that values agree within `tolerance`, relative to the larger of the golden value and 0.01.
 #[track_caller]
 pub(crate) fn assert_near<T: Scalar>(found: &[T], golden: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), golden.len(), "{what}");
@@ -109,7 +109,7 @@ pub(crate) fn assert_near<T: Scalar>(found: &[T], golden: &[f64], tolerance: f64
     }
 }
 
-/// Asserts that logits, classes x n, agree with golden ones, one row an image.
+/// Asserts that logits (classes x n) agree with the golden ones (one row per image).
 #[track_caller]
 pub(crate) fn assert_logits<T: Scalar>(found: &RowMajor<T>, golden: &[Vec<f64>], tolerance: f64, what: &str) {
     assert_eq!(found.ncols(), golden.len(), "{what}");
@@ -119,7 +119,7 @@ pub(crate) fn assert_logits<T: Scalar>(found: &RowMajor<T>, golden: &[Vec<f64>],
     }
 }
 
-/// Asserts that a network's running statistics agree with golden ones.
+/// Asserts that the running statistics of a network agree with the golden ones.
 #[track_caller]
 pub(crate) fn assert_running<T: Scalar>(network: &Network<T>, golden: &[Running], tolerance: f64, what: &str) {
     for (layer, golden) in network.layers().iter().zip(golden) {

@@ -4,7 +4,7 @@ use klayer_optim::{Cyclical, L2, Schedule, Sgd};
 
 use crate::golden::{assert_logits, assert_near, assert_running, cases};
 
-/// Ten steps of training with cyclical rates and L2, and an inference after them, against NumPy.
+/// Compares ten training steps with cyclical rates and L2, and inference after them, with NumPy.
 fn check_training<T: Scalar>(tolerance: f64) {
     for case in cases() {
         let golden = &case.training;
@@ -44,11 +44,11 @@ fn check_training<T: Scalar>(tolerance: f64) {
 }
 
 #[test]
-fn ten_losses_and_the_network_after_them_agree_with_numpy() {
+fn ten_training_steps_in_f64_agree_with_numpy() {
     check_training::<f64>(1e-12);
 }
 
 #[test]
-fn a_training_in_f32_agrees_with_numpy_within_its_rounding() {
+fn ten_training_steps_in_f32_agree_with_numpy_within_rounding() {
     check_training::<f32>(1e-3);
 }

@@ -1,7 +1,6 @@
-//! What klayer-optim promises: the training of the definitions, the same bits on any number of threads, and no
-//! allocation in a step.
+//! Tests of klayer-optim: training matches its definition, does not depend on the thread count, and allocates nothing.
 
-#[expect(dead_code, reason = "the single pass is checked in klayer-nn")]
+#[expect(dead_code, reason = "klayer-nn tests the single pass")]
 #[path = "../../../nn/tests/golden/mod.rs"]
 mod golden;
 mod golden_training;

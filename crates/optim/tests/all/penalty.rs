@@ -25,7 +25,7 @@ fn passed(hidden: &[usize], batch_norm: bool, seed: u64) -> (Network<f64>, ColMa
 }
 
 proptest! {
-    // The same cases every time: a tolerance that fails once in a million draws helps nobody.
+    // A fixed seed, because a tolerance may fail once in a million draws.
     #![proptest_config(ProptestConfig {
         cases: 100,
         rng_seed: RngSeed::Fixed(42),
@@ -34,7 +34,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_gradient_of_the_cost_agrees_with_its_differences(
+    fn cost_gradients_agree_with_finite_differences(
         hidden in vec(3..8_usize, 0..4),
         batch_norm in any::<bool>(),
         lambda in prop_oneof![Just(0.0), 1e-5..1e-1],
@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn a_step_goes_down_the_gradient_of_the_cost(batch_norm in any::<bool>(), lambda in 0.0..0.1, rate in 0.0..0.5, seed in any::<u64>()) {
+    fn a_step_follows_the_negative_cost_gradient(batch_norm in any::<bool>(), lambda in 0.0..0.1, rate in 0.0..0.5, seed in any::<u64>()) {
         let (network, _, _, loss_gradients) = passed(&[4], batch_norm, seed);
         let l2 = L2::new(lambda).unwrap();
         let mut stepped = network.clone();
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn the_penalty_is_the_sum_of_the_terms_of_all_weights(hidden in vec(1..7_usize, 0..4), lambda in 0.0..0.1) {
+    fn the_penalty_sums_the_terms_of_all_weights(hidden in vec(1..7_usize, 0..4), lambda in 0.0..0.1) {
         let (network, ..) = passed(&hidden, true, 1);
         let l2 = L2::new(lambda).unwrap();
         let sum: f64 = network.layers().iter().flat_map(|layer| layer.affine.weight.rows()).flatten().map(|&w| l2.term(w)).sum();
@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn an_impossible_lambda_is_refused_also_in_a_file() {
+fn invalid_lambdas_are_rejected() {
     for lambda in [-1e-9, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(L2::new(lambda), Err(Error::Lambda { lambda }));
     }
@@ -96,7 +96,7 @@ fn an_impossible_lambda_is_refused_also_in_a_file() {
 
 #[test]
 #[should_panic = "gradients of another network"]
-fn a_step_along_the_gradients_of_another_network_panics() {
+fn a_step_with_gradients_of_another_network_panics() {
     let (mut network, ..) = passed(&[4], true, 1);
     let (_, _, _, gradients) = passed(&[4], false, 1);
     Sgd { l2: L2::new(0.0).unwrap(), par: Par::Seq }.step(&mut network, &gradients, 0.1);

@@ -1,9 +1,9 @@
 use klayer_optim::{Cyclical, Error, Schedule};
 use proptest::prelude::*;
 
-/// The paper's setting: 1e-5 to 1e-1 in 2250 steps, and back.
+/// The schedule of the paper: 1e-5 to 1e-1 in 2250 steps, and back.
 #[test]
-fn the_rates_of_the_paper_are_these() {
+fn rates_match_those_of_the_paper() {
     let schedule = Cyclical::new(1e-5, 1e-1, 2250).unwrap();
     let golden =
         [(0, 1e-5), (1, 5.444e-5), (1125, 0.050_005), (2250, 1e-1), (3375, 0.050_005), (4499, 5.444e-5), (4500, 1e-5)];
@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn rates_stay_within_their_bounds_and_reach_them(schedule in schedules(), step in any::<u64>()) {
+    fn rates_stay_within_and_reach_their_bounds(schedule in schedules(), step in any::<u64>()) {
         let (lowest, highest) = (schedule.eta_min(), schedule.eta_max());
         prop_assert!((lowest..=highest).contains(&schedule.rate(step)), "{}", schedule.rate(step));
         prop_assert_eq!(schedule.rate(0), lowest);
@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn rates_repeat_and_come_down_as_they_went_up(schedule in schedules(), step in 0..1_000_000_u64) {
+    fn rates_are_periodic_and_symmetric(schedule in schedules(), step in 0..1_000_000_u64) {
         let (cycle, n_s) = (schedule.cycle(), schedule.n_s());
         prop_assert_eq!(schedule.rate(step), schedule.rate(step + cycle));
         let up = step % (n_s + 1);
@@ -43,14 +43,14 @@ proptest! {
     }
 
     #[test]
-    fn a_schedule_survives_a_file(schedule in schedules()) {
+    fn schedules_round_trip_through_json(schedule in schedules()) {
         let json = serde_json::to_string(&schedule).unwrap();
         prop_assert_eq!(serde_json::from_str::<Cyclical>(&json).unwrap(), schedule);
     }
 }
 
 #[test]
-fn rates_that_make_no_cycle_are_refused() {
+fn invalid_cycles_are_rejected() {
     for (eta_min, eta_max) in [(0.2, 0.1), (-0.1, 0.1), (0.1, f64::INFINITY), (-2.0, -1.0)] {
         assert_eq!(Cyclical::new(eta_min, eta_max, 10), Err(Error::Rates { eta_min, eta_max }));
     }
@@ -62,7 +62,7 @@ fn rates_that_make_no_cycle_are_refused() {
 }
 
 #[test]
-fn a_file_with_an_impossible_schedule_is_refused() {
+fn invalid_schedules_in_files_are_rejected() {
     let json =
         |eta_min: f64, eta_max: f64, n_s: i64| format!(r#"{{"eta_min":{eta_min},"eta_max":{eta_max},"n_s":{n_s}}}"#);
     assert!(serde_json::from_str::<Cyclical>(&json(0.1, 0.2, 5)).is_ok());

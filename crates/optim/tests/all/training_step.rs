@@ -7,7 +7,7 @@ use klayer_optim::{L2, Sgd};
 const BATCH: usize = 50;
 const INPUTS: usize = 1668;
 
-/// A training whose first layer runs on the kernels, and whose second runs on faer, as several products.
+/// A training run whose first layer runs on the kernels, and whose second runs on faer, in several calls.
 struct Training<T> {
     network: Network<T>,
     workspace: Workspace<T>,
@@ -15,7 +15,7 @@ struct Training<T> {
     images: Vec<&'static [u8]>,
     mean: Vec<T>,
     scale: Vec<T>,
-    /// The images as numbers, if it trains on these.
+    /// The images as numbers, if the run uses them.
     columns: Option<ColMajor<T>>,
     labels: Vec<u8>,
     sgd: Sgd,
@@ -26,7 +26,7 @@ impl<T: Scalar> Training<T> {
         Self::with_hidden(&[130, 160], batch_norm, par)
     }
 
-    /// One whose products all run on the kernels.
+    /// A network small enough that all products run on the kernels.
     fn small(batch_norm: bool, par: Par) -> Self {
         Self::with_hidden(&[50, 20], batch_norm, par)
     }
@@ -47,7 +47,7 @@ impl<T: Scalar> Training<T> {
         }
     }
 
-    /// The same, on images that are numbers before.
+    /// Converts the images to numbers before training.
     fn on_numbers(mut self) -> Self {
         let mut columns = ColMajor::zeros(INPUTS, BATCH);
         Pixels::new(&self.images, &self.mean, &self.scale).write(&mut columns, &self.sgd.par);
@@ -64,7 +64,7 @@ impl<T: Scalar> Training<T> {
         loss
     }
 
-    /// The same with gradients that are kept.
+    /// The same step as `backward` followed by `step`.
     fn step_in_two(&mut self) -> f64 {
         let Self { network, workspace, gradients, images, mean, scale, labels, sgd, .. } = self;
         let x = Pixels::new(images, mean, scale);
@@ -74,7 +74,7 @@ impl<T: Scalar> Training<T> {
         loss
     }
 
-    /// The bits of some losses and of the network after them.
+    /// Trains for four steps and returns the bits of the losses and of the network.
     fn run(mut self) -> (Vec<u64>, Vec<u8>) {
         let losses = (0..4).map(|_| self.step().to_bits()).collect();
         (losses, encode(&MODEL, &self.network, &()).unwrap())
@@ -82,14 +82,14 @@ impl<T: Scalar> Training<T> {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit_of_a_training() {
+fn training_does_not_depend_on_the_thread_count() {
     fn check<T: Scalar>(batch_norm: bool) {
         let alone = Training::<T>::new(batch_norm, Par::Seq).run();
         for threads in [1, 2, 4] {
             let par = Par::threads(threads).unwrap();
             assert!(Training::<T>::new(batch_norm, par).run() == alone, "{threads} threads, {}", T::NAME);
         }
-        // Nor does it matter whether the caller is one of the pool's own threads.
+        // Also if the caller is a thread of the pool.
         let par = Par::threads(2).unwrap();
         let inside = par.install(|| Training::<T>::new(batch_norm, par.clone()).run());
         assert!(inside == alone, "inside the pool, {}", T::NAME);
@@ -100,7 +100,7 @@ fn the_number_of_threads_changes_no_bit_of_a_training() {
 }
 
 #[test]
-fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
+fn descend_equals_backward_and_step_to_the_bit() {
     fn check<T: Scalar>(batch_norm: bool, par: Par) {
         let (mut at_once, mut in_two) =
             (Training::<T>::small(batch_norm, par.clone()), Training::<T>::small(batch_norm, par));
@@ -114,7 +114,7 @@ fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
         );
         let x = Pixels::new(&at_once.images, &at_once.mean, &at_once.scale);
         let no_loss = at_once.sgd.descend(&mut at_once.network, x, &mut at_once.workspace, 0.05);
-        assert_eq!(no_loss, Err(klayer_nn::Error::NoLoss), "a step needs a loss of its own");
+        assert_eq!(no_loss, Err(klayer_nn::Error::NoLoss), "each step needs a new loss");
     }
     for batch_norm in [true, false] {
         check::<f32>(batch_norm, Par::Seq);
@@ -123,7 +123,7 @@ fn a_step_at_once_is_a_backward_pass_and_an_update_to_the_bit() {
 }
 
 #[test]
-fn images_as_bytes_change_no_bit_of_a_training() {
+fn byte_images_give_the_same_training_as_numbers() {
     fn check<T: Scalar>(par: &Par) {
         let training = || Training::<T>::new(true, par.clone());
         assert!(training().run() == training().on_numbers().run(), "{}", T::NAME);
@@ -135,7 +135,7 @@ fn images_as_bytes_change_no_bit_of_a_training() {
 #[test]
 fn a_training_step_allocates_nothing() {
     fn check<T: Scalar>(batch_norm: bool, mut training: Training<T>) {
-        // The first step may set up what lasts: the products' buffers, for each thread.
+        // The first step may allocate the buffers that the products keep in each thread.
         training.step();
         let allocations = allocation_counter::measure(|| {
             for _ in 0..3 {
@@ -150,7 +150,7 @@ fn a_training_step_allocates_nothing() {
         check(batch_norm, Training::<f32>::small(batch_norm, Par::Seq));
         check(batch_norm, Training::<f64>::small(batch_norm, Par::Seq));
     }
-    // The counter counts: making a workspace is nothing but allocations.
+    // Checks that the counter works: creating a workspace allocates.
     let counted = allocation_counter::measure(|| drop(Training::<f32>::new(true, Par::Seq)));
     assert!(counted.count_total > 10, "{counted:?}");
 }
