@@ -31,6 +31,8 @@ pub(crate) enum Error {
     Changed { files: usize, changed: Vec<String> },
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
+    #[error("the check of {name} failed: {reason}")]
+    Check { name: &'static str, reason: String },
     #[error("standard output: {0}")]
     Output(std::io::Error),
 }

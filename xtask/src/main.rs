@@ -5,6 +5,7 @@
 
 mod assemble;
 mod bench;
+mod ci;
 mod data;
 mod error;
 mod findings;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Download and verify CIFAR-10
     Data(data::FetchArgs),
+    /// Run the heavy checks: faults, Slurm, browsers, other runtimes, fuzz targets
+    Ci(ci::CiArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Report(args) => args.run(&interrupt),
         Task::Bench(args) => args.run(&interrupt),
         Task::Data(args) => args.run(&interrupt),
+        Task::Ci(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ fn settings(row: &Value) -> (String, u64, u64) {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn the_bench_measures_every_axis_and_stamps_its_output() {
     let (_guard, folder) = folder();
     let out = folder.join("speed");

@@ -166,6 +166,7 @@ impl Drop for Browser {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn the_report_page_shows_all_figures_in_every_layout() {
     let Some(browser) = Browser::start() else { return };
     let out = &QUICK_REPORT.out;
@@ -185,6 +186,7 @@ fn the_report_page_shows_all_figures_in_every_layout() {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn the_live_page_draws_events_and_shows_an_early_end() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();
@@ -214,6 +216,7 @@ fn the_live_page_draws_events_and_shows_an_early_end() {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn the_live_page_shows_finished_runs_and_lost_connections() {
     let Some(browser) = Browser::start() else { return };
     let (_guard, folder) = folder();

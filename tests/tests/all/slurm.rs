@@ -135,6 +135,7 @@ fn start(slurm: &Slurm, folder: &Path, store: &str, arguments: &str) -> Child {
 const TRIALS: &str = "search --n-s 500 --cycles 1 --trials 6 --seed 7 --hidden 30,20";
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn a_killed_and_requeued_job_array_produces_identical_records() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();
@@ -180,6 +181,7 @@ fn a_killed_and_requeued_job_array_produces_identical_records() {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn waiting_ends_with_the_array_or_on_ctrl_c() {
     let Some(slurm) = Slurm::start() else { return };
     let (_guard, folder) = folder();

@@ -64,6 +64,18 @@ pub(crate) fn logits(bytes: &[u8], batch: &Batch<'_>) -> Vec<f32> {
     found[&graph.output[0].name].values.iter().map(|&value| value as f32).collect()
 }
 
+/// The dot product, in eight sums that are independent so that it is quick.
+fn dot(x: &[f64], w: &[f64]) -> f64 {
+    let (x, w) = (x.as_chunks::<8>(), w.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (x, w) in x.0.iter().zip(w.0) {
+        for (sum, (x, w)) in sums.iter_mut().zip(x.iter().zip(w)) {
+            *sum += x * w;
+        }
+    }
+    sums.iter().sum::<f64>() + x.1.iter().zip(w.1).map(|(x, w)| x * w).sum::<f64>()
+}
+
 fn apply(node: &Node, inputs: &[&Matrix]) -> Matrix {
     let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
     let integer = |name: &str| attribute(name).and_then(|attribute| attribute.i);
@@ -77,7 +89,6 @@ fn apply(node: &Node, inputs: &[&Matrix]) -> Matrix {
         ("Relu", [x]) => by_column(x, |value, _| value.max(0.0)),
         ("Gemm", [x, weight, bias]) => {
             assert_eq!(integer("transB"), Some(1), "the weight is outputs x inputs");
-            let dot = |x: &[f64], w: &[f64]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>();
             let outputs = |x: &[f64]| -> Vec<f64> {
                 let rows = weight.values.chunks(weight.columns);
                 rows.zip(&bias.values).map(|(w, b)| dot(x, w) + b).collect()
