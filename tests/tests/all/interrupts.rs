@@ -127,7 +127,7 @@ fn an_interrupted_report_resumes_to_an_identical_report() {
 
 /// A training that writes checkpoints only at the end of each cycle.
 fn train(folder: &Path, out: &str, switches: &str) -> Command {
-    let mut command = klayer(folder, "train --n-s 400 --checkpoint-every 1000");
+    let mut command = klayer(folder, "train --n-s 200 --checkpoint-every 1000");
     command.args(switches.split_whitespace()).arg("--out").arg(out).args(images());
     command
 }
@@ -167,7 +167,7 @@ fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
         }
         assert!(checkpoint.is_file());
         let growing = fs::read_to_string(folder.join("old.klayer.metrics.jsonl.part")).expect("metrics");
-        assert!(growing.lines().count() >= 16, "a line for each validation of a cycle: {growing}");
+        assert!(growing.lines().count() >= 8, "a line for each validation of a cycle: {growing}");
     }
     fs::remove_file(log).expect("it is ours");
 
@@ -183,7 +183,7 @@ fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
         let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
         lines.map(|mut line: Value| (line["seconds"] = Value::Null, line).1).collect()
     };
-    assert_eq!(metrics("undisturbed.klayer").len(), 48, "2,400 steps, a validation every 50");
+    assert_eq!(metrics("undisturbed.klayer").len(), 24, "1,200 steps, a validation every 50");
     assert!(bytes("old.klayer") == bytes("undisturbed.klayer"));
     assert_eq!(metrics("old.klayer"), metrics("undisturbed.klayer"), "every point once, in order");
     let names = ["old.klayer", "old.klayer.metrics.jsonl", "undisturbed.klayer", "undisturbed.klayer.metrics.jsonl"];
@@ -242,7 +242,7 @@ fn report_writes_checkpoints_at_the_requested_interval() {
 
 /// A search with three concurrent trials in `folder`.
 fn search(folder: &Path, store: &str) -> Command {
-    let mut command = klayer(folder, "search --trials 3 --n-s 400 --cycles 6 --hidden 20 --validate-every 50");
+    let mut command = klayer(folder, "search --trials 3 --n-s 200 --cycles 6 --hidden 20 --validate-every 50");
     command.args(["--threads", "3", "--checkpoint-every", "1000", "--store", store]).args(images());
     command
 }
@@ -299,6 +299,7 @@ fn a_stopped_search_resumes_to_identical_records() {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn a_search_resumed_without_kernels_recomputes_its_trials() {
     let (_guard, folder) = folder();
     let (store, log) = (folder.join("stopped"), folder.join("log"));

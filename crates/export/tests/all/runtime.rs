@@ -42,11 +42,11 @@ const ALL: [onnx::Options; 4] = [
 #[test]
 fn exported_graphs_give_the_same_logits_and_classes() {
     let Some(dataset) = real() else { return };
-    let images = dataset.test().slice(0..1000);
     for hidden in [&[][..], &[50], &[50, 50], &[50, 30, 20, 20, 10, 10, 10, 10]] {
         // A large eps shows whether eps is exported.
         for eps in [None, Some(1e-8), Some(0.3)] {
             let model = model(hidden, eps, &dataset);
+            let images = dataset.test().first(if eps == Some(1e-8) { 1000 } else { 100 });
             let ours = logits(&model, images);
             for options in ALL {
                 let bytes = onnx::encode(&model, options).expect("a file");
@@ -56,8 +56,8 @@ fn exported_graphs_give_the_same_logits_and_classes() {
                 assert!(distance < TOLERANCE, "{what}");
                 assert_eq!(different, 0, "{what}");
                 // The batch size is dynamic.
-                let one = run(&bytes, &model, options.input, images.slice(999..1000));
-                assert!(compare(&logits(&model, images.slice(999..1000)), &one, 10).0 < TOLERANCE, "{what}");
+                let one = run(&bytes, &model, options.input, images.slice(99..100));
+                assert!(compare(&logits(&model, images.slice(99..100)), &one, 10).0 < TOLERANCE, "{what}");
             }
         }
     }
