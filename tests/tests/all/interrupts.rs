@@ -61,6 +61,7 @@ fn records(records: &Path) -> BTreeMap<PathBuf, Value> {
 }
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn an_interrupted_report_resumes_to_an_identical_report() {
     let undisturbed = &QUICK_REPORT.out;
     let (_guard, folder) = folder();

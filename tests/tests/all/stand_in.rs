@@ -10,6 +10,7 @@ use crate::report::{assert_stamped, assert_well_formed};
 const STAMP: &str = "synthetic stand-in, not CIFAR-10";
 
 #[test]
+#[ignore = "heavy: run by cargo xtask ci"]
 fn sections_run_separately_on_generated_images_are_stamped() {
     let (_guard, folder) = folder();
     let out = folder.join("report");
