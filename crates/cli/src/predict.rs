@@ -28,8 +28,7 @@ pub(crate) struct PredictArgs {
     model: PathBuf,
     /// Pictures to classify, and folders to search for pictures
     ///
-    /// Supported formats are PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, QOI, ICO, HDR, OpenEXR, DDS and farbfeld, detected
-    /// by content, and TGA, detected by name.
+    /// Supported formats are PNG, JPEG, GIF, BMP, TIFF and WebP.
     #[arg(required = true, value_name = "PICTURE|FOLDER")]
     pictures: Vec<PathBuf>,
     /// Number of most probable classes to print
