@@ -223,8 +223,8 @@ fn missing_and_damaged_data_are_rejected_by_name() {
         |data: &str| end(klayer(&folder, "train --n-s 5 --cycles 1 --offline --out new.klayer --data").arg(data));
     let before = files(&folder);
     assert_refused(&train("nowhere"), "nowhere: not found", &folder, &before);
-    assert_refused(&train("a-file"), "a-file: no CIFAR-10 found: it is a file of 0 bytes", &folder, &before);
-    assert_refused(&train("."), ".: no CIFAR-10 found: it is a folder with a-file; expected", &folder, &before);
+    assert_refused(&train("a-file"), "a-file: no CIFAR-10 dataset: found a file of 0 bytes", &folder, &before);
+    assert_refused(&train("."), ".: no CIFAR-10 dataset: found a folder with a-file; expected", &folder, &before);
 
     let Some(data) = cifar10() else { return skipped("there is no CIFAR-10 to damage") };
     let damaged = folder.join("damaged");
@@ -240,7 +240,12 @@ fn missing_and_damaged_data_are_rejected_by_name() {
     fs::write(&name, &bytes).expect("written");
     assert_refused(&train("damaged"), "data_batch_3.bin: wrong SHA-256", &folder, &before);
     fs::write(&name, &bytes[..bytes.len() - 1]).expect("written");
-    assert_refused(&train("damaged"), "data_batch_3.bin: 30729999 bytes where 30730000", &folder, &before);
+    assert_refused(
+        &train("damaged"),
+        "data_batch_3.bin: wrong size: expected 30730000 bytes, found 30729999",
+        &folder,
+        &before,
+    );
 }
 
 #[test]
