@@ -66,7 +66,7 @@ fn the_python_version_is_found_and_verified() {
     // By itself, and in a folder that contains it.
     for place in [folder.as_path(), parent.path()] {
         match open(place) {
-            Error::Checksum { path, algorithm: "md5", expected, .. } => {
+            Error::Checksum { path, algorithm: "MD5", expected, .. } => {
                 assert_eq!(path, folder.join("data_batch_1"));
                 assert_eq!(expected, "c99cafc152244af753f735de768cd75f");
             }

@@ -48,8 +48,8 @@ fn invalid_settings_are_rejected_and_existing_models_kept() {
         ("--sigma 0", "standard deviation of the initial weights is 0"),
         ("--batch 1", "batch norm needs at least two images"),
         ("--batch 0", "batch size is 0"),
-        ("--batch 45001", "from 2 to 45000 training images are possible, and 45000 is nearest"),
-        ("--validate-every 0", "distance of validations is 0"),
+        ("--batch 45001", "from 2 to 45000, the number of training images (nearest: 45000)"),
+        ("--validate-every 0", "--validate-every is 0, but it must be at least 1"),
         ("--no-bn --eta-min 1000000 --eta-max 1000000", "diverged at step"),
     ];
     for (switches, expected) in cases {
@@ -303,7 +303,7 @@ fn checking_a_missing_or_damaged_report_fails() {
     fs::create_dir_all(folder.join("damaged/records")).expect("a folder");
     fs::write(folder.join("damaged/records/rendered.json"), "{\"quick\": 1}").expect("written");
     let before = files(&folder);
-    assert_refused(&check("damaged"), "rendered.json: not a record of this program, at line 1", &folder, &before);
+    assert_refused(&check("damaged"), "rendered.json: invalid record at line 1", &folder, &before);
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
     };
     // (whether each is damaged, the step that it goes on from, words of the warnings)
     let cases: [([bool; 2], u64, &[&str]); 2] =
-        [([false, false], 30, &[]), ([true, false], 10, &["the one before it is used"])];
+        [([false, false], 30, &[]), ([true, false], 10, &["using the previous checkpoint"])];
     for (damaged, first, words) in cases {
         for ((bytes, path), damaged) in whole.iter().zip(damaged) {
             fs::write(path, if damaged { damage(bytes) } else { bytes.clone() }).expect("written");
@@ -225,7 +225,7 @@ fn a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before_it_or_is_an_erro
     assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
     assert_eq!(watch.first.load(Ordering::Relaxed), 10);
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("the one before it is used"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("using the previous checkpoint"), "{warnings:?}");
 
     // Nothing to go on from, but something that may be read another time.
     stop(&small_run(), &checkpoints, 20);
@@ -249,9 +249,9 @@ fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
 fn other_arithmetics() -> [(Arithmetic, &'static str); 3] {
     let here = Arithmetic::here();
     [
-        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits there, and "),
+        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits in the checkpoint, but "),
         (Arithmetic { kernels: !here.kernels, ..here.clone() }, "KLAYER_NO_KERNELS"),
-        (Arithmetic { sample: "0".repeat(64), ..here }, "of another build or system"),
+        (Arithmetic { sample: "0".repeat(64), ..here }, "another build or system"),
     ]
 }
 
@@ -262,7 +262,7 @@ fn a_checkpoint_of_other_arithmetic_is_refused_with_the_difference_and_kept() {
     stop(&small_run(), &checkpoints, 10);
     assert_eq!(state(checkpoints.path()).environment.arithmetic, Some(Arithmetic::here()));
     let others = other_arithmetics().map(|(other, words)| (Some(other), words));
-    for (other, words) in others.into_iter().chain([(None, "it does not tell")]) {
+    for (other, words) in others.into_iter().chain([(None, "it does not name the arithmetic")]) {
         computed_with(checkpoints.path(), other);
         let before = fs::read(checkpoints.path()).expect("a checkpoint");
         let error = go(&small_run(), &checkpoints, &Silent).expect_err("it would be of two kinds");
@@ -356,7 +356,7 @@ fn a_checkpoint_whose_network_takes_other_images_is_refused() {
     let bytes = model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded");
     fs::write(checkpoints.path(), bytes).expect("written");
     let error = go(&config, &checkpoints, &Silent).expect_err("images of four numbers").to_string();
-    assert!(error.contains("do not fit together") && error.contains("run.checkpoint"), "{error}");
+    assert!(error.contains("its contents do not match") && error.contains("run.checkpoint"), "{error}");
 }
 
 #[test]
@@ -367,11 +367,11 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
     let before = fs::read(checkpoints.path()).expect("a checkpoint");
     let schedule = Cyclical::new(1e-5, 0.2, 20).expect("a cycle");
     let cases = [
-        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 there, and 0.004 here"),
-        (RunConfig { seed: 43, ..small_run() }, "seed is 42 there, and 43 here"),
-        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] there, and [50] here"),
+        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 in the checkpoint, but 0.004 here"),
+        (RunConfig { seed: 43, ..small_run() }, "seed is 42 in the checkpoint, but 43 here"),
+        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] in the checkpoint, but [50] here"),
         (RunConfig { schedule, ..small_run() }, "\"eta_max\":0.2"),
-        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true there, and false here"),
+        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true in the checkpoint, but false here"),
     ];
     for (config, expected) in cases {
         let error = go(&config, &checkpoints, &Silent).expect_err("it is of another run").to_string();
@@ -381,7 +381,7 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
     let other = Data::new(klayer_dataset::Dataset::generate(8, sizes, "for tests", &()).expect("nobody cancels"));
     let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
-    assert!(error.contains("the images are") && error.contains(other.dataset.sha256()), "{error}");
+    assert!(error.contains("the dataset is") && error.contains(other.dataset.sha256()), "{error}");
     assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
 }
 
@@ -416,10 +416,10 @@ fn a_checkpoint_that_cannot_be_written_is_warned_of_and_changes_no_bit() {
     let trained = go(&small_run(), &missing, &watch).expect("the run itself needs no folder");
     assert!(bits(&trained) == bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run")));
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("cannot write a checkpoint"), "{warnings:?}");
     let watch = Watch::stop_after(3);
     let error = go(&small_run(), &missing, &watch).expect_err("it was told to stop");
     assert!(matches!(error, Error::Cancelled), "{error}");
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("cannot write a checkpoint"), "{warnings:?}");
 }

@@ -96,8 +96,8 @@ fn checks_that_cannot_be_made_are_refused() {
         (GradientConfig { images: 1, ..small_check() }, "batch norm needs at least two images"),
         (GradientConfig { step: 0.0, ..small_check() }, "step of the differences is 0"),
         (GradientConfig { lambdas: vec![-1.0], ..small_check() }, "lambda is -1"),
-        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "1030 training images"),
-        (GradientConfig { images: 1_031, ..small_check() }, "1030 training images"),
+        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "1030, the number of training images"),
+        (GradientConfig { images: 1_031, ..small_check() }, "1030, the number of training images"),
     ];
     for (config, expected) in cases {
         let error = config.run(&DATA, &Silent).expect_err(expected).to_string();

@@ -142,7 +142,7 @@ fn lines_after_the_checkpoint_and_those_of_another_run_are_dropped_and_missing_o
     let watch = Watch::default();
     go(folder.path(), &watch).expect("the rest");
     let warnings = watch.warnings.into_inner().expect("no panic");
-    assert!(warnings.len() == 1 && warnings[0].contains("the first 0 of 1 points"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("has only the first 0 of 1 points"), "{warnings:?}");
     assert_eq!(lines(&path).iter().map(|line| line.point.step).collect::<Vec<_>>(), [60, 80]);
 }
 

@@ -172,17 +172,17 @@ fn settings_that_make_no_run_are_refused_with_what_is_wrong() {
     let run = || short_run(0.003, 5);
     let cases = [
         (RunConfig { cycles: 0, ..run() }, "number of cycles is 0"),
-        (RunConfig { validate_every: 0, ..run() }, "distance of validations is 0"),
+        (RunConfig { validate_every: 0, ..run() }, "--validate-every is 0, but it must be at least 1"),
         (
             RunConfig { batch: 0, ..run() },
-            "batch size is 0, but from 2 to 1030 training images are possible, and 2 is nearest",
+            "batch size is 0, but it must be from 2 to 1030, the number of training images (nearest: 2)",
         ),
-        (RunConfig { batch: 1_031, ..run() }, "from 2 to 1030 training images are possible, and 1030 is nearest"),
+        (RunConfig { batch: 1_031, ..run() }, "from 2 to 1030, the number of training images (nearest: 1030)"),
         (RunConfig { batch: 1, ..run() }, "batch norm needs at least two images"),
-        (RunConfig { training_sample: Some(0), ..run() }, "sample for the training loss is 0"),
+        (RunConfig { training_sample: Some(0), ..run() }, "sample size for the training loss is 0"),
         (
             RunConfig { training_sample: Some(1_031), ..run() },
-            "from 1 to 1030 training images are possible, and 1030 is nearest",
+            "from 1 to 1030, the number of training images (nearest: 1030)",
         ),
         (RunConfig { hidden: vec![12, 0], ..run() }, "every layer needs at least one unit"),
         (RunConfig { lambda: -0.1, ..run() }, "lambda is -0.1"),
