@@ -234,7 +234,7 @@ fn an_unreadable_checkpoint_falls_back_to_the_previous_one_or_fails() {
     }
     let error = go(&small_run(), &checkpoints, &Silent).expect_err("none can be read");
     assert!(matches!(&error, Error::File { path, .. } if path == checkpoints.path()), "{error}");
-    assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is left as it was");
+    assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is unchanged");
 }
 
 /// Replaces the arithmetic in the checkpoint at `path`.
@@ -265,14 +265,14 @@ fn a_checkpoint_of_other_arithmetic_is_rejected_with_the_difference_and_kept() {
     for (other, words) in others.into_iter().chain([(None, "it does not name the arithmetic")]) {
         computed_with(checkpoints.path(), other);
         let before = fs::read(checkpoints.path()).expect("a checkpoint");
-        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it would be of two kinds");
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("the arithmetic differs");
         assert!(matches!(error, Error::OtherArithmetic { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains(words) && text.contains("run.checkpoint"), "{text}");
-        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
     }
     computed_with(checkpoints.path(), Some(Arithmetic::here()));
-    go(&small_run(), &checkpoints, &Silent).expect("it is of this machine again");
+    go(&small_run(), &checkpoints, &Silent).expect("the arithmetic matches again");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_store_ignores_checkpoints_of_other_arithmetic() {
             let watch = Watch::default();
             let record = run_all(&[small_run()], &DATA, &store, 1, &watch).expect("a run").remove(0);
             assert_eq!((&record.curve, &record.test), (&alone.curve, &alone.test), "{foreign:?}");
-            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record says which");
+            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record names the arithmetic");
             assert_eq!(watch.first.load(Ordering::Relaxed), first, "{foreign:?}");
             let expected = if foreign[0] { 1 + usize::from(foreign[1]) } else { 0 };
             // The interrupted runs had no metrics, which causes a warning too.
@@ -382,7 +382,7 @@ fn a_checkpoint_of_another_run_is_rejected_with_the_difference_and_kept() {
     let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
     assert!(error.contains("the dataset is") && error.contains(other.dataset.sha256()), "{error}");
-    assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+    assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
 }
 
 #[test]
@@ -400,10 +400,10 @@ fn a_checkpoint_of_another_version_or_number_type_is_rejected_and_kept() {
         for path in [checkpoints.path(), &checkpoints.previous()] {
             fs::write(path, &bytes).expect("written");
         }
-        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it cannot go on here").to_string();
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it cannot be resumed here").to_string();
         assert!(error.contains(expected) && error.contains("run.checkpoint"), "{error}");
         for path in [checkpoints.path(), &checkpoints.previous()] {
-            assert!(fs::read(path).expect("a checkpoint") == bytes, "it is left as it was");
+            assert!(fs::read(path).expect("a checkpoint") == bytes, "it is unchanged");
         }
     }
 }

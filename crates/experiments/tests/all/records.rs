@@ -117,7 +117,7 @@ fn a_damaged_record_is_reported_with_its_position_and_never_overwritten() {
             assert!((1..=lines + 1).contains(&line), "{text}");
             assert!(expected_line == 0 || line == expected_line, "{text}");
         }
-        assert_eq!(fs::read_to_string(store.path(&name)).expect("a file"), contents, "it is left as it was");
+        assert_eq!(fs::read_to_string(store.path(&name)).expect("a file"), contents, "it is unchanged");
     }
 }
 

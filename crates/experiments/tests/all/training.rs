@@ -58,7 +58,7 @@ fn the_curve_has_points_at_the_interval_and_the_end() {
     }
     impl Observer for Watch {
         fn progressed(&self, done: u64) {
-            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is told, in order");
+            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is reported, in order");
         }
         fn evaluated(&self, metrics: &Metrics) {
             self.points.lock().expect("no panic").push(metrics.point);
