@@ -1,8 +1,8 @@
-//! Unpacking a `.tar.gz` that nobody has to trust.
+//! Unpacking of untrusted `.tar.gz` archives.
 //!
-//! An entry must be one of the expected files, directly in the one expected folder, a regular file, of exactly the
-//! expected size, once; and its content must have the expected SHA-256. Anything else refuses the whole archive.
-//! Nothing in the archive is ever used as a path: files are created under the expected names.
+//! Each entry must be a regular file directly in the expected folder, have an expected name and exactly the expected
+//! size, and appear once; its content must have the expected SHA-256. Any other entry rejects the whole archive. No
+//! path in the archive is used as a path on disk: files are created under the expected names.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,27 +14,27 @@ use tar::EntryType;
 
 use crate::{Error, ExpectedFile, Kind, Progress, checksum};
 
-/// Bytes that headers and padding of a tar file may take beyond its expected files.
+/// Bytes allowed for tar headers and padding beyond the expected files.
 const OVERHEAD: u64 = 1 << 20;
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 16;
 
-/// An archive on a server, by what it must be.
+/// A downloadable archive and its expected contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// Where it is.
+    /// URL.
     pub url: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Its md5 in lower-case hexadecimal.
+    /// MD5 in lower-case hexadecimal.
     pub md5: String,
-    /// The name of the file that the server gives.
+    /// File name of the archive.
     pub name: String,
-    /// The one folder that it holds.
+    /// The only folder in the archive.
     pub folder: String,
     /// The files in that folder.
     pub files: Vec<ExpectedFile>,
-    /// Names of small files that may be in that folder too, and are passed over.
+    /// Names of small files that are allowed in the folder and skipped.
     pub ignored: Vec<String>,
 }
 
@@ -52,20 +52,20 @@ impl Archive {
         }
     }
 
-    /// Unpacks `archive` to the folder of its name in `parent`, and returns that folder's path.
+    /// Unpacks `archive` to [`folder`](Self::folder) in `parent`, and returns its path.
     ///
-    /// The files are written to a temporary folder beside it, synced and verified; it gets its name when all of them
-    /// are there. Whatever fails, nothing remains: neither under the final name nor under the temporary one.
+    /// Writes, syncs and verifies the files in a temporary folder beside it, then renames that folder. On an error,
+    /// both are removed.
     ///
     /// # Errors
-    /// [`Error::Archive`] if it is cut short or holds what it must not; [`Error::Size`] or [`Error::Checksum`] for
-    /// a file that is not the expected one; [`Error::Io`] if the disk is full or may not be written to;
+    /// [`Error::Archive`] if the archive is truncated or has unexpected entries; [`Error::Size`] or
+    /// [`Error::Checksum`] if a file does not match; [`Error::Io`] if the disk is full or not writable;
     /// [`Error::Cancelled`].
     pub fn unpack(&self, archive: impl Read, parent: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
         self.unpack_to(archive, parent, progress, create)
     }
 
-    /// As [`unpack`](Self::unpack), on files that `create` makes.
+    /// Like [`unpack`](Self::unpack), with output files opened by `create`.
     fn unpack_to<W: Output>(
         &self,
         archive: impl Read,
@@ -90,7 +90,7 @@ impl Archive {
         create: impl Fn(&Path) -> io::Result<W>,
     ) -> Result<(), Error> {
         let whole = Path::new(&self.folder);
-        let broken = |e: io::Error| self.refuse(whole, format!("the archive cannot be read: {e}"));
+        let broken = |e: io::Error| self.refuse(whole, format!("cannot read the archive: {e}"));
         let limit = self.files.iter().map(|file| file.bytes).sum::<u64>() + OVERHEAD;
         let mut tar = tar::Archive::new(GzDecoder::new(archive).take(limit));
         let mut missing: Vec<&ExpectedFile> = self.files.iter().collect();
@@ -101,8 +101,8 @@ impl Archive {
             let name = match (self.name_within(&found), kind) {
                 (Some(Within::Folder), EntryType::Directory) => continue,
                 (Some(Within::File(name)), EntryType::Regular) => name,
-                (Some(_), _) => return Err(self.refuse(&found, format!("an entry of the kind {kind:?}"))),
-                (None, _) => return Err(self.refuse(&found, "an unexpected entry".to_owned())),
+                (Some(_), _) => return Err(self.refuse(&found, format!("unsupported entry type {kind:?}"))),
+                (None, _) => return Err(self.refuse(&found, "unexpected entry".to_owned())),
             };
             if self.ignored.contains(&name) {
                 continue;
@@ -110,7 +110,7 @@ impl Archive {
             let path = whole.join(&name);
             let Some(position) = missing.iter().position(|file| file.name == name) else {
                 let known = self.files.iter().any(|file| file.name == name);
-                let reason = if known { "a file that was there already" } else { "an unexpected entry" };
+                let reason = if known { "duplicate entry" } else { "unexpected entry" };
                 return Err(self.refuse(&path, reason.to_owned()));
             };
             let file = missing.swap_remove(position);
@@ -132,7 +132,7 @@ impl Archive {
         Error::Archive { entry: entry.to_path_buf(), reason }
     }
 
-    /// What `path` is, if it is nothing but the folder or a name in it.
+    /// Classifies `path` as the folder itself or a name in it; `None` for any other path.
     fn name_within(&self, path: &Path) -> Option<Within> {
         let mut components = path.components();
         let Some(Component::Normal(folder)) = components.next() else { return None };
@@ -150,7 +150,7 @@ enum Within {
     File(String),
 }
 
-/// A file that is being written; the tests have one that is full.
+/// An output file; tests replace it with one on a full disk.
 trait Output: Write {
     fn sync(&mut self) -> io::Result<()>;
 }
@@ -161,13 +161,13 @@ impl Output for File {
     }
 }
 
-/// A folder that is removed unless it was renamed.
+/// A temporary folder, removed on drop unless it was renamed.
 struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
-    /// Makes an empty one; what a killed process left under its name goes.
+    /// Creates an empty folder; removes the leftovers of a killed process first.
     fn new(path: PathBuf) -> Result<Self, Error> {
         match fs::remove_dir_all(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path, e)),
@@ -180,7 +180,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Once renamed there is nothing to remove. If removing fails, the error that led here says more.
+        // After a rename there is nothing to remove. If removal fails, the original error matters more.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -189,7 +189,7 @@ fn create(path: &Path) -> io::Result<File> {
     File::create_new(path)
 }
 
-/// Copies `entry` to `writer` and syncs it. `entry` has the right size, its header says.
+/// Copies `entry` to `writer`, verifies it and syncs it. The size in the entry's header is already checked.
 fn copy_verified(
     entry: &mut impl Read,
     path: &Path,
@@ -208,7 +208,7 @@ fn copy_verified(
             Ok(read) => &block[..read],
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                let reason = format!("the archive cannot be read after {found} of {} bytes: {e}", file.bytes);
+                let reason = format!("cannot read the archive after {found} of {} bytes: {e}", file.bytes);
                 return Err(Error::Archive { entry: path.to_path_buf(), reason });
             }
         };
@@ -223,7 +223,7 @@ fn copy_verified(
     writer.sync().map_err(|e| Error::io(output, e))
 }
 
-/// Makes sure that the names in `folder` survive a power cut; only Unix lets a folder be opened for that.
+/// Syncs the names in `folder` to disk; only Unix can open a folder for that.
 fn sync_folder(folder: &Path) -> Result<(), Error> {
     if cfg!(unix) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(folder, e))?;
@@ -235,7 +235,7 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// A file on a disk with room for so many bytes.
+    /// A file on a disk with `room` bytes left.
     struct Cramped {
         file: File,
         room: usize,
@@ -258,13 +258,13 @@ mod tests {
 
     impl Output for Cramped {
         fn sync(&mut self) -> io::Result<()> {
-            // Some file systems take everything and find out when they are synced.
+            // Some file systems report a full disk only on sync.
             if self.room < 10 { Err(io::ErrorKind::StorageFull.into()) } else { self.file.sync_all() }
         }
     }
 
     #[test]
-    fn a_full_disk_is_named_and_nothing_remains() {
+    fn unpacking_to_a_full_disk_fails_and_leaves_no_files() {
         let content = vec![7; 100_000];
         let file = ExpectedFile { name: "one.bin".to_owned(), bytes: 100_000, sha256: checksum::sha256(&content) };
         let archive = Archive { folder: "photos".to_owned(), files: vec![file], ..Archive::cifar10() };

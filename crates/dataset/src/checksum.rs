@@ -10,7 +10,7 @@ use crate::Error;
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut hex = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        write!(hex, "{byte:02x}").expect("a String takes everything");
+        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
     }
     hex
 }
@@ -19,7 +19,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The checksum of a set of files by `(name, SHA-256)`: that of the list which `sha256sum` prints of them.
+/// The checksum of a set of `(name, SHA-256)` pairs: the SHA-256 of their list in the format of `sha256sum`.
 pub(crate) fn of_files(sums: &[(String, String)]) -> String {
     let list: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     sha256(list.as_bytes())

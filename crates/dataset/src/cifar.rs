@@ -1,4 +1,4 @@
-//! The binary versions of CIFAR-10 and CIFAR-100: their layout, their files and how these are read.
+//! The binary versions of CIFAR-10 and CIFAR-100: file layout, expected files and parsing.
 //!
 //! A file is a sequence of records. A CIFAR-10 record is a label and 3,072 pixels; a CIFAR-100 record is a coarse
 //! label, a fine label and 3,072 pixels. The pixels are 1,024 red ones, row by row, then the green and the blue.
@@ -11,27 +11,27 @@ use crate::names::{CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_COARSE_CLASSES};
 use crate::place::{self, Files, Version};
 use crate::{Error, FEATURES, Progress, checksum, python};
 
-/// A family of images with their classes.
+/// A CIFAR dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// 10 classes, 50,000 training and 10,000 test images.
     Cifar10,
-    /// 100 fine classes in 20 coarse ones, 50,000 training and 10,000 test images.
+    /// 100 fine classes grouped into 20 coarse classes, 50,000 training and 10,000 test images.
     Cifar100,
 }
 
-/// A file of a data set, by what it must be.
+/// The expected name, size and checksum of a dataset file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedFile {
-    /// Its name within its folder.
+    /// File name within its folder.
     pub name: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Its SHA-256 in lower-case hexadecimal.
+    /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
 }
 
-/// Images and labels in the order of their files, as bytes.
+/// Images and labels as bytes, in file order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     pub(crate) pixels: Vec<u8>,
@@ -39,7 +39,7 @@ pub struct Part {
     pub(crate) coarse: Vec<u8>,
 }
 
-/// What a folder or an archive holds.
+/// The parsed contents of a folder or an archive.
 #[derive(Default)]
 pub(crate) struct Folder {
     pub(crate) training: Part,
@@ -69,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// The folder that the official archive unpacks to.
+    /// The name of the folder in the official archive.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Cifar10 => "cifar-10-batches-bin",
@@ -77,7 +77,7 @@ impl Kind {
         }
     }
 
-    /// The folder that the official archive of the Python version unpacks to.
+    /// The name of the folder in the official archive of the Python version.
     pub(crate) fn python_folder(self) -> &'static str {
         match self {
             Self::Cifar10 => "cifar-10-batches-py",
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// The names of the Python version's files, which klayer reads of CIFAR-10 alone.
+    /// The names of the Python version's files; empty for CIFAR-100, whose Python version is not supported.
     pub(crate) fn python_files(self) -> Vec<&'static str> {
         match self {
             Self::Cifar10 => python::FILES.map(|(name, _)| name).into(),
@@ -109,7 +109,7 @@ impl Kind {
         }
     }
 
-    /// The environment variable that names a folder: `CIFAR10_DIR` or `CIFAR100_DIR`.
+    /// The environment variable that sets the dataset's folder: `CIFAR10_DIR` or `CIFAR100_DIR`.
     pub fn variable(self) -> &'static str {
         match self {
             Self::Cifar10 => "CIFAR10_DIR",
@@ -117,7 +117,7 @@ impl Kind {
         }
     }
 
-    /// The names of the classes, in the order of the labels; the fine ones of CIFAR-100.
+    /// The class names in label order; for CIFAR-100, the fine classes.
     pub fn class_names(self) -> &'static [&'static str] {
         match self {
             Self::Cifar10 => &CIFAR10_CLASSES,
@@ -125,7 +125,7 @@ impl Kind {
         }
     }
 
-    /// The names of CIFAR-100's coarse classes, in the order of the labels; none for CIFAR-10.
+    /// The names of CIFAR-100's coarse classes in label order; empty for CIFAR-10.
     pub fn coarse_class_names(self) -> &'static [&'static str] {
         match self {
             Self::Cifar10 => &[],
@@ -137,7 +137,7 @@ impl Kind {
         self.label_limits().len()
     }
 
-    /// How many classes each label of a record chooses from.
+    /// The number of classes for each label byte of a record.
     fn label_limits(self) -> &'static [u8] {
         match self {
             Self::Cifar10 => &[10],
@@ -147,7 +147,7 @@ impl Kind {
 }
 
 impl ExpectedFile {
-    /// The seven files of CIFAR-10 with their official sizes and sums.
+    /// The seven files of CIFAR-10 with their official sizes and checksums.
     pub fn cifar10() -> Vec<Self> {
         let expected = |&(name, bytes, sha256): &(&str, u64, &str)| Self {
             name: name.to_owned(),
@@ -157,7 +157,7 @@ impl ExpectedFile {
         CIFAR10_FILES.iter().map(expected).collect()
     }
 
-    /// Reads the file in `folder` and checks size and sum.
+    /// Reads the file in `folder` and checks its size and checksum.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NotAFile`], [`Error::Io`], [`Error::Size`] or [`Error::Checksum`].
@@ -170,12 +170,12 @@ impl ExpectedFile {
 }
 
 impl Part {
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether the part is empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -188,7 +188,7 @@ impl Part {
         }
     }
 
-    /// Appends the records of `bytes`; `path` is named in errors.
+    /// Appends the records in `bytes`; `path` is only used in errors.
     pub(crate) fn append(&mut self, kind: Kind, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let record = kind.label_bytes() + FEATURES;
         let (records, rest) = (bytes.chunks_exact(record), bytes.len() % record);
@@ -217,22 +217,22 @@ impl Part {
     }
 }
 
-/// Parses records of CIFAR-10, any number of them: a label below 10 and 3,072 pixels each.
+/// Parses any number of CIFAR-10 records: a label below 10 and 3,072 pixels each.
 ///
-/// `path` is named in errors, and is not opened.
+/// `path` is only used in errors; the file is not opened.
 ///
 /// # Errors
-/// [`Error::PartialRecord`] or [`Error::Label`], with the offset in bytes.
+/// [`Error::PartialRecord`] or [`Error::Label`], with the byte offset.
 pub fn parse_cifar10(path: &Path, bytes: &[u8]) -> Result<Part, Error> {
     parse(Kind::Cifar10, path, bytes)
 }
 
-/// Parses records of CIFAR-100, any number of them: a coarse label below 20, a fine one below 100, 3,072 pixels.
+/// Parses any number of CIFAR-100 records: a coarse label below 20, a fine label below 100 and 3,072 pixels each.
 ///
-/// `path` is named in errors, and is not opened.
+/// `path` is only used in errors; the file is not opened.
 ///
 /// # Errors
-/// [`Error::PartialRecord`] or [`Error::Label`], with the offset in bytes.
+/// [`Error::PartialRecord`] or [`Error::Label`], with the byte offset.
 pub fn parse_cifar100(path: &Path, bytes: &[u8]) -> Result<Part, Error> {
     parse(Kind::Cifar100, path, bytes)
 }
@@ -243,7 +243,7 @@ fn parse(kind: Kind, path: &Path, bytes: &[u8]) -> Result<Part, Error> {
     Ok(part)
 }
 
-/// Reads the dataset of `kind` at `path`: every file once, its size and sum checked before it is parsed.
+/// Loads the dataset `kind` from `path`. Reads each file once, and checks its size and checksum before parsing it.
 pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Folder, Error> {
     let (version, mut files) = place::find(kind, path, progress)?;
     let place = files.place().to_path_buf();
@@ -278,8 +278,8 @@ pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<F
     Ok(Folder { training, test, sha256: checksum::of_files(&sums), place })
 }
 
-/// What `file` of the binary version holds, and the path that it comes from; none for the names of the classes in the
-/// Python version, which are known.
+/// Returns the content of `file` in the layout of the binary version, with the path that it was read from; `None` for
+/// the class names in the Python version, which are built in.
 fn read_cifar10(
     file: &ExpectedFile,
     version: Version,
@@ -309,11 +309,11 @@ fn announce(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bytes of a file that must have `expected` of them; a longer one is not read to its end.
+/// Reads a file that must have exactly `expected` bytes; stops early if the file is longer.
 pub(crate) fn read_sized(path: &Path, expected: u64) -> Result<Vec<u8>, Error> {
     let io = |e| Error::io(path, e);
     let size = |found| Error::Size { path: path.to_path_buf(), expected, found };
-    // A file that is no regular one (a pipe, a folder) is told from its metadata, before it could block.
+    // Reject pipes and folders by their metadata: opening a pipe could block.
     let metadata = fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
         return Err(Error::NotAFile { path: path.to_path_buf() });

@@ -5,10 +5,10 @@ use crate::cifar::{self, Kind, Part};
 use crate::names::SYNTHETIC_CLASSES;
 use crate::{Error, FEATURES, Progress, synthetic};
 
-/// Images of the validation part: the last ones of the training files.
+/// Number of validation images: the last ones of the training files.
 const VALIDATION: usize = 5_000;
 
-/// A set of labelled images in three parts. One copy is held, as bytes.
+/// Labelled images in three parts: training, validation and test. Holds one copy of the pixels, as bytes.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     kind: Kind,
@@ -20,18 +20,18 @@ pub struct Dataset {
     folder: Option<PathBuf>,
 }
 
-/// How many images a generated set has.
+/// The number of images in each part of a generated dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Images to train on.
+    /// Training images.
     pub training: usize,
-    /// Images to choose by.
+    /// Validation images.
     pub validation: usize,
-    /// Images to judge by.
+    /// Test images.
     pub test: usize,
 }
 
-/// A run of images of a [`Dataset`] with their labels.
+/// A contiguous range of images of a [`Dataset`] with their labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Subset<'a> {
     pixels: &'a [u8],
@@ -40,20 +40,21 @@ pub struct Subset<'a> {
 }
 
 impl Sizes {
-    /// Those of CIFAR-10: 45,000, 5,000 and 10,000.
+    /// The sizes of CIFAR-10: 45,000, 5,000 and 10,000.
     pub const CIFAR: Self = Self { training: 50_000 - VALIDATION, validation: VALIDATION, test: 10_000 };
 }
 
 impl Dataset {
-    /// Loads the images at `path`: a folder with the files of the binary version, or of CIFAR-10's Python version, as
-    /// torchvision and Keras keep it; an official archive (`.tar.gz`) of either; or a folder that holds one of these.
+    /// Loads the dataset at `path`: a folder with the binary version, a folder with CIFAR-10's Python version (as
+    /// torchvision and Keras store it), an official archive (`.tar.gz`) of either, or a folder that contains one of
+    /// these.
     ///
-    /// Every file of CIFAR-10 is checked against its official SHA-256 before it is used. The sums of CIFAR-100's
-    /// files are not known here: they are checked by their sizes and the range of their labels alone.
+    /// Every file of CIFAR-10 is checked against its official SHA-256 before use. There are no official checksums for
+    /// CIFAR-100's files: only their sizes and the range of their labels are checked.
     ///
     /// # Errors
-    /// [`Error::Unrecognized`], [`Error::Missing`], [`Error::NotAFile`], [`Error::Io`] (no permission, for one),
-    /// [`Error::Size`], [`Error::Checksum`], [`Error::Archive`], [`Error::Pickle`], [`Error::Label`], or
+    /// [`Error::Unrecognized`], [`Error::Missing`], [`Error::NotAFile`], [`Error::Io`] (for example, permission
+    /// denied), [`Error::Size`], [`Error::Checksum`], [`Error::Archive`], [`Error::Pickle`], [`Error::Label`], or
     /// [`Error::Cancelled`].
     pub fn open(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Self, Error> {
         let cifar::Folder { training, test, sha256, place } = cifar::read(kind, path, progress)?;
@@ -62,8 +63,8 @@ impl Dataset {
 
     /// Generates the synthetic stand-in from `seed`; `reason` says why it is used.
     ///
-    /// The same seed gives the same images, and a smaller set holds the first images of the larger one: the training
-    /// and validation images come from one sequence, the test images from another.
+    /// The same seed gives the same images, and a smaller dataset holds the first images of a larger one: training
+    /// and validation images come from one random stream, test images from another.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
@@ -78,51 +79,51 @@ impl Dataset {
         if self.synthetic() { "synthetic stand-in" } else { self.kind.name() }
     }
 
-    /// The folder that the images were read from; none if they were generated.
+    /// The folder that the dataset was loaded from; `None` if it was generated.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
-    /// Which family of images this is; the stand-in counts as CIFAR-10, whose layout it has.
+    /// The dataset's kind; the stand-in uses the layout of CIFAR-10 and returns [`Kind::Cifar10`].
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// One checksum that determines the content, in hexadecimal: the SHA-256 of the list of the files' sums.
+    /// A checksum of the whole content, in hexadecimal: the SHA-256 of the list of the files' checksums.
     ///
-    /// The list has a line `<SHA-256>  <name>` a file, as `sha256sum` prints it. The files are data_batch_1.bin to
-    /// data_batch_5.bin, test_batch.bin and batches.meta.txt of CIFAR-10; train.bin and test.bin of CIFAR-100; the
-    /// stand-in's are those of CIFAR-10 that it would fill, without batches.meta.txt.
+    /// The list has one line `<SHA-256>  <name>` per file, in the format of `sha256sum`. For CIFAR-10 the files are
+    /// data_batch_1.bin to data_batch_5.bin, test_batch.bin and batches.meta.txt; for CIFAR-100, train.bin and
+    /// test.bin. The stand-in has those files of CIFAR-10 that its images fill, without batches.meta.txt.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Whether these are generated images rather than photographs.
+    /// Whether the images are generated.
     pub fn synthetic(&self) -> bool {
         self.synthetic.is_some()
     }
 
-    /// Why the synthetic stand-in is used; nothing if it is not.
+    /// Why the synthetic stand-in is used; `None` for real images.
     pub fn synthetic_reason(&self) -> Option<&str> {
         self.synthetic.as_deref()
     }
 
-    /// The names of the classes, in the order of the labels.
+    /// The class names in label order.
     pub fn class_names(&self) -> &'static [&'static str] {
         if self.synthetic() { &SYNTHETIC_CLASSES } else { self.kind.class_names() }
     }
 
-    /// The images to train on: the first 45,000 of the training files, in their order.
+    /// Training images: the first 45,000 of the training files, in file order.
     pub fn training(&self) -> Subset<'_> {
         Subset::of(&self.training).slice(0..self.training.len() - self.validation)
     }
 
-    /// The images to choose by: the last 5,000 of the training files.
+    /// Validation images: the last 5,000 of the training files.
     pub fn validation(&self) -> Subset<'_> {
         Subset::of(&self.training).slice(self.training.len() - self.validation..self.training.len())
     }
 
-    /// The images to judge by, once every choice is made.
+    /// Test images. Use them only for final results, never to choose settings.
     pub fn test(&self) -> Subset<'_> {
         Subset::of(&self.test)
     }
@@ -134,17 +135,17 @@ impl<'a> Subset<'a> {
         Self { pixels: &part.pixels, labels: &part.labels, coarse: &part.coarse }
     }
 
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether the subset is empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The 3,072 pixels of image `i`: red, green, blue, each row by row.
+    /// The 3,072 pixels of image `i`: the red, green and blue channel, each row by row.
     ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
@@ -153,12 +154,12 @@ impl<'a> Subset<'a> {
         &self.pixels[i * FEATURES..][..FEATURES]
     }
 
-    /// All images, in order.
+    /// Iterates over all images in order.
     pub fn images(&self) -> impl ExactSizeIterator<Item = &'a [u8]> {
         self.pixels.chunks_exact(FEATURES)
     }
 
-    /// The class of image `i`; the fine one of CIFAR-100.
+    /// The class of image `i`; for CIFAR-100, the fine class.
     ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
@@ -167,12 +168,12 @@ impl<'a> Subset<'a> {
         self.labels[i]
     }
 
-    /// The classes of all images; the fine ones of CIFAR-100.
+    /// The classes of all images; for CIFAR-100, the fine classes.
     pub fn labels(&self) -> &'a [u8] {
         self.labels
     }
 
-    /// The coarse classes of CIFAR-100; empty for the others.
+    /// The coarse classes of CIFAR-100; empty for other datasets.
     pub fn coarse_labels(&self) -> &'a [u8] {
         self.coarse
     }
@@ -182,10 +183,10 @@ impl<'a> Subset<'a> {
         self.slice(0..n.min(self.len()))
     }
 
-    /// The images of `range`.
+    /// The images in `range`.
     ///
     /// # Panics
-    /// If it goes beyond the last image.
+    /// If `range` extends past the last image.
     pub fn slice(&self, range: Range<usize>) -> Self {
         Self {
             pixels: &self.pixels[range.start * FEATURES..range.end * FEATURES],

@@ -1,4 +1,4 @@
-//! Fetching an archive over HTTP, as a file that grows beside its place until it is whole.
+//! Resumable HTTP download of an archive.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -14,50 +14,50 @@ use crate::{Archive, Error, Progress, checksum};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 16;
-/// How often a wait looks up whether it is cancelled.
+/// How often a wait checks for cancellation.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How patient a download is.
+/// Timeouts and retries of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// How long a connection may take.
+    /// Connection timeout.
     pub connect: Duration,
-    /// How long a server may stay silent.
+    /// Timeout without received data.
     pub silence: Duration,
-    /// How often the download is tried, or resumed.
+    /// Maximum number of attempts; each one resumes the download.
     pub tries: u32,
-    /// The wait before the second try; it doubles with every further one.
+    /// Wait before the second attempt; doubles with each further one.
     pub wait: Duration,
 }
 
 impl Default for Patience {
-    /// 10 seconds to connect, 30 of silence, three tries, one second before the second.
+    /// 10 seconds to connect, 30 seconds without data, three attempts, one second before the second.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { connect: seconds(10), silence: seconds(30), tries: 3, wait: seconds(1) }
     }
 }
 
-/// Why a try failed, and whether another one may help.
+/// Why an attempt failed, and whether to retry.
 enum Failure {
-    /// The network, or the server: it may be better next time.
+    /// A network or server error; a retry may succeed.
     Passing(String),
-    /// The server says that it will never work.
+    /// A permanent server error.
     Final(String),
-    /// Something on this side: a full disk, or the user has had enough.
+    /// A local error, such as a full disk, or cancellation.
     Local(Error),
 }
 
 impl Archive {
     /// Downloads this archive to `parent` and unpacks it there; returns the path of its folder.
     ///
-    /// The download grows as `<name>.part`, and one that was interrupted is resumed. When it has its full size, its
-    /// md5 is verified; a wrong one is deleted. It goes when the folder is there. Two processes that do this at the
-    /// same time take turns, and the second one finds the folder.
+    /// The download is written to `<name>.part`, and an interrupted one is resumed. Once complete, its MD5 is
+    /// verified; on a mismatch the file is discarded. `<name>.part` is removed after unpacking. Concurrent processes
+    /// take turns: the second one finds the unpacked folder.
     ///
     /// # Errors
-    /// [`Error::Download`] if no try succeeded; [`Error::Io`] if `parent` cannot be written to;
-    /// [`Error::Cancelled`]; and the errors of [`unpack`](Self::unpack).
+    /// [`Error::Download`] if all attempts fail; [`Error::Io`] if `parent` is not writable; [`Error::Cancelled`]; and
+    /// the errors of [`unpack`](Self::unpack).
     pub fn fetch(&self, parent: &Path, patience: &Patience, progress: &dyn Progress) -> Result<PathBuf, Error> {
         let folder = parent.join(&self.folder);
         let path = parent.join(format!("{}.part", self.name));
@@ -71,7 +71,7 @@ impl Archive {
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             self.unpack(BufReader::with_capacity(BLOCK, &file), parent, progress)?;
         }
-        // What was unpacked is verified, so an archive that cannot be removed is no failure.
+        // The unpacked files are verified, so ignore an archive that cannot be removed.
         let _ = fs::remove_file(&path);
         Ok(folder)
     }
@@ -95,7 +95,7 @@ impl Archive {
             };
             let error = Error::Download { url: self.url.clone(), reason };
             if !again {
-                // An empty file is nothing to resume.
+                // There is nothing to resume from an empty file.
                 if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
                     let _ = fs::remove_file(path);
                 }
@@ -107,7 +107,7 @@ impl Archive {
         }
     }
 
-    /// Gets what is missing of `file` and verifies it.
+    /// Downloads the missing rest of `file` and verifies it.
     fn try_once(&self, agent: &Agent, file: &mut File, path: &Path, progress: &dyn Progress) -> Result<(), Failure> {
         let local = |e| Failure::Local(Error::io(path, e));
         let mut received = file.metadata().map_err(local)?.len();
@@ -117,7 +117,7 @@ impl Archive {
         if received < self.bytes {
             let response = self.request(agent, received)?;
             if response.status() == StatusCode::OK {
-                // The length is checked first: some notice in place of the archive must not cost what is here.
+                // Check the length first: an error page must not replace what has been downloaded.
                 self.check_length(&response, 0)?;
                 received = restart(file).map_err(local)?;
             } else {
@@ -135,10 +135,10 @@ impl Archive {
             return Ok(());
         }
         restart(file).map_err(local)?;
-        Err(Failure::Passing(format!("wrong md5: expected {}, found {found}", self.md5)))
+        Err(Failure::Passing(format!("wrong MD5: expected {}, found {found}", self.md5)))
     }
 
-    /// Asks for the archive from byte `start` on.
+    /// Requests the archive from byte `start` on.
     fn request(&self, agent: &Agent, start: u64) -> Result<Response<Body>, Failure> {
         let mut request = agent.get(&self.url);
         if start > 0 {
@@ -157,16 +157,16 @@ impl Archive {
         }
     }
 
-    /// Whether an answer other than the whole archive is what was asked for: the rest of it from byte `start`.
+    /// Checks that a partial response is the requested range: from byte `start` to the end.
     fn check_range(&self, response: &Response<Body>, start: u64) -> Result<(), String> {
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(format!("the server has no byte {start} of an archive of {}", self.bytes));
+            return Err(format!("the server does not have byte {start} of the archive of {} bytes", self.bytes));
         }
         let expected = format!("bytes {start}-{}/{}", self.bytes - 1, self.bytes);
         match response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok()) {
             Some(found) if found.trim() == expected => Ok(()),
-            Some(found) => Err(format!("the server sends {found:?} where {expected:?} was asked for")),
-            None => Err("the server sends a part and does not say which".to_owned()),
+            Some(found) => Err(format!("the server sent range {found:?}, expected {expected:?}")),
+            None => Err("the server sent a partial response without Content-Range".to_owned()),
         }
     }
 
@@ -175,13 +175,13 @@ impl Archive {
         let announced = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         match announced {
             Some(found) if found.trim().parse() != Ok(expected) => {
-                Err(Failure::Passing(format!("the server announces {found} bytes where {expected} are expected")))
+                Err(Failure::Passing(format!("wrong Content-Length: expected {expected}, found {found}")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Appends what the server sends to `file`, up to the size of the archive.
+    /// Appends the response body to `file`, up to the size of the archive.
     fn receive(
         &self,
         mut body: Body,
@@ -223,7 +223,7 @@ fn agent(patience: &Patience) -> Agent {
         .new_agent()
 }
 
-/// Empties `file`; its new size is 0.
+/// Truncates `file` and returns its new size, 0.
 fn restart(file: &File) -> io::Result<u64> {
     file.set_len(0)?;
     Ok(0)
@@ -240,13 +240,13 @@ fn md5(file: &mut File) -> io::Result<String> {
     }
 }
 
-/// Waits until no other process works on `file`.
+/// Waits until no other process uses `file`.
 fn lock(file: &File, path: &Path, progress: &dyn Progress) -> Result<(), Error> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => sleep(TICK, progress)?,
-            // A file system without locks: md5 and SHA-256 still see to it that nothing wrong is used.
+            // The file system does not support locks: the MD5 and SHA-256 checks still reject wrong content.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
             Err(TryLockError::Error(e)) => return Err(Error::io(path, e)),
         }

@@ -3,142 +3,142 @@ use std::path::{Path, PathBuf};
 
 use klayer_linalg::text::printable;
 
-/// What can go wrong while data are found, fetched, verified or parsed.
+/// Errors of finding, downloading, verifying and parsing datasets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder is not there.
+    /// A file or folder does not exist.
     #[error("{}: not found", path.display())]
     Missing {
-        /// What was looked for.
+        /// The missing path.
         path: PathBuf,
     },
-    /// A folder was expected.
+    /// The path is not a folder.
     #[error("{}: not a directory", path.display())]
     NotADirectory {
-        /// What is there instead.
+        /// The path.
         path: PathBuf,
     },
-    /// What is there is not a dataset in any form that can be loaded.
-    #[error("{}: no {kind} found: it is {}; expected {expected}", path.display(), printable(found))]
+    /// The path holds no dataset in a supported form.
+    #[error("{}: no {kind} dataset: found {}; expected {expected}", path.display(), printable(found))]
     Unrecognized {
         /// The folder or file.
         path: PathBuf,
-        /// The name of the dataset.
+        /// Name of the dataset.
         kind: &'static str,
-        /// What is there.
+        /// What was found.
         found: String,
-        /// What can be loaded.
+        /// What was expected.
         expected: String,
     },
-    /// A file of the Python version that does not hold a batch of images.
-    #[error("{}: not a batch of CIFAR-10: {}", path.display(), printable(reason))]
+    /// A file of the Python version does not hold a valid batch of images.
+    #[error("{}: not a valid CIFAR-10 batch: {}", path.display(), printable(reason))]
     Pickle {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is invalid.
         reason: String,
     },
-    /// A regular file was expected.
+    /// The path is not a regular file.
     #[error("{}: not a regular file", path.display())]
     NotAFile {
-        /// What is there instead.
+        /// The path.
         path: PathBuf,
     },
-    /// The system refused to read or write: no permission, a full disk, a failing device.
+    /// An operation of the system failed: permission denied, disk full, device failure.
     #[error("{}: {error}", path.display())]
     Io {
-        /// What was read or written.
+        /// The path that was read or written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file, or an entry of an archive, is too short or too long.
-    #[error("{}: {found} bytes where {expected} are expected", path.display())]
+    /// A file or an archive entry has the wrong size.
+    #[error("{}: wrong size: expected {expected} bytes, found {found}", path.display())]
     Size {
         /// The file or entry.
         path: PathBuf,
-        /// Its size, were it right.
+        /// Expected size in bytes.
         expected: u64,
-        /// Its size.
+        /// Actual size in bytes.
         found: u64,
     },
-    /// A file has the right size and the wrong content.
+    /// A file has the wrong checksum.
     #[error("{}: wrong {algorithm}: expected {expected}, found {found}", path.display())]
     Checksum {
         /// The file or entry.
         path: PathBuf,
-        /// `"SHA-256"` or `"md5"`.
+        /// `"SHA-256"` or `"MD5"`.
         algorithm: &'static str,
-        /// The sum in hexadecimal, were the content right.
+        /// Expected checksum in hexadecimal.
         expected: String,
-        /// The sum in hexadecimal.
+        /// Actual checksum in hexadecimal.
         found: String,
     },
     /// A file ends in the middle of a record.
-    #[error("{}: the record at byte {offset} has {found} of {expected} bytes", path.display())]
+    #[error("{}: the record at byte {offset} is truncated: expected {expected} bytes, found {found}", path.display())]
     PartialRecord {
         /// The file.
         path: PathBuf,
-        /// Where the record begins, in bytes from the start of the file.
+        /// Byte offset of the record in the file.
         offset: u64,
-        /// Bytes of a whole record.
+        /// Bytes of a complete record.
         expected: usize,
-        /// Bytes that are there.
+        /// Bytes found.
         found: usize,
     },
-    /// A label names no class.
-    #[error("{}: label {label} at byte {offset} is not one of {classes} classes", path.display())]
+    /// A label is out of range.
+    #[error("{}: invalid label {label} at byte {offset}: must be below {classes}", path.display())]
     Label {
         /// The file.
         path: PathBuf,
-        /// Where the label is, in bytes from the start of the file.
+        /// Byte offset of the label in the file.
         offset: u64,
         /// The label.
         label: u8,
-        /// How many classes there are; labels count from 0.
+        /// Number of classes; labels count from 0.
         classes: u8,
     },
-    /// An archive is cut short, or holds what it must not hold.
+    /// An archive is truncated or has unexpected entries.
     #[error("{}: {}", printable(entry.display()), printable(reason))]
     Archive {
-        /// The entry at which this was noticed, or the folder that the archive should hold.
+        /// The entry where the error was found, or the folder expected in the archive.
         entry: PathBuf,
-        /// What is wrong.
+        /// What is invalid.
         reason: String,
     },
-    /// The server could not be reached, or gave something else than the archive.
+    /// The download failed: the server is unreachable or sent something other than the archive.
     #[error("{url}: {reason}")]
     Download {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
-        /// What happened, at the last try.
+        /// The error of the last attempt.
         reason: String,
     },
-    /// There is no folder with the data, and downloads are disabled.
+    /// The dataset was not found, and downloads are disabled.
     #[error("{}: not found, and downloads are disabled", path.display())]
     Offline {
-        /// Where the download would have put them.
+        /// Where the download would have been stored.
         path: PathBuf,
     },
-    /// [`Progress::cancelled`](crate::Progress::cancelled) said so.
+    /// [`Progress::cancelled`](crate::Progress::cancelled) returned true.
     #[error("cancelled")]
     Cancelled,
-    /// Batches of no images, of more than there are, or out of more than can be counted in 32 bits.
-    #[error("batches of {batch} cannot be drawn from {len} images")]
+    /// A batch size of 0 or above the number of images, or more images than 32 bits can index.
+    #[error("cannot draw batches of {batch} from {len} images")]
     Batch {
         /// Images per batch.
         batch: usize,
-        /// Images to draw from.
+        /// Number of images to draw from.
         len: usize,
     },
-    /// A mean and a deviation of features that cannot normalize images.
+    /// Invalid mean or standard deviation of the features.
     #[error("{0}")]
     Normalization(String),
 }
 
 impl Error {
-    /// The error of an operation on `path`.
+    /// An I/O error for `path`.
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_path_buf();
         match error.kind() {

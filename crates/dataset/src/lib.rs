@@ -1,25 +1,25 @@
-//! CIFAR-10 and CIFAR-100 for training on: found, fetched, verified, parsed, normalized and drawn in batches.
+//! CIFAR-10 and CIFAR-100 datasets: loading, downloading, verification, normalization and mini-batches.
 //!
-//! [`load`] finds the data, in the order that [`Source`] tells, and gives a [`Dataset`]. It looks at
-//! 1. the folder that the user named (`--data`);
-//! 2. the folder that `$CIFAR10_DIR` names;
+//! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches, in this order:
+//! 1. the folder given by the user (`--data`);
+//! 2. the folder in `$CIFAR10_DIR`;
 //! 3. `data/cifar-10-batches-bin`;
 //! 4. `shared/cifar-10-batches-bin` next to the checkout;
-//! 5. the official archive, which it downloads, resuming what an earlier start left, and unpacks without trusting it;
+//! 5. the official archive, which it downloads (resuming an interrupted download) and unpacks safely.
 //!
-//! A folder can hold the binary or the Python version of CIFAR-10, or its archive. [`load_or_generate`] generates images
-//! if the archive cannot be downloaded: [`Dataset::synthetic_reason`] then says why.
+//! A folder may hold the binary or the Python version of CIFAR-10, or its archive. [`load_or_generate`] generates
+//! images if the archive cannot be downloaded; [`Dataset::synthetic_reason`] then gives the reason.
 //!
-//! Every file of CIFAR-10 is verified by its SHA-256 before it is used. Images stay bytes: a [`Normalizer`] says how
-//! those of a mini-batch become numbers where they are used, and a [`Shuffle`] which ones are next. What goes on leaves
-//! through a [`Progress`]; nothing here prints. Of the crates below the experiments this is the one that reads and
-//! writes files.
+//! Every file of CIFAR-10 is verified by its SHA-256 before use. Images stay in memory as bytes: a [`Normalizer`]
+//! converts each mini-batch where it is used, and a [`Shuffle`] selects its images. Progress is reported through
+//! [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one reads and writes
+//! files.
 //!
 //! ```
 //! use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
 //! use klayer_linalg::random::stream;
 //!
-//! // A small set of generated images; `load` gives the real ones.
+//! A small generated dataset; use `load` for the real images.
 //! let sizes = Sizes { training: 200, validation: 50, test: 50 };
 //! let dataset = Dataset::generate(42, sizes, "an example", &())?;
 //! let training = dataset.training();
@@ -63,7 +63,7 @@ pub use progress::Progress;
 pub use shuffle::Shuffle;
 pub use source::{Source, fetch, load, load_or_generate};
 
-/// Features of an image: 32 x 32 pixels of red, green and blue.
+/// Features of an image: 32 x 32 pixels in red, green and blue.
 pub const FEATURES: usize = 3072;
 
 #[cfg(doctest)]

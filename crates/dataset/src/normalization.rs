@@ -1,17 +1,17 @@
-//! Normalization: pixel / 255, then per feature minus the mean of the training part, over its standard deviation.
+//! Normalization: pixel / 255, minus the feature's mean over the training images, divided by its standard deviation.
 //!
-//! The factor 1/255 cancels: with the mean m and the deviation s of the features in 0..1, the result is
-//! (pixel - 255 m) / (255 s), which is what is computed.
+//! The factor 1/255 cancels: with mean m and standard deviation s of the features in 0..1, the code computes (pixel -
+//! 255 m) / (255 s).
 
 use klayer_linalg::{Pixels, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, FEATURES, Subset};
 
-/// Mean and standard deviation (1/n) of each of the 3,072 features of some images, in units of pixel / 255.
+/// Mean and standard deviation (1/n) of each of the 3,072 features, in units of pixel / 255.
 ///
-/// It is kept with a model that was trained on images normalized by it. One that is read back is checked: it must
-/// have a finite mean and a finite deviation, not below 0, for every feature.
+/// It is stored with each model trained on images normalized by it. Deserialization requires a finite mean and a
+/// finite, non-negative standard deviation for every feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Normalization {
@@ -19,29 +19,29 @@ pub struct Normalization {
     deviation: Vec<f64>,
 }
 
-/// A [`Normalization`] as it was read.
+/// A deserialized [`Normalization`] before validation.
 #[derive(Deserialize)]
 struct Unchecked {
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
 
-/// A [`Normalization`] made ready to convert images to numbers of type `T`.
+/// Converts images to normalized numbers of type `T`; see [`Normalization::normalizer`].
 #[derive(Clone, Debug)]
 pub struct Normalizer<T> {
-    /// In units of pixels.
+    /// Means in units of pixels.
     mean: Vec<T>,
-    /// One over the deviation in units of pixels; 0 where that is 0.
+    /// Inverse standard deviation in units of pixels; 0 where the standard deviation is 0.
     scale: Vec<T>,
 }
 
 impl Normalization {
-    /// That of the images of `subset`, from sums of integers, which are exact. All zeros if there are no images.
+    /// Computes the normalization of the images in `subset`, from exact integer sums. All zeros if it is empty.
     pub fn fit(subset: Subset<'_>) -> Self {
         let (sums, squares) = sums(subset);
         let n = (subset.len() as u64).max(1);
         let deviation = |(&sum, &square): (&u64, &u64)| {
-            // n sum(x^2) - sum(x)^2 is n^2 times the variance and has no rounding error.
+            // n sum(x^2) - sum(x)^2 is n^2 times the variance, computed without rounding.
             let scaled = u128::from(n) * u128::from(square) - u128::from(sum) * u128::from(sum);
             (scaled as f64).sqrt() / n as f64 / 255.0
         };
@@ -51,17 +51,20 @@ impl Normalization {
         }
     }
 
-    /// One that was kept elsewhere: mean and standard deviation of each feature, in units of pixel / 255.
+    /// Creates a normalization from the mean and standard deviation of each feature, in units of pixel / 255.
     ///
     /// # Errors
-    /// [`Error::Normalization`] unless there are 3,072 finite numbers of both, and no deviation is below 0.
+    /// [`Error::Normalization`] unless both have 3,072 finite numbers and no standard deviation is negative.
     pub fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Result<Self, Error> {
         if mean.len() != FEATURES || deviation.len() != FEATURES {
             let lengths = format!("{} means and {} deviations", mean.len(), deviation.len());
-            return Err(Error::Normalization(format!("{lengths} where there are {FEATURES} features")));
+            return Err(Error::Normalization(format!("{lengths}: expected {FEATURES} of each")));
         }
         if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|d| d.is_finite() && *d >= 0.0) {
-            return Err(Error::Normalization("a mean or a deviation that no images have".to_owned()));
+            return Err(Error::Normalization(
+                "invalid mean or standard deviation: must be finite, and not negative for a standard deviation"
+                    .to_owned(),
+            ));
         }
         Ok(Self { mean, deviation })
     }
@@ -76,10 +79,9 @@ impl Normalization {
         &self.deviation
     }
 
-    /// Makes it ready to convert images.
+    /// Returns a [`Normalizer`] for numbers of type `T`.
     ///
-    /// A feature that never varied carries nothing to learn from, and its deviation of 0 cannot be divided by: it
-    /// becomes 0 in every image.
+    /// A constant feature carries no information and has a standard deviation of 0: it becomes 0 in every image.
     pub fn normalizer<T: Scalar>(&self) -> Normalizer<T> {
         let scale = |&deviation: &f64| if deviation > 0.0 { 1.0 / (255.0 * deviation) } else { 0.0 };
         Normalizer {
@@ -98,18 +100,18 @@ impl TryFrom<Unchecked> for Normalization {
 }
 
 impl<T: Scalar> Normalizer<T> {
-    /// What is subtracted from each pixel, in units of pixels.
+    /// The value subtracted from each pixel, in units of pixels.
     pub fn mean(&self) -> &[T] {
         &self.mean
     }
 
-    /// What the difference is multiplied by.
+    /// The factor applied after the subtraction.
     pub fn scale(&self) -> &[T] {
         &self.scale
     }
 
-    /// `images` as a mini-batch whose bytes become numbers where they are used: nothing is copied. [`Pixels::write`] makes
-    /// a matrix of them.
+    /// Returns `images` as a mini-batch of bytes, converted where they are used: nothing is copied. Use
+    /// [`Pixels::write`] to convert them to a matrix.
     ///
     /// # Panics
     /// If an image does not have 3,072 pixels.
@@ -117,18 +119,18 @@ impl<T: Scalar> Normalizer<T> {
         Pixels::new(images, &self.mean, &self.scale)
     }
 
-    /// Writes one image of 3,072 pixels to `out`.
+    /// Writes a normalized image of 3,072 pixels to `out`.
     ///
     /// # Panics
-    /// If either has another length.
+    /// If `pixels` or `out` has another length.
     pub fn normalize(&self, pixels: &[u8], out: &mut [T]) {
         self.pixels(&[pixels]).write_one(0, out);
     }
 }
 
-/// Sums of each feature and of its square.
+/// Sums of each feature and of its squares.
 fn sums(subset: Subset<'_>) -> (Vec<u64>, Vec<u64>) {
-    /// So many squares of bytes fit into 32 bits.
+    /// The number of squared bytes whose sum fits into 32 bits.
     const BLOCK: usize = 1 << 16;
     let (mut sums, mut squares) = (vec![0_u64; FEATURES], vec![0_u64; FEATURES]);
     let mut block_sums = vec![(0_u32, 0_u32); FEATURES];

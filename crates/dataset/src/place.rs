@@ -1,4 +1,4 @@
-//! Where the files of a dataset are: in a folder, in an archive as it was downloaded, or in a folder around one of these.
+//! Locates a dataset's files: in a folder, in a downloaded archive, or in a folder that contains one of these.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -10,12 +10,12 @@ use flate2::read::GzDecoder;
 use crate::cifar::read_sized;
 use crate::{Error, Kind, Progress};
 
-/// Names that are listed of a folder which holds no dataset.
+/// Maximum number of names listed in errors for an unrecognized folder.
 const LISTED: usize = 5;
-/// Bytes that an archive may have when it is unpacked; CIFAR's have 184,400,000 and less.
+/// Maximum size of an unpacked archive in bytes; CIFAR's have at most 184,400,000.
 const UNPACKED: u64 = 256 << 20;
 
-/// The versions in which a dataset is distributed.
+/// The distributed versions of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// Records of labels and pixels.
@@ -24,15 +24,15 @@ pub(crate) enum Version {
     Python,
 }
 
-/// Files by their names.
+/// The files of a dataset.
 pub(crate) enum Files {
-    /// In a folder.
+    /// Files in a folder.
     Folder(PathBuf),
-    /// Of an archive, unpacked in memory.
+    /// Files of an archive, unpacked in memory.
     Archive(PathBuf, HashMap<String, Vec<u8>>),
 }
 
-/// The files of `kind` at `path`: a folder or an archive of either version, or a folder that holds one of these.
+/// Finds the files of `kind` at `path`: a folder or an archive of either version, or a folder that contains one.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Io`], and [`Error::Unrecognized`] with what was found and what was expected.
@@ -67,7 +67,7 @@ impl Files {
         }
     }
 
-    /// The file `name`, which must have `expected` bytes. That of an archive is given out once.
+    /// Reads the file `name`, which must have `expected` bytes. A file of an archive can be read once.
     pub(crate) fn read(&mut self, name: &str, expected: u64) -> Result<Vec<u8>, Error> {
         let path = self.place().join(name);
         match self {
@@ -80,7 +80,7 @@ impl Files {
         }
     }
 
-    /// The file `name`, which may have up to `most` bytes. That of an archive is given out once.
+    /// Reads the file `name` of at most `most` bytes. A file of an archive can be read once.
     pub(crate) fn read_up_to(&mut self, name: &str, most: u64) -> Result<Vec<u8>, Error> {
         let path = self.place().join(name);
         let length = match self {
@@ -91,13 +91,13 @@ impl Files {
     }
 }
 
-/// The version that some file `exists` of.
+/// The version with at least one file that `exists`.
 fn version_of(kind: Kind, exists: impl Fn(&str) -> bool) -> Option<Version> {
     let versions = [(Version::Binary, kind.binary_files()), (Version::Python, kind.python_files())];
     versions.into_iter().find(|(_, names)| names.iter().any(|name| exists(name))).map(|(version, _)| version)
 }
 
-/// The regular files of the archive at `path` that are of the dataset, by their names without folders.
+/// Unpacks the regular files of the dataset in the archive at `path`; returns them by name without folders.
 fn unpack(
     kind: Kind,
     path: &Path,
@@ -135,7 +135,7 @@ fn unpack(
     Ok(files)
 }
 
-/// What a folder holds, in words.
+/// Describes the contents of a folder.
 fn contents(folder: &Path) -> Result<String, Error> {
     let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -151,7 +151,7 @@ fn unrecognized(kind: Kind, path: &Path, found: String) -> Error {
     let [binary, python] = [kind.binary_files(), kind.python_files()].map(|names| names.first().copied());
     let files: Vec<_> = binary.into_iter().chain(python).collect();
     let expected = format!(
-        "a folder with {}, an archive like {}, or a folder that holds one of these",
+        "a folder with {}, an archive like {}, or a folder that contains one of these",
         files.join(" or "),
         kind.archives().join(" or ")
     );

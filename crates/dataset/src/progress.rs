@@ -3,21 +3,22 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// What a caller wants to know while data are fetched and read; every method does nothing unless overridden.
+/// Receives progress while a dataset is downloaded and loaded; every method has an empty default.
 ///
-/// `()` is the observer that looks away.
+/// `()` ignores all events.
 pub trait Progress {
-    /// `received` of the `total` bytes of the archive are here, those of an earlier, interrupted download included.
+    /// `received` of `total` bytes of the archive are downloaded, including those of an earlier, interrupted
+    /// download.
     fn downloading(&self, received: u64, total: u64) {
         let _ = (received, total);
     }
 
-    /// A try failed; the next one begins after `wait`.
+    /// An attempt failed; the next one starts after `wait`.
     fn retrying(&self, error: &Error, wait: Duration) {
         let _ = (error, wait);
     }
 
-    /// This entry of the archive is being unpacked.
+    /// This archive entry is being unpacked.
     fn unpacking(&self, entry: &Path) {
         let _ = entry;
     }
@@ -27,12 +28,12 @@ pub trait Progress {
         let _ = file;
     }
 
-    /// `images` of the `total` images of the synthetic stand-in are there.
+    /// `images` of `total` images of the synthetic stand-in are generated.
     fn generating(&self, images: usize, total: usize) {
         let _ = (images, total);
     }
 
-    /// Whether to give up. Asked between blocks of a download, between files and between waits.
+    /// Whether to cancel. Called between blocks of a download, between files and during waits.
     fn cancelled(&self) -> bool {
         false
     }

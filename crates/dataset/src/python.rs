@@ -1,8 +1,9 @@
-//! The Python version of CIFAR-10, as torchvision and Keras keep it: pickled dictionaries with the images as an array.
+//! The Python version of CIFAR-10, as torchvision and Keras store it: pickled dictionaries with the images as an
+//! array.
 //!
-//! A batch is `{"data": uint8 array 10000 x 3072, "labels": list of 10000, ...}`, its rows in the order of the binary
-//! version's records. Each file is read only if it has its official md5, so no pickle of unknown origin is decoded.
-//! What it holds is then verified against the SHA-256 of the same file of the binary version.
+//! A batch is `{"data": uint8 array 10000 x 3072, "labels": list of 10000, ...}`, with rows in the order of the
+//! binary version's records. A file is decoded only if its MD5 matches the official one, so untrusted pickles are
+//! never decoded. The result is then verified against the SHA-256 of the same file of the binary version.
 
 use std::path::Path;
 
@@ -11,10 +12,10 @@ use serde_pickle::{DeOptions, HashableValue, Value};
 
 use crate::{Error, FEATURES, checksum};
 
-/// Bytes of the longest batch that is read; the official ones have about 31,035,000.
+/// Maximum size of a batch file in bytes; the official ones have about 31,035,000.
 pub(crate) const LONGEST: u64 = 32 << 20;
 
-/// The batches by their names, with their official md5.
+/// File names of the batches with their official MD5.
 pub(crate) const FILES: [(&str, &str); 6] = [
     ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
     ("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -24,39 +25,40 @@ pub(crate) const FILES: [(&str, &str); 6] = [
     ("test_batch", "40351d587109b95175f43aff81a1287e"),
 ];
 
-/// The records that the binary version has for the batch in `bytes`, whose md5 must be `md5`; `path` is named in errors.
+/// Decodes the batch in `bytes` to the records of the binary version. `md5` is the expected MD5; `path` is only used
+/// in errors.
 ///
 /// # Errors
-/// [`Error::Checksum`], or [`Error::Pickle`] for what is not a batch.
+/// [`Error::Checksum`], or [`Error::Pickle`] for an invalid batch.
 pub(crate) fn records(path: &Path, md5: &str, bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    checksum::compare(path, "md5", md5, checksum::hex(&Md5::digest(bytes)))?;
+    checksum::compare(path, "MD5", md5, checksum::hex(&Md5::digest(bytes)))?;
     decode(bytes).map_err(|reason| Error::Pickle { path: path.to_path_buf(), reason })
 }
 
 fn decode(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    // The state of an array is kept; the class that it names is not needed.
+    // Keep the state of an array; its class is not needed.
     let options = DeOptions::new().replace_unresolved_globals().keep_restore_state();
     let value = serde_pickle::value_from_slice(bytes, options).map_err(|error| error.to_string())?;
-    let Value::Dict(mut batch) = value else { return Err("it is not a dictionary".to_owned()) };
+    let Value::Dict(mut batch) = value else { return Err("not a dictionary".to_owned()) };
     let mut take = |name: &str| {
         let keys = [HashableValue::Bytes(name.into()), HashableValue::String(name.to_owned())];
-        keys.iter().find_map(|key| batch.remove(key)).ok_or_else(|| format!("it has no {name:?}"))
+        keys.iter().find_map(|key| batch.remove(key)).ok_or_else(|| format!("missing key {name:?}"))
     };
-    // The state of an array: version, shape, type, whether columns are contiguous, and its bytes.
+    // The state of an array: version, shape, type, whether it is in column-major order, and its bytes.
     let pixels = match take("data")? {
         Value::Tuple(state) => match state.into_iter().last() {
             Some(Value::Bytes(pixels)) => pixels,
-            _ => return Err("its data are not an array of bytes".to_owned()),
+            _ => return Err("\"data\" is not an array of bytes".to_owned()),
         },
-        _ => return Err("its data are not an array".to_owned()),
+        _ => return Err("\"data\" is not an array".to_owned()),
     };
-    let Value::List(labels) = take("labels")? else { return Err("its labels are not a list".to_owned()) };
+    let Value::List(labels) = take("labels")? else { return Err("\"labels\" is not a list".to_owned()) };
     if pixels.len() != labels.len() * FEATURES {
-        return Err(format!("{} pixels and {} labels do not match", pixels.len(), labels.len()));
+        return Err(format!("{} pixels do not match {} labels", pixels.len(), labels.len()));
     }
     let mut records = Vec::with_capacity(pixels.len() + labels.len());
     for (label, pixels) in labels.iter().zip(pixels.chunks_exact(FEATURES)) {
-        let Value::I64(label @ 0..=255) = label else { return Err(format!("{label} is not a label")) };
+        let Value::I64(label @ 0..=255) = label else { return Err(format!("invalid label {label}")) };
         records.push(*label as u8);
         records.extend_from_slice(pixels);
     }
@@ -67,7 +69,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
 
-    /// A batch as Python 2 pickles it: protocol 2, an array by `_reconstruct` and its state.
+    /// A batch as Python 2 pickles it: protocol 2, with the array as `_reconstruct` and its state.
     fn pickled(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03".to_vec();
         bytes.extend(b"cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x05(K\x01");
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pickled_batch_becomes_the_records_of_the_binary_version() {
+    fn a_pickled_batch_decodes_to_records_of_the_binary_version() {
         let labels = [6, 9, 0, 255];
         let pixels: Vec<u8> = (0..4 * FEATURES).map(|i| (i % 251) as u8).collect();
         let bytes = pickled(&labels, &pixels);
@@ -102,16 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn pickles_that_are_not_a_batch_are_refused() {
+    fn invalid_batches_are_rejected() {
         let good = pickled(&[1, 2], &vec![7; 2 * FEATURES]);
         let refused = |bytes: &[u8], md5: &str| records(Path::new("x"), md5, bytes).expect_err("refused").to_string();
-        assert!(refused(&good, "0").starts_with("x: wrong md5: expected 0, found "));
+        assert!(refused(&good, "0").starts_with("x: wrong MD5: expected 0, found "));
         for (bytes, reason) in [
-            (pickled(&[1], &vec![7; 2 * FEATURES]), "6144 pixels and 1 labels do not match"),
-            (b"}.".to_vec(), "it has no \"data\""),
-            (b"].".to_vec(), "it is not a dictionary"),
-            (good[..good.len() - 1].to_vec(), "x: not a batch of CIFAR-10: "),
-            (good[..100].to_vec(), "x: not a batch of CIFAR-10: "),
+            (pickled(&[1], &vec![7; 2 * FEATURES]), "6144 pixels do not match 1 labels"),
+            (b"}.".to_vec(), "missing key \"data\""),
+            (b"].".to_vec(), "not a dictionary"),
+            (good[..good.len() - 1].to_vec(), "x: not a valid CIFAR-10 batch: "),
+            (good[..100].to_vec(), "x: not a valid CIFAR-10 batch: "),
         ] {
             let error = refused(&bytes, &md5(&bytes));
             assert!(error.contains(reason), "{error}");

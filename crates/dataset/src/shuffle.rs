@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Draws mini-batches without replacement: the images are permuted anew every epoch.
+/// Draws mini-batches without replacement, from a new permutation of the images in every epoch.
 ///
-/// All batches have the same size; what remains of an epoch when no full batch is left is dropped (and comes up in
-/// other epochs, as the order changes).
+/// All batches have the same size. The incomplete batch at the end of an epoch is dropped; its images appear in other
+/// epochs, as the order changes.
 ///
 /// ```
 /// use klayer_dataset::Shuffle;
@@ -20,18 +20,18 @@ use crate::Error;
 /// # Ok::<(), klayer_dataset::Error>(())
 /// ```
 ///
-/// Written and read back, it goes on to the same batches. What is read is checked: it must be a permutation.
+/// A deserialized shuffle continues with the same batches. Deserialization requires a valid permutation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Shuffle {
     rng: Pcg64,
     order: Vec<u32>,
     batch: usize,
-    /// Images of this epoch that are already drawn.
+    /// Number of images drawn in this epoch.
     drawn: usize,
 }
 
-/// A [`Shuffle`] as it was read.
+/// A deserialized [`Shuffle`] before validation.
 #[derive(Deserialize)]
 struct Unchecked {
     rng: Pcg64,
@@ -41,7 +41,7 @@ struct Unchecked {
 }
 
 impl Shuffle {
-    /// Batches of `batch` out of `len` images, in an order that `rng` determines.
+    /// Creates a shuffle for batches of `batch` out of `len` images, in an order determined by `rng`.
     ///
     /// # Errors
     /// [`Error::Batch`] if `batch` is 0 or above `len`, or `len` exceeds 32 bits.
@@ -53,7 +53,7 @@ impl Shuffle {
         }
     }
 
-    /// The indices of the next batch.
+    /// Returns the indices of the next batch.
     pub fn next_batch(&mut self) -> &[u32] {
         if self.order.len() - self.drawn < self.batch {
             self.order.shuffle(&mut self.rng);
@@ -64,17 +64,17 @@ impl Shuffle {
         &self.order[start..self.drawn]
     }
 
-    /// How many images it draws from.
+    /// The number of images to draw from.
     pub fn images(&self) -> usize {
         self.order.len()
     }
 
-    /// How many images a batch has.
+    /// The batch size.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// How many batches an epoch has.
+    /// The number of batches per epoch.
     pub fn batches_per_epoch(&self) -> usize {
         self.order.len() / self.batch
     }
@@ -88,11 +88,11 @@ impl TryFrom<Unchecked> for Shuffle {
         for &image in &order {
             match seen.get_mut(image as usize) {
                 Some(seen) if !*seen => *seen = true,
-                _ => return Err("an order of images that is no permutation".to_owned()),
+                _ => return Err("the order of the images is not a permutation".to_owned()),
             }
         }
         if !(1..=order.len()).contains(&batch) || drawn > order.len() {
-            return Err(format!("batches of {batch}, {drawn} images drawn, out of {}", order.len()));
+            return Err(format!("batch size {batch} and {drawn} drawn images do not match {} images", order.len()));
         }
         Ok(Self { rng, order, batch, drawn })
     }

@@ -3,42 +3,42 @@ use std::path::{Path, PathBuf};
 
 use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 
-/// Where data come from: the first of these that there is.
+/// Where to load a dataset from: the first of these that applies.
 ///
-/// 1. [`synthetic`](Self::synthetic): the stand-in, asked for outright;
-/// 2. [`dir`](Self::dir), a folder that the user named;
-/// 3. [`environment`](Self::environment), a folder that the environment names;
+/// 1. [`synthetic`](Self::synthetic): generate the stand-in;
+/// 2. [`dir`](Self::dir), the folder given by the user;
+/// 3. [`environment`](Self::environment), the folder given by an environment variable;
 /// 4. `data/cifar-10-batches-bin` under [`root`](Self::root);
 /// 5. `shared/cifar-10-batches-bin` beside [`root`](Self::root), so that several checkouts share one copy;
-/// 6. unless [`offline`](Self::offline), the official archive, downloaded to `data` under [`root`](Self::root);
+/// 6. unless [`offline`](Self::offline), the official archive, downloaded to `data` under [`root`](Self::root).
 ///
-/// A folder that was named must be good: if it is missing or a file in it is wrong, that is an error. So it is if one
-/// of the two usual folders is there but wrong. CIFAR-100 is looked for in `cifar-100-binary` and is not
-/// downloaded. [`load`] fails where there are no data; [`load_or_generate`] generates images in their place.
+/// A missing or invalid folder given by the user or the environment is an error, and so is an invalid default folder.
+/// CIFAR-100 is searched in `cifar-100-binary` and not downloaded. If no dataset is found, [`load`] fails and
+/// [`load_or_generate`] generates images.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What is wanted.
+    /// The dataset to load.
     pub kind: Kind,
-    /// The folder given by the user.
+    /// Folder given by the user.
     pub dir: Option<PathBuf>,
-    /// The folder given by the environment; see [`Kind::variable`].
+    /// Folder given by the environment; see [`Kind::variable`].
     pub environment: Option<PathBuf>,
-    /// The checkout, or whatever holds `data`.
+    /// The checkout, or any folder that contains `data`.
     pub root: PathBuf,
-    /// Take the stand-in at once.
+    /// Generate the stand-in without searching for a dataset.
     pub synthetic: bool,
     /// Never download.
     pub offline: bool,
-    /// Determines the stand-in.
+    /// Seed of the stand-in.
     pub seed: u64,
-    /// What is downloaded.
+    /// The archive to download.
     pub archive: Archive,
-    /// How patiently it is downloaded.
+    /// Timeouts and retries of the download.
     pub patience: Patience,
 }
 
 impl Source {
-    /// `kind` for the checkout at `root`, whatever the environment says; the stand-in's seed is 42.
+    /// Loads `kind` for the checkout at `root` and ignores the environment; the stand-in's seed is 42.
     pub fn new(kind: Kind, root: impl Into<PathBuf>) -> Self {
         Self {
             kind,
@@ -53,19 +53,20 @@ impl Source {
         }
     }
 
-    /// As [`new`](Self::new), with the folder that [`Kind::variable`] names, if that is set and not empty.
+    /// Like [`new`](Self::new), with the folder in the environment variable [`Kind::variable`] if it is set and not
+    /// empty.
     pub fn from_environment(kind: Kind, root: impl Into<PathBuf>) -> Self {
         let folder = env::var_os(kind.variable()).filter(|value| !value.is_empty());
         Self { environment: folder.map(PathBuf::from), ..Self::new(kind, root) }
     }
 
-    /// The folder that the data are read from, if one was named or is in a usual place.
+    /// The folder to load from, if one is given or a default folder exists.
     fn folder(&self) -> Option<PathBuf> {
         let named = self.dir.as_ref().or(self.environment.as_ref());
         named.cloned().or_else(|| self.usual().into_iter().find(|folder| is_there(folder)))
     }
 
-    /// The places where the folder usually is.
+    /// The default folders.
     fn usual(&self) -> [PathBuf; 2] {
         let name = self.kind.folder();
         [self.data().join(name), self.root.join("..").join("shared").join(name)]
@@ -76,17 +77,17 @@ impl Source {
     }
 }
 
-/// Whether something is there, be it a folder or not, readable or not: what is wrong with it is told on reading.
+/// Whether anything exists at `path`, valid or not: loading it reports what is wrong.
 fn is_there(path: &Path) -> bool {
     !matches!(path.try_exists(), Ok(false))
 }
 
-/// Loads the data that `source` describes, downloading them if need be.
+/// Loads the dataset described by `source`, downloading it if necessary.
 ///
 /// # Errors
-/// Whatever is wrong with a folder that was named or found: see [`Dataset::open`]. [`Error::Cancelled`].
-/// [`Error::Missing`] if CIFAR-100 does not exist. [`Error::Offline`], [`Error::Download`], [`Error::Archive`] or
-/// [`Error::Io`] if CIFAR-10 does not exist and cannot be downloaded.
+/// The errors of [`Dataset::open`] for a given or default folder. [`Error::Cancelled`]. [`Error::Missing`] if
+/// CIFAR-100 is not found. [`Error::Offline`], [`Error::Download`], [`Error::Archive`] or [`Error::Io`] if CIFAR-10
+/// is not found and cannot be downloaded.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return generate(source, "asked for", progress);
@@ -94,12 +95,12 @@ pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> 
     Dataset::open(source.kind, &locate(source, progress)?, progress)
 }
 
-/// Loads the data that `source` describes, or generates images if CIFAR-10 does not exist and cannot be downloaded.
+/// Loads the dataset described by `source`, or generates images if CIFAR-10 is not found and cannot be downloaded.
 ///
-/// [`Dataset::synthetic_reason`] then says why; callers must say so wherever figures from them appear.
+/// [`Dataset::synthetic_reason`] then gives the reason; callers must report it with every result on these images.
 ///
 /// # Errors
-/// Those of [`load`], but for a download that fails.
+/// The errors of [`load`], except for a failed download.
 pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return load(source, progress);
@@ -117,19 +118,19 @@ fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Da
     Dataset::generate(source.seed, Sizes::CIFAR, reason, progress)
 }
 
-/// Finds the data that `source` describes, or downloads them, and verifies every file; returns their folder.
+/// Finds or downloads the dataset described by `source`, verifies every file and returns its folder.
 ///
-/// The stand-in plays no part in this: [`Source::synthetic`] is not looked at.
+/// Ignores [`Source::synthetic`].
 ///
 /// # Errors
-/// Those of [`load`].
+/// The errors of [`load`].
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     let folder = locate(source, progress)?;
     Dataset::open(source.kind, &folder, progress)?;
     Ok(folder)
 }
 
-/// The folder of the data, downloaded if there is none.
+/// The dataset's folder, downloaded if none exists.
 fn locate(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     if let Some(folder) = source.folder() {
         return Ok(folder);

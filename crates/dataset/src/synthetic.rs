@@ -1,12 +1,12 @@
-//! The synthetic stand-in: images with the layout of CIFAR-10's, for when there are none.
+//! The synthetic stand-in: generated images in the layout of CIFAR-10, for use when the dataset is not available.
 //!
-//! Each of the ten classes has a few smooth patterns of its own. An image is one of its class's patterns, moved by
-//! some pixels, at a random contrast; over it lie, weaker or stronger by chance, a pattern of any class, textures that
-//! all classes share, a colour cast and noise. So classes overlap, no single pixel tells much, and a class is not one
-//! blob but several: a network has something to learn and something to overfit. With batch norm, hidden layers of 50
-//! and 50 units and two cycles of 4,500 steps it gets about 57% of the test images right, and 69% of those it learned.
+//! Each of the ten classes has a few smooth patterns. An image is one of its class's patterns, shifted by a few
+//! pixels, at a random contrast; random amounts of a pattern of any class, textures shared by all classes, a colour
+//! cast and noise are added. So classes overlap, no single pixel identifies a class, and each class forms several
+//! clusters: a network can learn and overfit. With batch norm, hidden layers of 50 and 50 units and two cycles of
+//! 4,500 steps, a network classifies about 57% of the test images correctly, and 69% of its training images.
 //!
-//! Only additions, multiplications and square roots take part, which round alike on all processors.
+//! Only additions, multiplications and square roots are used, which round identically on all processors.
 
 use std::array;
 use std::path::Path;
@@ -19,38 +19,38 @@ use crate::cifar::{Folder, Kind, Part};
 use crate::{Error, FEATURES, Progress, Sizes, checksum};
 
 const CLASSES: usize = 10;
-/// Patterns of a class.
+/// Patterns per class.
 const MODES: usize = 8;
-/// Textures that all classes share.
+/// Textures shared by all classes.
 const TEXTURES: usize = 24;
-/// Textures laid over an image.
+/// Textures added to an image.
 const OVERLAYS: usize = 2;
-/// Furthest move of a class's pattern, in pixels, to each side.
+/// Maximum shift of a class's pattern in pixels, in each direction.
 const MOVE: usize = 4;
-/// Values of the noise that images take their own from, each from another place.
+/// Length of the shared noise; each image uses a different section.
 const NOISE: usize = 1 << 16;
-/// Images of a file.
+/// Images per file.
 const FILE: usize = 10_000;
 
 const SIDE: usize = 32;
 const CHANNELS: usize = 3;
-/// Knots of a pattern to each side; between them it is smooth.
+/// Knots of a pattern along each axis; a spline interpolates between them.
 const KNOTS: usize = 8;
 
-/// A smooth picture that repeats itself to the right and downwards; of mean 0 and variance 1.
+/// A smooth periodic picture of mean 0 and variance 1.
 struct Pattern {
-    /// Rows of twice the width, so that a row that begins anywhere in the first half is contiguous.
+    /// Rows of twice the width, so that a row starting anywhere in the first half is contiguous.
     rows: Vec<[f32; 2 * SIDE]>,
 }
 
-/// What all images are made of.
+/// The patterns, textures and noise that all images are composed of.
 struct World {
     modes: Vec<Pattern>,
     textures: Vec<Pattern>,
     noise: Vec<f32>,
 }
 
-/// A pattern's part in an image.
+/// A pattern's contribution to an image.
 struct Layer<'a> {
     pattern: &'a Pattern,
     right: usize,
@@ -58,7 +58,7 @@ struct Layer<'a> {
     weight: f32,
 }
 
-/// Generates the files of a set of `sizes` and parses them.
+/// Generates the files for `sizes` and parses them.
 pub(crate) fn generate(seed: u64, sizes: Sizes, progress: &dyn Progress) -> Result<Folder, Error> {
     let world = World::new(&mut stream(seed, "synthetic world"));
     let total = sizes.training + sizes.validation + sizes.test;
@@ -88,12 +88,12 @@ impl World {
     fn new(rng: &mut Pcg64) -> Self {
         let mut patterns = |count| (0..count).map(|_| Pattern::new(rng)).collect();
         let (modes, textures) = (patterns(CLASSES * MODES), patterns(TEXTURES));
-        // The sum of three draws is close enough to a normal one; its variance is 3/3.
+        // The sum of three draws is close enough to normal; its variance is 3/3.
         let noise = (0..NOISE + FEATURES).map(|_| (0..3).map(|_| symmetric(rng)).sum()).collect();
         Self { modes, textures, noise }
     }
 
-    /// `images` records; `step` is called before each and says whether to stop.
+    /// Generates `images` records; `step` is called before each and returns whether to stop.
     fn file(&self, rng: &mut Pcg64, images: usize, mut step: impl FnMut() -> bool) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; images * (1 + FEATURES)];
         for record in bytes.chunks_exact_mut(1 + FEATURES) {
@@ -153,7 +153,7 @@ impl World {
 }
 
 impl Layer<'_> {
-    /// The part of row `y` of the image's 96 (32 a channel).
+    /// The contribution to row `y` of the image's 96 (32 per channel).
     #[inline(always)]
     fn row(&self, y: usize) -> &[f32; SIDE] {
         let row = &self.pattern.rows[y / SIDE * SIDE + (y + self.down) % SIDE];
@@ -163,7 +163,7 @@ impl Layer<'_> {
 
 impl Pattern {
     fn new(rng: &mut Pcg64) -> Self {
-        // Channels of photographs go together: most of a pattern is common to them.
+        // Channels of photographs are correlated: most of a pattern is shared by them.
         let light = Self::smooth(rng);
         let mut values: Vec<f32> = Vec::with_capacity(FEATURES);
         for _ in 0..CHANNELS {
@@ -177,7 +177,7 @@ impl Pattern {
         Self { rows: values.chunks_exact(SIDE).map(row).collect() }
     }
 
-    /// Random knots on a torus with a quadratic spline between them.
+    /// Random knots on a torus, interpolated by a quadratic spline.
     fn smooth(rng: &mut Pcg64) -> Vec<f32> {
         const STEP: usize = SIDE / KNOTS;
         let knots: [[f32; KNOTS]; KNOTS] = array::from_fn(|_| array::from_fn(|_| symmetric(rng)));
@@ -198,12 +198,12 @@ impl Pattern {
     }
 }
 
-/// A number between `low` and `high`.
+/// Draws a number between `low` and `high`.
 fn uniform(rng: &mut Pcg64, low: f32, high: f32) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }
 
-/// A number between -1 and 1.
+/// Draws a number between -1 and 1.
 fn symmetric(rng: &mut Pcg64) -> f32 {
     uniform(rng, -1.0, 1.0)
 }

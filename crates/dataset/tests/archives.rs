@@ -1,4 +1,4 @@
-//! Archives that were made to do harm.
+//! Malicious and damaged archives.
 
 mod common;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tar::EntryType;
 use tempfile::TempDir;
 
-/// Unpacks `bytes` in a folder where nothing may remain, and returns the error.
+/// Unpacks `bytes` in a folder that must stay empty, and returns the error.
 fn refused(sample: &Sample, bytes: &[u8]) -> Error {
     let outside = TempDir::new().unwrap();
     let parent = outside.path().join("data");
@@ -29,9 +29,9 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[test]
-fn an_archive_unpacks_to_its_folder_and_leaves_the_readme_out() {
+fn an_archive_unpacks_to_its_folder_without_ignored_files() {
     let (sample, parent) = (Sample::new(), TempDir::new().unwrap());
-    // What a killed process left is no hindrance.
+    // Leftovers of a killed process do not matter.
     fs::create_dir(parent.path().join("photos.part")).unwrap();
     fs::write(parent.path().join("photos.part/one.bin"), "half").unwrap();
     let folder = sample.archive.unpack(&*sample.bytes, parent.path(), &()).unwrap();
@@ -44,7 +44,7 @@ fn an_archive_unpacks_to_its_folder_and_leaves_the_readme_out() {
 }
 
 #[test]
-fn an_entry_that_is_not_an_expected_file_in_the_expected_folder_is_refused() {
+fn unexpected_entries_are_rejected() {
     let sample = Sample::new();
     let content = &sample.files[0].1;
     for (path, kind) in [
@@ -76,10 +76,10 @@ fn an_entry_that_is_not_an_expected_file_in_the_expected_folder_is_refused() {
 }
 
 #[test]
-fn a_name_that_no_terminal_should_print_is_refused_in_a_short_and_printable_sentence() {
+fn control_characters_in_names_are_escaped_in_errors() {
     let sample = Sample::new();
     let mut tar = Tar::new();
-    // A name too long for a header is the content of an entry before it.
+    // A name too long for a header is stored as the content of an entry before it.
     tar.add("././@LongLink", EntryType::GNULongName, format!("photos/\u{1b}[2J{}", "x".repeat(10_000)).as_bytes());
     tar.add("photos/x", EntryType::Regular, b"two");
     let text = refused(&sample, &tar.gzip(Compression::fast())).to_string();
@@ -88,7 +88,7 @@ fn a_name_that_no_terminal_should_print_is_refused_in_a_short_and_printable_sent
 }
 
 #[test]
-fn a_file_of_another_size_is_refused_before_it_is_written() {
+fn a_file_of_the_wrong_size_is_rejected_before_writing() {
     let sample = Sample::new();
     for size in [149_999, 150_001, 1 << 40] {
         let mut tar = Tar::new();
@@ -103,7 +103,7 @@ fn a_file_of_another_size_is_refused_before_it_is_written() {
 }
 
 #[test]
-fn a_file_of_other_content_is_refused_with_both_sums() {
+fn a_checksum_mismatch_is_rejected_with_both_checksums() {
     let sample = Sample::new();
     let mut content = sample.files[0].1.clone();
     content[77] ^= 1;
@@ -120,7 +120,7 @@ fn a_file_of_other_content_is_refused_with_both_sums() {
 }
 
 #[test]
-fn a_file_that_comes_twice_or_never_is_refused() {
+fn duplicate_and_missing_files_are_rejected() {
     let sample = Sample::new();
     for names in [["one.bin", "one.bin"], ["two.bin", "readme.html"]] {
         let mut tar = Tar::new();
@@ -136,7 +136,7 @@ fn a_file_that_comes_twice_or_never_is_refused() {
 }
 
 #[test]
-fn a_truncated_archive_is_refused_wherever_it_ends() {
+fn a_truncated_archive_is_rejected() {
     let sample = Sample::new();
     for end in [0, 1, 15, 600, sample.bytes.len() / 2, sample.bytes.len() - 1000] {
         let error = refused(&sample, &sample.bytes[..end]);
@@ -145,8 +145,8 @@ fn a_truncated_archive_is_refused_wherever_it_ends() {
 }
 
 #[test]
-fn an_archive_that_swells_without_end_is_refused() {
-    // 64 MB of zeros in an entry that would be passed over.
+fn a_decompression_bomb_is_rejected() {
+    // 64 MB of zeros in an ignored entry.
     let sample = Sample::new();
     let mut tar = Tar::new();
     tar.add("photos/readme.html", EntryType::Regular, &vec![0; 64 << 20]);
@@ -157,7 +157,7 @@ fn an_archive_that_swells_without_end_is_refused() {
 }
 
 #[test]
-fn a_folder_that_is_there_already_is_left_alone() {
+fn an_existing_folder_is_not_overwritten() {
     let (sample, parent) = (Sample::new(), TempDir::new().unwrap());
     fs::create_dir(parent.path().join("photos")).unwrap();
     fs::write(parent.path().join("photos/mine"), "mine").unwrap();
@@ -171,7 +171,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_damaged_archive_is_refused_or_unpacks_to_the_right_files(at in 0_usize..200_000, mask in 1_u8..) {
+    fn a_damaged_archive_is_rejected_or_unpacks_to_the_right_files(at in 0_usize..200_000, mask in 1_u8..) {
         let (sample, parent) = (Sample::new(), TempDir::new().unwrap());
         let mut bytes = sample.bytes.clone();
         let at = at % bytes.len();

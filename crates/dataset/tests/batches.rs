@@ -1,4 +1,4 @@
-//! Normalizing, drawing and generating.
+//! Normalization, mini-batches and generated images.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -15,14 +15,14 @@ fn small(seed: u64) -> Dataset {
     Dataset::generate(seed, SMALL, "a test", &()).unwrap()
 }
 
-/// Images whose feature 0 takes these values, and whose other features are all 7.
+/// Images with these values of feature 0; all other features are 7.
 fn images(values: &[u8]) -> Part {
     let record = |&value: &u8| [0, value].into_iter().chain([7; FEATURES - 1]);
     parse_cifar10(Path::new("x"), &values.iter().flat_map(record).collect::<Vec<u8>>()).unwrap()
 }
 
 #[test]
-fn normalization_divides_by_n_and_a_constant_feature_becomes_zero() {
+fn deviation_divides_by_n_and_constant_features_become_zero() {
     let part = images(&[0, 0, 51, 102]);
     let normalization = Normalization::fit(Subset::of(&part));
     assert!((normalization.mean()[0] - 0.15).abs() < 1e-15);
@@ -45,7 +45,7 @@ fn sums_stay_exact_beyond_32_bits() {
 }
 
 #[test]
-fn the_training_part_has_mean_0_and_variance_1_once_normalized() {
+fn normalized_training_images_have_mean_0_and_variance_1() {
     let dataset = small(1);
     let training = dataset.training();
     let mut batch = ColMajor::<f64>::zeros(FEATURES, training.len());
@@ -61,7 +61,7 @@ fn the_training_part_has_mean_0_and_variance_1_once_normalized() {
 }
 
 #[test]
-fn images_are_written_one_per_column_and_further_columns_are_left_alone() {
+fn images_are_written_one_per_column() {
     let dataset = small(1);
     let training = dataset.training();
     let normalizer: Normalizer<f32> = Normalization::fit(training).normalizer();
@@ -81,7 +81,7 @@ fn images_are_written_one_per_column_and_further_columns_are_left_alone() {
 }
 
 #[test]
-fn a_normalization_survives_serialization_and_a_damaged_one_is_refused() {
+fn a_normalization_round_trips_and_invalid_ones_are_rejected() {
     let normalization = Normalization::fit(small(1).training());
     let text = serde_json::to_string(&normalization).unwrap();
     assert_eq!(serde_json::from_str::<Normalization>(&text).unwrap(), normalization);
@@ -97,7 +97,7 @@ fn a_normalization_survives_serialization_and_a_damaged_one_is_refused() {
 }
 
 #[test]
-fn an_epoch_visits_every_image_once_and_the_next_one_in_another_order() {
+fn every_epoch_visits_each_image_once_in_a_new_order() {
     let mut shuffle = Shuffle::new(stream(1, "shuffle"), 1000, 50).unwrap();
     assert_eq!(shuffle.batches_per_epoch(), 20);
     let mut epoch = || -> Vec<u32> { (0..20).flat_map(|_| shuffle.next_batch().to_vec()).collect() };
@@ -111,7 +111,7 @@ fn an_epoch_visits_every_image_once_and_the_next_one_in_another_order() {
 }
 
 #[test]
-fn a_remainder_is_dropped_and_no_image_comes_twice_an_epoch() {
+fn an_incomplete_batch_is_dropped_and_no_image_repeats_in_an_epoch() {
     let mut shuffle = Shuffle::new(stream(1, "shuffle"), 10, 4).unwrap();
     let mut drawn = [0; 10];
     for _ in 0..500 {
@@ -125,7 +125,7 @@ fn a_remainder_is_dropped_and_no_image_comes_twice_an_epoch() {
 }
 
 #[test]
-fn equal_seeds_give_equal_orders_and_one_that_is_read_back_goes_on_in_them() {
+fn equal_seeds_give_equal_orders_also_after_deserialization() {
     let shuffle = |seed| Shuffle::new(stream(seed, "shuffle"), 100, 30).unwrap();
     let (mut one, mut same, mut other) = (shuffle(1), shuffle(1), shuffle(2));
     let draw = |shuffle: &mut Shuffle| -> Vec<u32> { (0..7).flat_map(|_| shuffle.next_batch().to_vec()).collect() };
@@ -144,7 +144,7 @@ fn equal_seeds_give_equal_orders_and_one_that_is_read_back_goes_on_in_them() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_drawn_is_refused() {
+fn invalid_batch_sizes_are_rejected() {
     for (len, batch) in [(10, 0), (10, 11), (0, 1), (0, 0), (1 << 32, 1)] {
         let error = Shuffle::new(stream(1, "shuffle"), len, batch).unwrap_err();
         assert!(matches!(error, Error::Batch { batch: b, len: l } if (b, l) == (batch, len)));
@@ -152,11 +152,11 @@ fn a_batch_that_cannot_be_drawn_is_refused() {
 }
 
 #[test]
-fn the_stand_in_depends_on_its_seed_alone() {
+fn the_stand_in_depends_only_on_its_seed() {
     let (one, same, other) = (small(1), small(1), small(2));
     assert_eq!(one.sha256(), same.sha256());
     assert_ne!(one.sha256(), other.sha256());
-    // On every machine: figures from the stand-in are compared by it.
+    // The same on every machine: results on the stand-in are compared by this checksum.
     assert_eq!(one.sha256(), "ce9826d065126dceccbec5f54f7584064a047e0388b211cd0904a350beeac248");
     for (part, same) in [(one.training(), same.training()), (one.test(), same.test())] {
         assert!(part.images().eq(same.images()) && part.labels() == same.labels());
@@ -169,7 +169,7 @@ fn the_stand_in_depends_on_its_seed_alone() {
 }
 
 #[test]
-fn generated_images_are_contrasted_but_not_saturated() {
+fn generated_images_have_contrast_without_saturation() {
     let dataset = small(3);
     let normalization = Normalization::fit(dataset.training());
     let saturated = dataset.training().images().flatten().filter(|&&pixel| pixel == 0 || pixel == 255).count();
@@ -178,7 +178,7 @@ fn generated_images_are_contrasted_but_not_saturated() {
     assert!(normalization.deviation().iter().all(|deviation| (0.1..0.3).contains(deviation)));
 }
 
-/// Gives up after some images.
+/// Cancels after some images.
 struct Impatient(Cell<usize>);
 
 impl Progress for Impatient {
@@ -193,7 +193,7 @@ impl Progress for Impatient {
 }
 
 #[test]
-fn generating_can_be_cancelled() {
+fn generation_can_be_cancelled() {
     let impatient = Impatient(Cell::new(0));
     assert!(matches!(Dataset::generate(1, SMALL, "a test", &impatient), Err(Error::Cancelled)));
     assert_eq!(impatient.0.get(), 10);

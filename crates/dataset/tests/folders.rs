@@ -1,4 +1,4 @@
-//! Folders and files that are not what they should be, and where folders are looked for.
+//! Invalid folders and files, and the search order of folders.
 
 mod common;
 
@@ -18,13 +18,13 @@ fn open(folder: &Path) -> Error {
     Dataset::open(Kind::Cifar10, folder, &()).unwrap_err()
 }
 
-/// A file of zeros that takes no room.
+/// A sparse file of zeros.
 fn sparse(path: &Path, bytes: u64) {
     File::create(path).unwrap().set_len(bytes).unwrap();
 }
 
 #[test]
-fn what_is_no_dataset_is_described() {
+fn errors_for_unrecognized_paths_describe_what_was_found() {
     let parent = TempDir::new().unwrap();
     let folder = parent.path().join("cifar-10-batches-bin");
     match open(&folder) {
@@ -63,10 +63,10 @@ fn the_python_version_is_found_and_verified() {
     fs::write(folder.join("test_batch"), "").unwrap();
     assert!(matches!(open(&folder), Error::Missing { path } if path == folder.join("data_batch_1")));
     fs::write(folder.join("data_batch_1"), b"].").unwrap();
-    // By itself, and as what the folder around it holds.
+    // By itself, and in a folder that contains it.
     for place in [folder.as_path(), parent.path()] {
         match open(place) {
-            Error::Checksum { path, algorithm: "md5", expected, .. } => {
+            Error::Checksum { path, algorithm: "MD5", expected, .. } => {
                 assert_eq!(path, folder.join("data_batch_1"));
                 assert_eq!(expected, "c99cafc152244af753f735de768cd75f");
             }
@@ -83,7 +83,7 @@ fn the_python_version_is_found_and_verified() {
 }
 
 #[test]
-fn a_file_must_be_there_be_one_and_have_its_size() {
+fn missing_irregular_and_wrongly_sized_files_are_rejected() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("data_batch_1.bin");
     fs::write(folder.path().join("test_batch.bin"), "").unwrap();
@@ -94,12 +94,12 @@ fn a_file_must_be_there_be_one_and_have_its_size() {
     for size in [0, 30_729_999, 30_730_001] {
         sparse(&file, size);
         let error = open(folder.path());
-        assert_eq!(error.to_string(), format!("{}: {size} bytes where 30730000 are expected", file.display()));
+        assert_eq!(error.to_string(), format!("{}: wrong size: expected 30730000 bytes, found {size}", file.display()));
     }
 }
 
 #[test]
-fn a_file_of_the_right_size_is_refused_for_its_sum() {
+fn a_checksum_mismatch_is_rejected() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("data_batch_1.bin");
     sparse(&file, 30_730_000);
@@ -107,7 +107,7 @@ fn a_file_of_the_right_size_is_refused_for_its_sum() {
         Error::Checksum { path, algorithm: "SHA-256", expected, found } => {
             assert_eq!(path, file);
             assert_eq!(expected, "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5");
-            // Of 30,730,000 zeros, by sha256sum.
+            // The SHA-256 of 30,730,000 zeros, by sha256sum.
             assert_eq!(found, ZEROS);
         }
         error => panic!("{error}"),
@@ -117,7 +117,7 @@ fn a_file_of_the_right_size_is_refused_for_its_sum() {
 #[cfg(unix)]
 #[test]
 #[allow(clippy::print_stderr)]
-fn a_file_that_may_not_be_read_is_named() {
+fn an_unreadable_file_is_named_in_the_error() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("data_batch_1.bin");
@@ -137,7 +137,7 @@ fn a_file_that_may_not_be_read_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn one_flipped_bit_in_the_real_data_is_found() {
+fn one_flipped_bit_in_the_real_data_is_detected() {
     let Some(real) = common::real_folder() else { return };
     let real = fs::canonicalize(real).unwrap();
     let folder = TempDir::new().unwrap();
@@ -155,23 +155,23 @@ fn one_flipped_bit_in_the_real_data_is_found() {
 }
 
 #[test]
-fn a_label_beyond_the_classes_is_refused_with_its_offset() {
+fn invalid_labels_are_rejected_with_their_offset() {
     let mut bytes = vec![9; 3 * RECORD];
     assert_eq!(parse_cifar10(Path::new("x.bin"), &bytes).unwrap().len(), 3);
     bytes[2 * RECORD] = 10;
     let error = parse_cifar10(Path::new("x.bin"), &bytes).unwrap_err();
-    assert_eq!(error.to_string(), "x.bin: label 10 at byte 6146 is not one of 10 classes");
+    assert_eq!(error.to_string(), "x.bin: invalid label 10 at byte 6146: must be below 10");
     let error = parse_cifar10(Path::new("x.bin"), &bytes[..RECORD + 5]).unwrap_err();
-    assert_eq!(error.to_string(), "x.bin: the record at byte 3073 has 5 of 3073 bytes");
+    assert_eq!(error.to_string(), "x.bin: the record at byte 3073 is truncated: expected 3073 bytes, found 5");
 
     let mut bytes = vec![19; 2 * 3074];
     assert_eq!(parse_cifar100(Path::new("x.bin"), &bytes).unwrap().len(), 2);
     bytes[3074 + 1] = 100;
     let error = parse_cifar100(Path::new("x.bin"), &bytes).unwrap_err();
-    assert_eq!(error.to_string(), "x.bin: label 100 at byte 3075 is not one of 100 classes");
+    assert_eq!(error.to_string(), "x.bin: invalid label 100 at byte 3075: must be below 100");
     bytes[3074] = 20;
     let error = parse_cifar100(Path::new("x.bin"), &bytes).unwrap_err();
-    assert_eq!(error.to_string(), "x.bin: label 20 at byte 3074 is not one of 20 classes");
+    assert_eq!(error.to_string(), "x.bin: invalid label 20 at byte 3074: must be below 20");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn cifar_100_has_coarse_and_fine_labels() {
 }
 
 #[test]
-fn a_folder_that_was_named_is_never_replaced() {
+fn an_invalid_given_folder_is_an_error() {
     let root = TempDir::new().unwrap();
     let missing = root.path().join("nowhere");
     let usual = Source { offline: true, ..Source::new(Kind::Cifar10, root.path()) };
@@ -212,27 +212,27 @@ fn a_folder_that_was_named_is_never_replaced() {
     let environment = Source { environment: Some(missing.clone()), ..usual.clone() };
     assert!(matches!(load(&environment, &()), Err(Error::Missing { path }) if path == missing));
 
-    // What the user names comes before what the environment names.
+    // The user's folder takes precedence over the environment's.
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     let both = Source { dir: Some(file.clone()), ..environment };
     assert!(matches!(load(&both, &()), Err(Error::Unrecognized { path, .. }) if path == file));
 
-    // An unusable folder in a usual place is no reason for the stand-in either.
+    // An invalid default folder is an error too, and does not lead to the stand-in.
     let data = root.path().join("data/cifar-10-batches-bin");
     fs::create_dir_all(&data).unwrap();
     assert!(matches!(load(&usual, &()), Err(Error::Unrecognized { path, .. }) if path == data));
 }
 
 #[test]
-fn the_usual_folders_are_looked_up_in_order() {
+fn default_folders_are_searched_in_order() {
     let parent = TempDir::new().unwrap();
     let root = parent.path().join("checkout");
     fs::create_dir(&root).unwrap();
     let source = Source { offline: true, ..Source::new(Kind::Cifar10, &root) };
     assert!(matches!(fetch(&source, &()), Err(Error::Offline { .. })));
 
-    // Each folder is told by what is wrong with it.
+    // Each folder is recognized by its error.
     let shared = parent.path().join("shared/cifar-10-batches-bin");
     fs::create_dir_all(&shared).unwrap();
     sparse(&shared.join("data_batch_1.bin"), 1);
@@ -244,7 +244,7 @@ fn the_usual_folders_are_looked_up_in_order() {
 }
 
 #[test]
-fn the_stand_in_says_why_it_is_used() {
+fn the_stand_in_has_a_reason() {
     let root = TempDir::new().unwrap();
     let offline = Source { offline: true, seed: 7, ..Source::new(Kind::Cifar10, root.path()) };
     assert!(matches!(load(&offline, &()), Err(Error::Offline { .. })));
@@ -263,7 +263,7 @@ fn the_stand_in_says_why_it_is_used() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_parsed_or_refused(records in 0_usize..4, rest in 0_usize..3074, seed: u64, limit in 1_u8..=255) {
+    fn any_bytes_are_parsed_or_rejected(records in 0_usize..4, rest in 0_usize..3074, seed: u64, limit in 1_u8..=255) {
         let mut bytes = common::pseudo_random(records * RECORD + rest, seed);
         for label in bytes.iter_mut().step_by(RECORD) {
             *label %= limit;

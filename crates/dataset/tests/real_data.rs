@@ -1,4 +1,4 @@
-//! The real CIFAR-10 against values that NumPy computed: see golden/cifar10.py.
+//! The real CIFAR-10 against values computed by NumPy: see golden/cifar10.py.
 
 mod common;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tar::EntryType;
 use tempfile::TempDir;
 
-/// Of the list of the files' official sums, by `sha256sum SHA256SUMS`.
+/// SHA-256 of the list of the files' official checksums, by `sha256sum SHA256SUMS`.
 const SHA256: &str = "f4a3dbff9ebda862d34055038b3982ae1a40274f12ac79a50534afa0d32da0ba";
 
 fn golden() -> Value {
@@ -35,7 +35,7 @@ fn part<'a>(dataset: &'a Dataset, name: &str) -> Subset<'a> {
 }
 
 #[test]
-fn real_images_labels_and_normalization_are_numpys() {
+fn real_images_labels_and_normalization_match_numpy() {
     let Some(folder) = common::real_folder() else { return };
     let dataset = Dataset::open(Kind::Cifar10, &folder, &()).unwrap();
     let golden = golden();
@@ -77,7 +77,7 @@ fn real_images_labels_and_normalization_are_numpys() {
 }
 
 #[test]
-fn the_real_data_load_from_a_folder_an_archive_and_a_download() {
+fn real_data_load_from_a_folder_an_archive_and_a_download() {
     let Some(folder) = common::real_folder() else { return };
     let mut tar = Tar::new();
     tar.add("cifar-10-batches-bin/", EntryType::Directory, &[]);
@@ -87,7 +87,7 @@ fn the_real_data_load_from_a_folder_an_archive_and_a_download() {
     }
     let bytes = tar.gzip(Compression::none());
     let parent = TempDir::new().unwrap();
-    // The archive as it was downloaded, by its name, and as what a folder holds.
+    // The downloaded archive: by its path, and in a folder that contains it.
     let (downloads, binary) = (parent.path().join("downloads"), Dataset::open(Kind::Cifar10, &folder, &()).unwrap());
     fs::create_dir(&downloads).unwrap();
     let archive = downloads.join("cifar-10-binary.tar.gz");
@@ -112,7 +112,7 @@ fn the_real_data_load_from_a_folder_an_archive_and_a_download() {
     assert_eq!(fs::read_dir(root.join("data")).unwrap().count(), 1);
     let around = Dataset::open(Kind::Cifar10, &root.join("data"), &()).unwrap();
     assert_eq!((around.sha256(), around.folder()), (SHA256, dataset.folder()), "the folder around it");
-    // From now on it is there, and the server, which is gone, is not missed.
+    // The dataset now exists and needs no server.
     assert_eq!(fetch(&source, &()).unwrap(), root.join("data/cifar-10-batches-bin"));
 }
 

@@ -1,4 +1,4 @@
-//! What decides the last bits of a run, beside its settings.
+//! Everything besides the settings that determines the last bits of a run.
 
 use std::sync::LazyLock;
 
@@ -12,43 +12,43 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-/// How sums are made here. Where all of it is equal, equal settings give equal bits; a run that went on where it is not
-/// would be the result of neither.
+/// Identifies how this process computes sums. With equal arithmetic, equal settings give equal bits. A run resumed
+/// with another arithmetic would match neither.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arithmetic {
     /// Bits of the processor's widest vectors.
     pub vectors: u32,
-    /// Whether products run on klayer's kernels, and not, by `KLAYER_NO_KERNELS`, all on faer.
+    /// Whether products use klayer's kernels; otherwise (`KLAYER_NO_KERNELS`) they use faer alone.
     pub kernels: bool,
-    /// SHA-256 of a small network after its first update steps: another build, or the mathematical functions of another
-    /// system, may round otherwise on the same processor.
+    /// SHA-256 of a small network after its first update steps: another build, or another system's mathematical
+    /// functions, may round differently on the same processor.
     pub sample: String,
 }
 
-/// Features of a block of the kernels and some that fill none; units of which one layer is too large for the kernels.
+/// Numbers of features that fill a block of the kernels and some that do not; one layer is too large for the kernels.
 const WIDTHS: (usize, &[usize], usize) = (800, &[300, 260, 20], 10);
 const IMAGES: usize = 20;
 const STEPS: usize = 2;
 
 impl Arithmetic {
-    /// That of this program on this machine.
+    /// The arithmetic of this process.
     pub fn here() -> Self {
         static SAMPLE: LazyLock<String> = LazyLock::new(|| sample().expect("settings that make a run"));
         Self { vectors: vector_bits(), kernels: kernels_on(), sample: SAMPLE.clone() }
     }
 
-    /// The first difference between the arithmetic of a checkpoint and this one.
+    /// The first difference between a checkpoint's arithmetic and this one.
     pub(crate) fn difference(&self, here: &Self) -> Option<String> {
         let kernels = |on| if on { "on klayer's kernels" } else { "on faer alone" };
         if self.vectors != here.vectors {
-            return Some(format!("vectors have {} bits there, and {} here", self.vectors, here.vectors));
+            return Some(format!("vectors have {} bits in the checkpoint, but {} here", self.vectors, here.vectors));
         }
         if self.kernels != here.kernels {
             let (there, here) = (kernels(self.kernels), kernels(here.kernels));
-            return Some(format!("products run {there} there, and {here} here (KLAYER_NO_KERNELS)"));
+            return Some(format!("products were computed {there}, but are computed {here} here (KLAYER_NO_KERNELS)"));
         }
         let differs = self.sample != here.sample;
-        differs.then(|| "the same sums end in other bits there and here: it is of another build or system".to_owned())
+        differs.then(|| "another build or system rounds the same sums differently".to_owned())
     }
 }
 

@@ -1,12 +1,12 @@
-//! Checkpoints: all that a training run needs to go on where it was, as a file.
+//! Checkpoints: files with the complete state of a training run, to resume it.
 //!
-//! The file is laid out as a model file (see [`klayer_nn::model_file`]), with the magic `KLAYERCP` and a [`State`]
-//! in place of a model's metadata. The one before it is kept beside it, for the case that it is damaged or cannot be
-//! read. Both are removed when the run is finished.
+//! The file has the layout of a model file (see [`klayer_nn::model_file`]), with the magic `KLAYERCP` and a [`State`]
+//! in place of a model's metadata. The previous checkpoint is kept beside it, in case the last one is damaged or
+//! cannot be read. Both are removed when the run is finished.
 //!
-//! A checkpoint tells the [`Arithmetic`] that it was computed with. Where sums end in other bits nothing goes on from
-//! it, so that no record is of two kinds of processors: a run of its own is refused, and one in a store takes the
-//! checkpoint before it or begins anew.
+//! A checkpoint stores the [`Arithmetic`] that it was computed with, and is only resumed with the same one: a record
+//! never mixes the results of two kinds of processors. With another arithmetic, resuming a single run is an error; a
+//! run in a store uses the previous checkpoint or starts again.
 
 use std::ffi::OsString;
 use std::fs;
@@ -31,13 +31,13 @@ use crate::record::{self, Point};
 use crate::runs::Job;
 use crate::{Error, files};
 
-/// Files of training runs under way.
+/// File kind of checkpoints.
 pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 3 };
 
-/// How often a run writes a checkpoint, unless it is told otherwise. Each cycle ends with one too.
+/// Default interval between checkpoints. A checkpoint is also written at the end of each cycle.
 pub const EVERY: Duration = Duration::from_secs(30);
 
-/// Where a run keeps its checkpoints.
+/// The checkpoint files of a run.
 #[derive(Debug)]
 pub struct Checkpoints<'a> {
     path: PathBuf,
@@ -45,76 +45,76 @@ pub struct Checkpoints<'a> {
     claim: Option<&'a Claim>,
 }
 
-/// The state of a training run between two update steps, beside its parameters and running statistics.
+/// The state of a training run between two update steps, except for its parameters and running statistics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// What names the run's record: a hash of the settings, the dataset and the program's version.
+    /// Key of the run's record: a hash of the settings, the dataset and klayer's version.
     pub key: String,
-    /// Where it was written: by which version, and with which arithmetic.
+    /// Where it was written: klayer's version and the arithmetic.
     pub environment: Environment,
-    /// The settings.
+    /// Settings.
     pub config: RunConfig,
-    /// The images.
+    /// Dataset.
     pub dataset: DatasetInfo,
-    /// What the optimizer remembers from one step to the next.
+    /// State of the optimizer.
     pub optimizer: OptimizerState,
-    /// Update steps made. The learning rate follows from it.
+    /// Completed update steps; they determine the learning rate.
     pub done: u64,
-    /// The permutation of this epoch, the position in it, and the state of the stream that draws the next ones. The
-    /// only other random numbers of a run are its first weights.
+    /// Permutation of this epoch, the position in it, and the state of the random stream for the next ones. The only
+    /// other random numbers of a run are its initial weights.
     pub shuffle: Shuffle,
     /// The curve so far.
     pub curve: Vec<Point>,
-    /// The sum of the mini-batches' losses since the last point of the curve.
+    /// Sum of the mini-batch losses since the last point of the curve.
     pub batch_losses: f64,
     /// Seconds so far.
     pub seconds: f64,
 }
 
-/// What an optimizer remembers from one step to the next.
+/// State of an optimizer between steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OptimizerState {
-    /// Plain gradient descent: nothing.
+    /// Plain gradient descent has no state.
     Sgd,
 }
 
-/// What a run goes on from.
+/// The network and state to resume from.
 pub(crate) struct Found<T> {
     pub(crate) network: Network<T>,
     pub(crate) state: State,
 }
 
 impl<'a> Checkpoints<'a> {
-    /// The checkpoints at `path`, written every cycle and whenever `every` has passed since the last one.
+    /// Checkpoints at `path`, written at the end of every cycle and when `every` has passed since the last one.
     pub fn new(path: impl Into<PathBuf>, every: Duration) -> Self {
         Self { path: path.into(), every, claim: None }
     }
 
-    /// Those of a run in a store, written only as long as nobody else has taken it over.
+    /// Checkpoints of a run in a store, written only while `claim` is held.
     pub(crate) fn claimed(path: PathBuf, every: Duration, claim: &'a Claim) -> Self {
         Self { path, every, claim: Some(claim) }
     }
 
-    /// The last checkpoint.
+    /// Path of the last checkpoint.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The one before it.
+    /// Path of the previous checkpoint.
     pub fn previous(&self) -> PathBuf {
         let mut name: OsString = self.path.clone().into();
         name.push(".previous");
         name.into()
     }
 
-    /// Whether there is a checkpoint.
+    /// Whether a checkpoint exists.
     pub fn exist(&self) -> bool {
         self.path.exists() || self.previous().exists()
     }
 
-    /// Removes them.
+    /// Removes both checkpoints.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -132,13 +132,13 @@ impl<'a> Checkpoints<'a> {
         self.every
     }
 
-    /// Writes a checkpoint; the last one becomes the one before it.
+    /// Writes a checkpoint; the last one becomes the previous one.
     pub(crate) fn write<T: Scalar>(&self, network: &Network<T>, state: &State) -> Result<(), Error> {
         if self.claim.is_some_and(|claim| !claim.held()) {
             return Ok(());
         }
         let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(refuse(&self.path))?;
-        // First the new one, whole and synced: if that cannot be, the older ones stay as they are.
+        // Write and sync the new one first: if that fails, the older ones are unchanged.
         let staged = files::stage(&self.path, &bytes)?;
         match fs::rename(&self.path, self.previous()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&self.path)(error)),
@@ -146,12 +146,13 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// The last checkpoint that is whole and of this arithmetic, if there is one. `warn` is told of those that are not.
+    /// Loads the last valid checkpoint with this arithmetic, if there is one. Calls `warn` for each one that is
+    /// skipped.
     ///
     /// # Errors
     /// [`Error::OtherRun`]; [`Error::File`] if one cannot be read and there is no other to resume from: it may be
-    /// readable another time. For a run outside a store also [`Error::OtherArithmetic`], [`Error::Model`] for one of
-    /// another version, and [`Error::Model`] if all are damaged. A trial in a store starts again in these cases.
+    /// readable later. For a run outside a store also [`Error::OtherArithmetic`], [`Error::Model`] for one of another
+    /// version, and [`Error::Model`] if all are damaged. In these cases a trial in a store starts again.
     pub(crate) fn find<T: Scalar>(
         &self,
         config: &RunConfig,
@@ -163,7 +164,7 @@ impl<'a> Checkpoints<'a> {
         for path in [&last, &previous] {
             let error = match self.open(path, config, data) {
                 Ok(Some(found)) => {
-                    // In place of one that is of no use, which would otherwise become the one before the next.
+                    // Replace the skipped one, which would otherwise become the previous checkpoint.
                     if passed_over {
                         let _ = fs::rename(&previous, &last);
                     }
@@ -173,14 +174,14 @@ impl<'a> Checkpoints<'a> {
                 Err(error) => error,
             };
             let another = path == &last && previous.exists();
-            let instead = if another { "the one before it is used" } else { "there is no other" };
+            let instead = if another { "using the previous checkpoint" } else { "no other checkpoint found" };
             let alone = self.claim.is_none();
             match &error {
                 Error::OtherArithmetic { path, difference } if self.claim.is_some() => {
                     let path = path.display();
-                    warn(&format!("{path}: it is left aside, since {}; {instead}", printable(difference)));
+                    warn(&format!("{path}: checkpoint not used: {}; {instead}", printable(difference)));
                 }
-                // Of another version: a store has no trial of it, and what is no trial's is kept for that version.
+                // Of another version: keep it for that version. In a store this cannot be a trial's checkpoint.
                 Error::Model { error: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
                 Error::Model { .. } if alone && !another => return Err(unread.unwrap_or(error)),
                 Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
@@ -194,7 +195,7 @@ impl<'a> Checkpoints<'a> {
         unread.map_or(Ok(None), Err)
     }
 
-    /// The checkpoint at `path`, if there is one.
+    /// Loads the checkpoint at `path`, if it exists.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
         let bytes = match files::read_kind(&CHECKPOINT, path) {
             Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -206,7 +207,7 @@ impl<'a> Checkpoints<'a> {
 }
 
 impl<T: Scalar> Found<T> {
-    /// The same, if it is of a run of `config` on `data`.
+    /// Checks that the checkpoint belongs to the run of `config` on `data`.
     fn check(self, path: &Path, config: &RunConfig, data: &Data) -> Result<Self, Error> {
         let Self { network, state } = &self;
         if let Some(difference) = difference(state, config, data)? {
@@ -218,13 +219,13 @@ impl<T: Scalar> Found<T> {
             && state.done <= config.steps()
             && state.curve.iter().all(|point| point.step <= state.done);
         if !fits {
-            let difference = "its parts do not fit together".to_owned();
+            let difference = "its contents do not match".to_owned();
             return Err(Error::OtherRun { path: path.into(), difference });
         }
         let Environment { arithmetic, processor, .. } = &state.environment;
         let difference = match arithmetic {
             Some(there) => there.difference(&Arithmetic::here()),
-            None => Some("it does not tell with which it was computed".to_owned()),
+            None => Some("it does not name the arithmetic".to_owned()),
         };
         if let Some(difference) = difference {
             let difference = format!("{difference}; it was written on {processor}");
@@ -234,28 +235,32 @@ impl<T: Scalar> Found<T> {
     }
 }
 
-/// The first difference between the run of a checkpoint and one of `config` on `data`.
+/// The first difference between the checkpoint's run and a run of `config` on `data`.
 fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<String>, Error> {
     let dataset = data.info();
     if state.dataset != dataset {
         let tell = |info: &DatasetInfo| format!("{} (SHA-256 {})", info.name, info.sha256);
-        return Ok(Some(format!("the images are {} there, and {} here", tell(&state.dataset), tell(&dataset))));
+        return Ok(Some(format!(
+            "the dataset is {} in the checkpoint, but {} here",
+            tell(&state.dataset),
+            tell(&dataset)
+        )));
     }
     let json = |config: &RunConfig| serde_json::to_value(config).map_err(Error::Json);
     let (there, here) = (json(&state.config)?, json(config)?);
     for (name, value) in there.as_object().into_iter().flatten() {
         let other = here.get(name).unwrap_or(&Value::Null);
         if value != other {
-            return Ok(Some(format!("{} is {value} there, and {other} here", name.replace('_', " "))));
+            return Ok(Some(format!("{} is {value} in the checkpoint, but {other} here", name.replace('_', " "))));
         }
     }
     let version = env!("CARGO_PKG_VERSION");
     let there = &state.environment.version;
     if there != version {
-        return Ok(Some(format!("it was written by version {there}, and this is version {version}")));
+        return Ok(Some(format!("it was written by klayer {there}, but this is klayer {version}")));
     }
     let key = record::key(RunConfig::KIND, config, &dataset.sha256)?;
-    Ok((state.key != key).then(|| format!("its run is {} there, and {key} here", state.key)))
+    Ok((state.key != key).then(|| format!("the run is {} in the checkpoint, but {key} here", state.key)))
 }
 
 fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {

@@ -1,4 +1,4 @@
-//! Everything that determines a training run.
+//! Settings of a training run.
 
 use klayer_dataset::FEATURES;
 use klayer_nn::{Architecture, Init};
@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The settings of one training run. On one machine and build, they and the dataset determine its result to the bit.
+/// Settings of a training run. On one machine and build, they and the dataset determine the result to the bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Whether hidden layers have batch norm.
+    /// Whether hidden layers use batch norm.
     pub batch_norm: bool,
-    /// How the weights are drawn.
+    /// Weight initialization.
     pub init: Init,
-    /// The weight of the L2 penalty.
+    /// L2 penalty weight.
     pub lambda: f64,
-    /// The learning rates.
+    /// Learning-rate schedule.
     pub schedule: Cyclical,
-    /// Cycles to train, of 2 n_s update steps each.
+    /// Number of cycles, of 2 n_s update steps each.
     pub cycles: u64,
-    /// Images in a mini-batch, n.
+    /// Batch size, n.
     pub batch: usize,
     /// Root seed of the initial weights and of the order of the images.
     pub seed: u64,
-    /// Update steps from one point of the curve to the next. The last step always makes a point.
+    /// Update steps between points of the curve. The last step always has a point.
     pub validate_every: u64,
-    /// Training images, the first ones, on which the curve's training loss is taken; none: it is left out.
+    /// Number of training images, the first ones, for the curve's training loss; `None` to omit it.
     pub training_sample: Option<usize>,
-    /// Whether the trained network is evaluated on the test images. Only runs that choose nothing may do so.
+    /// Whether to evaluate the trained network on the test images. Only for runs that do not choose settings.
     pub test: bool,
 }
 
 impl RunConfig {
-    /// A run of the 3-layer network with batch norm as the report trains it, for `lambda` and `cycles`.
+    /// The report's 3-layer network with batch norm, for `lambda` and `cycles`.
     ///
     /// # Errors
     /// None with these settings; the type is that of the schedule's constructor.
@@ -56,12 +56,12 @@ impl RunConfig {
         })
     }
 
-    /// Update steps of the whole run.
+    /// Total update steps of the run.
     pub fn steps(&self) -> u64 {
         self.cycles.saturating_mul(self.schedule.cycle())
     }
 
-    /// The network that it trains.
+    /// The architecture of the network.
     ///
     /// # Errors
     /// [`Error::Network`] if a width is 0.
@@ -69,24 +69,23 @@ impl RunConfig {
         Ok(Architecture::new(inputs, &self.hidden, classes, self.batch_norm)?)
     }
 
-    /// The network that is trained, unless the settings cannot be used with `images` training images of `classes`
-    /// classes.
+    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
     pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
         let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
         if self.cycles == 0 {
-            return setting("the number of cycles", "0".into(), "a run needs at least one".into());
+            return setting("the number of cycles", "0".into(), "it must be at least 1".into());
         }
         if self.validate_every == 0 {
-            return setting("the distance of validations", "0".into(), "it is at least one update step".into());
+            return setting("--validate-every", "0".into(), "it must be at least 1".into());
         }
         check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
             let nearest = sample.clamp(1, images);
-            let needed = format!("from 1 to {images} training images are possible, and {nearest} is nearest");
-            return setting("the sample for the training loss", sample.to_string(), needed);
+            let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");
+            return setting("the sample size for the training loss", sample.to_string(), needed);
         }
         let architecture = self.architecture(FEATURES, classes)?;
         self.init.check(architecture.inputs())?;
@@ -95,8 +94,7 @@ impl RunConfig {
     }
 }
 
-/// Refuses mini-batches that `images` training images do not make, or of which batch norm, if there is some, has no
-/// variance.
+/// Rejects batch sizes of 0 or above `images`, and batches of one image with batch norm, which have no variance.
 pub(crate) fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Result<(), Error> {
     let least = if batch_norm { 2 } else { 1 };
     if (least..=images).contains(&batch) {
@@ -106,6 +104,6 @@ pub(crate) fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Resu
         return Err(klayer_nn::Error::BatchTooSmall { images: batch }.into());
     }
     let nearest = batch.clamp(least, images.max(least));
-    let needed = format!("from {least} to {images} training images are possible, and {nearest} is nearest");
+    let needed = format!("it must be from {least} to {images}, the number of training images (nearest: {nearest})");
     Err(Error::Setting { name: "the batch size", value: batch.to_string(), needed })
 }

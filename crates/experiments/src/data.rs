@@ -1,36 +1,36 @@
-//! A dataset and the normalization that belongs to it.
+//! A dataset with its normalization.
 
 use klayer_dataset::{Dataset, Normalization};
 use serde::{Deserialize, Serialize};
 
-/// Images, split, with the normalization fitted to the training part: what every run on a dataset shares.
+/// A dataset and the normalization fitted to its training images, shared by all runs.
 #[derive(Debug)]
 pub struct Data {
     /// The images and labels.
     pub dataset: Dataset,
-    /// Mean and deviation of each feature over the training part.
+    /// Mean and standard deviation of each feature over the training images.
     pub normalization: Normalization,
 }
 
-/// What tells one dataset from another.
+/// Identifies a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetInfo {
     /// "CIFAR-10", "CIFAR-100" or "synthetic stand-in".
     pub name: String,
-    /// Checksum over all its files.
+    /// SHA-256 over all its files.
     pub sha256: String,
-    /// Whether it is the stand-in.
+    /// Whether it is the synthetic stand-in.
     pub synthetic: bool,
 }
 
 impl Data {
-    /// Fits the normalization to the training part of `dataset`.
+    /// Fits the normalization to the training images of `dataset`.
     pub fn new(dataset: Dataset) -> Self {
         let normalization = Normalization::fit(dataset.training());
         Self { dataset, normalization }
     }
 
-    /// What tells this dataset from another.
+    /// Identifies this dataset.
     pub fn info(&self) -> DatasetInfo {
         DatasetInfo {
             name: self.dataset.name().to_owned(),

@@ -1,4 +1,4 @@
-//! Where a run was made.
+//! The environment of a run.
 
 use std::fs;
 use std::thread;
@@ -12,21 +12,21 @@ use crate::arithmetic::Arithmetic;
 pub struct Environment {
     /// Version of klayer.
     pub version: String,
-    /// Name of the processor, as the system tells it, or its architecture.
+    /// Processor name as reported by the system, or the architecture.
     pub processor: String,
-    /// Cores that the program may use.
+    /// Cores available to the program.
     pub cores: usize,
-    /// Threads that the run is meant for. For one of a store, that is one, on however many it was made.
+    /// Number of threads the run is meant for. Always 1 for runs in a store, whatever number computed them.
     pub threads: usize,
     /// Operating system and architecture.
     pub system: String,
-    /// What decides the last bits of its results; nothing in a record that does not tell.
+    /// The arithmetic that determines the last bits of the results; `None` in records that lack it.
     #[serde(default)]
     pub arithmetic: Option<Arithmetic>,
 }
 
 impl Environment {
-    /// This program on this machine, for a run of `threads` threads.
+    /// The environment of this process, for a run with `threads` threads.
     pub fn here(threads: usize) -> Self {
         let architecture = std::env::consts::ARCH;
         Self {
@@ -40,12 +40,12 @@ impl Environment {
     }
 }
 
-/// What Linux calls this start of the machine.
+/// Linux's boot ID.
 pub(crate) fn boot() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|boot| boot.trim().to_owned())
 }
 
-/// The name that Linux gives the processor; elsewhere there is no file to read it from.
+/// The processor name on Linux; `None` elsewhere.
 fn processor() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;

@@ -5,110 +5,110 @@ use klayer_linalg::text::printable;
 
 use crate::files::NO_FOLDER;
 
-/// What can go wrong in this crate.
+/// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that makes no training run.
+    /// An invalid setting.
     #[error("{name} is {value}, but {needed}")]
     Setting {
-        /// Which setting.
+        /// Name of the setting.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it must be.
+        /// The requirement.
         needed: String,
     },
-    /// A network, a label or a mini-batch that cannot be.
+    /// An invalid network, label or mini-batch.
     #[error(transparent)]
     Network(#[from] klayer_nn::Error),
-    /// A learning rate or a lambda that cannot be.
+    /// An invalid learning rate or lambda.
     #[error(transparent)]
     Optimizer(#[from] klayer_optim::Error),
-    /// Images that cannot be read or shuffled.
+    /// A dataset that cannot be loaded or shuffled.
     #[error(transparent)]
     Dataset(#[from] klayer_dataset::Error),
-    /// Threads that the system does not grant.
+    /// Threads could not be started.
     #[error(transparent)]
     Threads(#[from] klayer_linalg::Error),
-    /// A gradient that is infinite or not a number.
-    #[error("the gradient of {parameter} in layer {layer} is not a number")]
+    /// A gradient is infinite or NaN.
+    #[error("the gradient of {parameter} in layer {layer} is not finite")]
     Gradient {
         /// "W", "b", "gamma" or "beta".
         parameter: &'static str,
-        /// The layer, from 1.
+        /// Layer, from 1.
         layer: usize,
     },
-    /// A network that puts out no numbers.
-    #[error("the outputs of the network are not finite numbers: its parameters are of no use")]
+    /// A network's outputs are infinite or NaN.
+    #[error("the network's outputs are not finite")]
     Outputs,
-    /// The run was asked to stop before its end.
-    #[error("stopped before its end")]
+    /// The run was cancelled.
+    #[error("cancelled")]
     Cancelled,
     /// A file that cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A record that does not hold what it should.
-    #[error("{}: not a record of this program, at line {line}, column {column}: {}", path.display(), printable(reason))]
+    /// An invalid record.
+    #[error("{}: invalid record at line {line}, column {column}: {}", path.display(), printable(reason))]
     Record {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where, from 1.
+        /// Line, from 1.
         line: usize,
-        /// Where, from 1.
+        /// Column, from 1.
         column: usize,
-        /// What is wrong.
+        /// What is invalid.
         reason: String,
     },
-    /// A record under the name of another.
-    #[error("{}: the record of another run, which belongs into {name}.json; rename or delete it", path.display())]
+    /// A record is stored under the name of another.
+    #[error("{}: contains the record of {name}.json; rename or delete it", path.display())]
     OtherRecord {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The key of the record.
+        /// The key of the record in it.
         name: String,
     },
-    /// A checkpoint of another run than the one that is to go on.
-    #[error("{}: a checkpoint of another run: {}", path.display(), printable(difference))]
+    /// A checkpoint belongs to another run.
+    #[error("{}: checkpoint of another run: {}", path.display(), printable(difference))]
     OtherRun {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// In what the runs differ.
+        /// How the runs differ.
         difference: String,
     },
-    /// A checkpoint of the same run, made where sums end in other bits.
+    /// A checkpoint of this run was computed with different arithmetic, so that results would not be reproducible.
     #[error(
-        "{}: a checkpoint of other arithmetic: {}; go on where it was written, or delete it",
+        "{}: checkpoint computed with different arithmetic: {}; resume it where it was written, or delete it",
         path.display(),
         printable(difference)
     )]
     OtherArithmetic {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// In what the machines or the builds differ.
+        /// How the machines or builds differ.
         difference: String,
     },
-    /// A run that has not been made yet.
-    #[error("{}: there is no such record: its run has not been made", path.display())]
+    /// A run has no record yet.
+    #[error("{}: record not found: the run has not finished yet", path.display())]
     Missing {
-        /// Where its record would be.
+        /// Path of the missing record.
         path: PathBuf,
     },
-    /// A model file or a checkpoint that cannot be used.
+    /// An invalid or unsupported model file or checkpoint.
     #[error("{}: {error}", path.display())]
     Model {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// What is invalid, and where.
         error: klayer_nn::Error,
     },
-    /// A number or text that cannot be written as JSON.
-    #[error("a record cannot be written as JSON: {0}")]
+    /// A value that cannot be represented in JSON.
+    #[error("cannot write a record as JSON: {0}")]
     Json(serde_json::Error),
 }
 
@@ -122,7 +122,7 @@ impl Error {
     }
 }
 
-/// The outermost of the folders above `path` that does not exist.
+/// The topmost missing folder above `path`.
 fn missing_folder(path: &Path) -> Option<PathBuf> {
     let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     path.ancestors().skip(1).filter(missing).last().map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! A network on images that it does not learn from.
+//! Evaluation of a network on a set of images.
 
 use klayer_dataset::{Normalizer, Subset};
 use klayer_linalg::{Par, RowMajor, Scalar};
@@ -7,41 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Images evaluated at a time.
+/// Number of images evaluated at a time.
 pub(crate) const CHUNK: usize = 250;
 
-/// Runs networks of one architecture over images in evaluation mode; its workspace is made once.
+/// Evaluates networks of one architecture; allocates its workspace once.
 pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
-    /// For [`CHUNK`] images.
+    /// Logits of up to [`CHUNK`] images.
     workspace: Workspace<T>,
     predictions: Vec<u8>,
     par: Par,
 }
 
-/// How a network does on a set of images.
+/// Results of a network on a set of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy. Infinite or NaN if the network has diverged.
     pub loss: f64,
-    /// Part of the images that are classified correctly.
+    /// Accuracy: the fraction of images classified correctly.
     pub accuracy: f64,
-    /// Images by true class (row) and predicted class (column).
+    /// Confusion matrix: number of images by true class (row) and predicted class (column).
     pub confusion: Vec<Vec<u64>>,
 }
 
 impl<'a, T: Scalar> Evaluator<'a, T> {
-    /// For networks of `architecture` and images normalized by `normalizer`.
+    /// Creates an evaluator for networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
         let workspace = Workspace::new(architecture, CHUNK, par.clone());
         Self { normalizer, workspace, predictions: vec![0; CHUNK], par }
     }
 
-    /// Loss, accuracy and confusion matrix of `network` on all of `subset`.
+    /// Computes loss, accuracy and confusion matrix of `network` on all images of `subset`.
     ///
     /// # Errors
-    /// [`Error::Network`] if it is a network of another architecture, or a label is beyond its classes; a loss that is
-    /// not finite is part of the result.
+    /// [`Error::Network`] if the network has another architecture, or a label is out of range. A loss that is not
+    /// finite is a result, not an error.
     pub fn evaluate(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<Evaluation, Error> {
         let classes = network.architecture().classes();
         let (mut loss, mut confusion) = (0.0, vec![vec![0; classes]; classes]);
@@ -57,13 +57,13 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
     }
 
-    /// The logits of `network` for all of `subset`.
+    /// Computes the logits of `network` for all images of `subset`.
     ///
     /// # Shapes
     /// Images x classes.
     ///
     /// # Errors
-    /// [`Error::Network`] if it is a network of another architecture, or the images are not its inputs.
+    /// [`Error::Network`] if the network has another architecture, or the images do not match its inputs.
     pub fn logits(&mut self, network: &Network<T>, subset: Subset<'_>) -> Result<RowMajor<T>, Error> {
         let classes = network.architecture().classes();
         let mut all = RowMajor::zeros(subset.len(), classes);
@@ -80,7 +80,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         Ok(all)
     }
 
-    /// Mean loss of at most [`CHUNK`] images; leaves their predictions.
+    /// Returns the mean loss of at most [`CHUNK`] images; leaves their predictions in the workspace.
     fn chunk(&mut self, network: &Network<T>, images: Subset<'_>) -> Result<f64, Error> {
         let loss = self.infer(network, images, |logits, predictions| {
             logits.predict(predictions);
@@ -93,7 +93,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
         }
     }
 
-    /// What `look` makes of the logits of at most [`CHUNK`] images; it is lent the room for predictions.
+    /// Applies `look` to the logits of at most [`CHUNK`] images, with a buffer for predictions.
     fn infer<R>(
         &mut self,
         network: &Network<T>,

@@ -1,8 +1,8 @@
-//! Files that appear whole or not at all.
+//! Atomic writing of files, and bounded reading.
 //!
-//! A process that is killed while it writes leaves a temporary file. Its name is `.klayer-FILE-MACHINE-PID-` and
-//! something random, where FILE is a hash of the name that it was to get and MACHINE one of what its process's number
-//! counts in. So the next that will write the same file finds what is left of it, and whether its writer has ended.
+//! A process that is killed while writing leaves a temporary file. Its name is `.klayer-FILE-MACHINE-PID-` and a
+//! random suffix: FILE is a hash of the final name, and MACHINE a hash of the boot ID and the PID namespace. So the
+//! next writer of the same file finds such leftovers, and can check whether their writer has ended.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -17,23 +17,23 @@ use tempfile::{Builder, NamedTempFile};
 use crate::Error;
 use crate::environment::boot;
 
-/// How the names of temporary files begin.
+/// Prefix of temporary file names.
 pub(crate) const TEMPORARY: &str = ".klayer-";
 
-/// What is said of a folder that does not exist, above a file to be read or written.
+/// Message for a missing folder above a file to read or write.
 pub(crate) const NO_FOLDER: &str = "no such directory";
 
-/// Bytes of the longest model or checkpoint that is read from a pipe.
+/// Maximum size of a model or checkpoint read from a pipe, in bytes.
 const LONGEST_STREAM: u64 = 1 << 30;
 
-/// A temporary file that nobody has written to for so long is left over, wherever its writer ran.
+/// A temporary file not modified for this long is a leftover, whatever machine wrote it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Writes `bytes` under `path`: to a temporary name beside it, synced, then renamed. Where a link stands, that becomes of
-/// what it leads to; into a pipe or a device, they are written as they are.
+/// Writes `bytes` to `path` atomically: to a temporary file beside it, synced, then renamed. A symbolic link is
+/// followed; a pipe or a device is written to directly.
 ///
 /// # Errors
-/// [`Error::File`]; the file that stood under `path` before then still does.
+/// [`Error::File`]; an existing file at `path` is then unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if is_stream(path) {
         return OpenOptions::new()
@@ -46,15 +46,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     stage(&target, bytes)?.place(&target)
 }
 
-/// Whether a pipe, a device or the like stands under `path`, which takes bytes and has none of its own.
+/// Whether `path` is a pipe, a device or the like, which cannot be replaced.
 fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
-/// What the link under `path` leads to, whether it is there or not; `path` where no link stands.
+/// Follows the symbolic link at `path`, whether or not its target exists; returns `path` if it is not a link.
 fn target(path: &Path) -> PathBuf {
     let mut target = path.to_path_buf();
-    // As many links as the system itself follows.
+    // The system's own limit for chains of links.
     for _ in 0..40 {
         match fs::read_link(&target) {
             Ok(link) => target = folder(&target).join(link),
@@ -64,10 +64,10 @@ fn target(path: &Path) -> PathBuf {
     target
 }
 
-/// A file that is written and synced, and has no name yet. It goes away if it gets none.
+/// A file that is written and synced but has no final name yet. Removed on drop.
 pub(crate) struct Staged(NamedTempFile);
 
-/// Writes what is to stand under `path` beside it.
+/// Writes a file for `path` beside it.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -78,13 +78,13 @@ pub(crate) fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, Error> {
 }
 
 impl Staged {
-    /// Gives the file the name `path`, in place of what stood there.
+    /// Renames the file to `path`, replacing any existing file.
     ///
     /// # Errors
-    /// [`Error::File`]; whatever stood under `path` before then still does.
+    /// [`Error::File`]; an existing file at `path` is then unchanged.
     pub(crate) fn place(self, path: &Path) -> Result<(), Error> {
         self.0.persist(path).map_err(|error| Error::File { path: path.into(), error: error.error })?;
-        // The rename itself must outlive a power cut too; a folder that cannot be opened for that is no failure.
+        // Sync the rename to disk; ignore folders that cannot be opened for that.
         if let Ok(folder) = File::open(folder(path)) {
             let _ = folder.sync_all();
         }
@@ -92,11 +92,11 @@ impl Staged {
     }
 }
 
-/// Whether a file could be written under `path`, found out before hours of work depend on it. What a writer of it that
-/// was killed has left beside it is removed.
+/// Checks that `path` can be written, before hours of work depend on it. Removes temporary files that killed writers
+/// of `path` left beside it.
 ///
 /// # Errors
-/// [`Error::File`] if its folder does not exist or may not be written to, or if a folder stands under `path`.
+/// [`Error::File`] if its folder does not exist or is not writable, or if `path` is a folder.
 pub fn probe(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Err(Error::file(path)(ErrorKind::IsADirectory.into()));
@@ -106,15 +106,15 @@ pub fn probe(path: &Path) -> Result<(), Error> {
     }
     let target = target(path);
     let file = temporary(&target)?;
-    // Its time is that of the folder's own clock, and its owner is this user.
+    // The temporary file has the time of the folder's own clock, and this user as its owner.
     if let Ok(data) = file.as_file().metadata() {
         remove_leftovers(&target, &data);
     }
     Ok(())
 }
 
-/// The bytes of the file under `path`, which may have `most` of them. A longer file, or a stream that goes on beyond that,
-/// is not read to its end.
+/// Reads the file at `path`, of at most `most` bytes. Fails for longer files and streams without reading them to the
+/// end.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -129,27 +129,28 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
 }
 
-/// The bytes of the file of `kind` under `path`. What does not begin as one, or is of another length than it says, is
-/// not read to its end.
+/// Reads the file of `kind` at `path`. Fails without reading to the end if the header is invalid or declares another
+/// length.
 pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(Error::file(path))?;
     let data = file.metadata().map_err(Error::file(path))?;
     let refuse = |error| Error::Model { path: path.into(), error };
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    // A pipe has no length before its end: the header says how much of it is read.
+    // A pipe has no known length: the header determines how much to read.
     let length = if data.is_file() { data.len() } else { promised_length(&bytes).min(LONGEST_STREAM) };
     check_header(kind, &bytes, length).map_err(refuse)?;
     file.take(length - bytes.len() as u64 + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
     Ok(bytes)
 }
 
-/// The folder that the file under `path` is in, or would be.
+/// The folder of `path`.
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes the temporary files of `path` whose writers have ended, or which are old beside the file of `here`.
+/// Removes the temporary files of `path` whose writers have ended, or that are old by the clock of the file of
+/// `here`.
 fn remove_leftovers(path: &Path, here: &Metadata) {
     let Ok(entries) = fs::read_dir(folder(path)) else { return };
     let prefix = prefix(path);
@@ -164,12 +165,12 @@ fn remove_leftovers(path: &Path, here: &Metadata) {
     }
 }
 
-/// Whether the writer of a temporary file, which this part of its name tells, certainly runs no more: it was a process
-/// of this user on this machine.
+/// Whether the writer of a temporary file, parsed from part of its name, has certainly ended: it was a process of
+/// this user on this machine.
 fn has_ended(writer: &str, data: &Metadata, here: &Metadata) -> bool {
     let process = machine().and_then(|machine| writer.strip_prefix(&machine)?.strip_prefix('-')?.split_once('-'));
     let process = process.and_then(|(process, _)| process.parse::<u32>().ok());
-    // The processes of others may be hidden.
+    // Processes of other users may be hidden.
     process.is_some_and(|process| same_user(data, here) && !Path::new("/proc").join(process.to_string()).exists())
 }
 
@@ -184,12 +185,12 @@ fn same_user(_: &Metadata, _: &Metadata) -> bool {
     false
 }
 
-/// How the names of all temporary files of `path` begin.
+/// Prefix of the names of all temporary files of `path`.
 fn prefix(path: &Path) -> String {
     format!("{TEMPORARY}{}-", short_hash(path.file_name().unwrap_or(OsStr::new("")).as_encoded_bytes()))
 }
 
-/// What the number of a process counts in: this start of the machine, and the container. None where that is not told.
+/// Identifies the space of process IDs: the boot and the container. `None` if the system does not provide it.
 fn machine() -> Option<String> {
     let container = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(short_hash(format!("{} {}", boot()?, container.display()).as_bytes()))
@@ -199,26 +200,26 @@ fn short_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A temporary file beside the one under `path`, which goes away unless it is kept.
+/// Creates a temporary file beside `path`, removed on drop unless kept.
 fn temporary(path: &Path) -> Result<NamedTempFile, Error> {
     let machine = machine().unwrap_or_else(|| "unknown".to_owned());
     let prefix = format!("{}{machine}-{}-", prefix(path), std::process::id());
     create(Builder::new().prefix(&prefix), folder(path))
 }
 
-/// A new file in `folder`, which goes away unless it is kept; `builder` says how it is called.
+/// Creates a file in `folder` named by `builder`, removed on drop unless kept.
 ///
 /// # Errors
 /// [`Error::File`].
 pub(crate) fn create(builder: &mut Builder<'_, '_>, folder: &Path) -> Result<NamedTempFile, Error> {
     #[cfg(unix)]
     {
-        // As any new file, so that others may read it where the user's mask lets them: results, and heartbeats of owners
-        // that they would hold dead.
+        // Use the default permissions (umask), so that others can read results, and heartbeats, which they would
+        // otherwise consider expired.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    // The library's own message would tell of a temporary name that the user knows nothing of.
+    // The library's own message would show the temporary name, which means nothing to the user.
     builder.tempfile_in(folder).map_err(|error| {
         let error = if folder.exists() { error.kind().into() } else { io::Error::new(ErrorKind::NotFound, NO_FOLDER) };
         Error::file(folder)(error)
@@ -235,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_of_a_file_whose_writer_has_ended_is_removed_and_nothing_else() {
+    fn only_temporary_files_of_ended_writers_are_removed() {
         let folder = TempDir::new().expect("a temporary folder");
         let path = folder.path().join("model");
         let Some(machine) = machine() else { return };
@@ -263,7 +264,7 @@ mod tests {
             ("model".to_owned(), day),
         ];
         gone.iter().chain(&kept).for_each(|(name, age)| plant(name, *age));
-        // Another one of our own, which is being written.
+        // A second temporary file of this process, being written.
         let staged = stage(&path, b"new").expect("written");
         probe(&path).expect("it can be written");
         for (name, _) in &gone {

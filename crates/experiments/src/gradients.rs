@@ -1,4 +1,4 @@
-//! Gradient tables: analytic against numerical, for every parameter of a network on real images.
+//! Gradient checks: analytic against numerical gradients of every parameter, on real images.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -19,28 +19,28 @@ use crate::environment::Environment;
 use crate::observer::Observer;
 use crate::runs::Job;
 
-/// The settings of one gradient check, of a fresh network in `f64`.
+/// Settings of a gradient check of a newly initialized network in `f64`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GradientConfig {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Whether hidden layers have batch norm.
+    /// Whether hidden layers use batch norm.
     pub batch_norm: bool,
-    /// Images in the mini-batch: the first ones of the training part.
+    /// Mini-batch size: the first images of the training set.
     pub images: usize,
-    /// The step h of the centred differences.
+    /// Step h of the centred differences.
     pub step: f64,
     /// eps of the relative error |ga - gn| / max(eps, |ga| + |gn|).
     pub floor: f64,
-    /// The weights of the L2 penalty to check the cost with.
+    /// L2 penalty weights to check the cost with.
     pub lambdas: Vec<f64>,
     /// Root seed of the weights.
     pub seed: u64,
-    /// How the weights are drawn.
+    /// Weight initialization.
     #[serde(default, skip_serializing_if = "is_default")]
     pub init: Init,
-    /// Features of an image that the network sees, the first ones; all of them if this is none.
+    /// Number of features used of each image, the first ones; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<usize>,
 }
@@ -48,30 +48,30 @@ pub struct GradientConfig {
 /// The record of a gradient check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientRecord {
-    /// Its settings.
+    /// Settings.
     pub config: GradientConfig,
-    /// Where the images are from.
+    /// Dataset.
     pub dataset: DatasetInfo,
-    /// Where it ran.
+    /// Environment.
     pub environment: Environment,
     /// Seconds of the check.
     pub seconds: f64,
-    /// A row for each lambda, layer and kind of parameter.
+    /// One row for each lambda, layer and kind of parameter.
     pub rows: Vec<GradientRow>,
 }
 
-/// One layer's parameters of one kind, for one lambda. Sums and maxima are over the parameters checked.
+/// One layer's parameters of one kind, for one lambda. Sums and maxima are over the checked parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientRow {
-    /// The weight of the L2 penalty.
+    /// L2 penalty weight.
     pub lambda: f64,
-    /// The layer, from 1.
+    /// Layer, from 1.
     pub layer: usize,
     /// "W", "b", "gamma" or "beta".
     pub parameter: String,
-    /// Parameters compared.
+    /// Number of parameters checked.
     pub checked: usize,
-    /// Parameters left out because a ReLU changes sides within the step.
+    /// Number of parameters skipped because a ReLU switches within the step.
     pub kinks: usize,
     /// Sum of the numerical gradient.
     pub sum_numerical: f64,
@@ -111,8 +111,7 @@ impl Job for GradientConfig {
 }
 
 impl GradientConfig {
-    /// The network that is checked, unless the settings cannot be used with `images` training images of `classes`
-    /// classes.
+    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
@@ -131,14 +130,14 @@ impl GradientConfig {
             return Err(Error::Setting {
                 name: "the number of features",
                 value: features.to_string(),
-                needed: format!("an image has {FEATURES}"),
+                needed: format!("it must be at most {FEATURES}"),
             });
         }
         Ok(Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
     }
 }
 
-/// Whether a setting can be left out, as it is in records from before there was a choice.
+/// Whether to omit the initialization: older records, from before it was a setting, do not have it.
 fn is_default(init: &Init) -> bool {
     *init == Init::default()
 }

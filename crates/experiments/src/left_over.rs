@@ -1,10 +1,10 @@
-//! Which jobs are made on several threads each, so that all threads are busy to the end.
+//! Chooses the jobs that run on several threads each, so that all threads stay busy to the end.
 
-/// How much faster a job is on several threads, as a part of their number.
+/// Parallel efficiency of a job on several threads.
 const SHARE: f64 = 0.8;
 
-/// How many of the first jobs are better made one after the other, each on up to `most_threads` threads, so that the
-/// rest are a multiple of `threads` and each thread makes as many; `work` is that of each job.
+/// How many of the first jobs should run one after another, each on up to `most_threads` threads, so that the rest is
+/// a multiple of `threads` and every thread gets as many; `work` is the work of each job.
 pub(crate) fn left_over(work: &[u64], threads: usize, most_threads: usize) -> usize {
     let together = threads.min(most_threads);
     if together < 2 {
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_left_for_few_threads_at_the_end_is_made_on_several() {
+    fn jobs_left_over_for_few_threads_run_on_several() {
         let of = |jobs, threads, most_threads| left_over(&vec![100; jobs], threads, most_threads);
         assert_eq!([20, 6, 2, 0].map(|jobs| of(jobs, 2, 4)), [0; 4], "each thread has as many as the others");
         assert_eq!([1, 5, 21].map(|jobs| of(jobs, 2, 4)), [1; 3]);

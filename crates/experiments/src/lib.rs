@@ -1,14 +1,14 @@
-//! Training runs and studies of them: what is trained, how it is watched, and what is kept.
+//! Training runs and experiments: training, evaluation, records and checkpoints.
 //!
-//! - [`train`](train()) makes one run of a [`RunConfig`]; an [`Evaluator`] looks at networks on other images, a
-//!   [`Classifier`] at images that nobody has labelled;
-//! - [`runs`] makes sets of independent runs, several at a time, and keeps each in a [`Store`] of JSON records;
+//! - [`train`](train()) trains one [`RunConfig`]; an [`Evaluator`] evaluates networks on labelled images, a
+//!   [`Classifier`] classifies unlabelled ones;
+//! - [`runs`] computes sets of independent runs in parallel, and writes each to a [`Store`] of JSON records;
 //! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
-//! - [`lr_range`] finds learning rates to train at;
-//! - [`model`] keeps a trained network with all that it takes to use it.
+//! - [`lr_range`] finds learning rates for training;
+//! - [`model`] saves a trained network with everything needed to use it.
 //!
-//! On one machine and build the same settings give the same bits, on any number of threads. Progress leaves through
-//! an [`Observer`]; nothing here prints.
+//! On one machine and build, the same settings give the same bits, on any number of threads. Progress is reported
+//! through an [`Observer`]; this crate prints nothing.
 //!
 //! ```no_run
 //! use klayer_dataset::{Kind, Source, load};

@@ -1,22 +1,23 @@
-//! Who makes which trial of a store: locks between processes, on one machine or on several that share a folder.
+//! Locks on the trials of a store, between processes on one machine or on several that share a folder.
 //!
-//! Only exclusive creation and renaming of files are assumed to be atomic, and no clock is compared with another.
+//! The only assumption is that exclusive creation and renaming of files are atomic; clocks are never compared.
 //!
-//! An owner is a process with a file `ID.owner` of its own, in which it raises a counter every two seconds: its
-//! heartbeat. A lock is a file `KEY.N.lock` that names its owner; N counts the owners that the trial has had, from 1,
-//! and the highest one holds it. Whoever finds the highest lock released, or its owner dead, takes it over by creating
-//! the next one, exclusively: of several that try, one succeeds. The highest lock is never deleted before the trial's
-//! record is there, so that nobody can mistake a trial under way for a free one. After the record is there, locks mean
-//! nothing: whoever has taken a lock looks for the record before it does anything.
+//! An owner is a process with a file `ID.owner`, in which it increments a counter every two seconds: its heartbeat. A
+//! lock is a file `KEY.N.lock` that names its owner. N counts the owners of the trial from 1, and the highest N holds
+//! the lock. A process that finds the highest lock released or expired takes it over by creating the next one
+//! exclusively: of several that try, one succeeds. The highest lock is not deleted before the trial's record is
+//! written, so that a running trial never looks free. Once the record is written, locks have no effect: a process
+//! that has taken a lock checks for the record first.
 //!
-//! An owner is dead if neither its heartbeat nor its lock has changed for [`Times::stale`], by the watcher's own count
-//! of looks, which a clock that jumps or a machine that sleeps does not advance. On the machine of a dead owner that
-//! is known at once: an owner keeps its file locked (flock), which ends with the process. Another mount of the same
-//! folder, in a container or of a network's server, need not know of that lock. So the file also says how its owner
-//! sees it, by the boot of the machine and the device and inode, and only who sees it so believes that it is not locked.
+//! A lock expires when neither it nor its owner's heartbeat has changed for [`Times::stale`]. The watcher counts its
+//! own polls for that, so that clock jumps and suspended machines do not matter. On the owner's machine, its end is
+//! detected at once: it holds a file lock (flock) on its file, which the system releases when the process ends.
+//! Another mount of the same folder (in a container, or on a network) may not see that file lock. So the file also
+//! holds the machine's boot ID and the file's device and inode, and only a process that sees the same values trusts
+//! the file lock.
 //!
-//! An owner that was held dead but was only stopped finds the next lock at its next heartbeat, and lets the trial go.
-//! Until then it may compute what another computes too. That costs time and no more: both come to the same record.
+//! An owner whose lock expired while it was suspended finds the next lock at its next heartbeat, and abandons the
+//! trial. Until then two processes may compute the same trial. This only costs time: both produce the same record.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -33,16 +34,16 @@ use tempfile::Builder;
 use crate::environment::boot;
 use crate::{Error, files};
 
-/// How long things take between processes.
+/// Intervals of the locking protocol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
-    /// From one heartbeat to the next, and from one look at the locks of others to the next.
+    /// Interval between heartbeats, and between polls of other owners' locks.
     pub(crate) beat: Duration,
-    /// Without a sign of life for so long, an owner is dead.
+    /// A lock without changes for this long has expired.
     pub(crate) stale: Duration,
 }
 
-/// One that makes trials of a store: a process, as long as it does so.
+/// A process that runs trials of a store, from start to end.
 #[derive(Debug)]
 pub(crate) struct Owner {
     folder: PathBuf,
@@ -50,24 +51,24 @@ pub(crate) struct Owner {
     times: Times,
     shared: Arc<Shared>,
     heart: Option<JoinHandle<()>>,
-    /// What was last seen of the locks of others, and for how long they have been so.
+    /// The last state seen of each lock of another owner, and how long it has been unchanged.
     seen: Mutex<HashMap<PathBuf, Seen>>,
-    /// When it started, as the clock of the store's file system has it.
+    /// Start time by the clock of the store's file system.
     started: SystemTime,
-    /// The file of the owner; it is kept locked.
+    /// The owner's file, kept locked.
     _file: File,
 }
 
-/// What the heartbeat's thread looks at.
+/// State shared with the heartbeat's thread.
 #[derive(Debug, Default)]
 struct Shared {
     ended: AtomicBool,
-    /// Whether a lock names the owner that could not be let go.
+    /// Whether a lock that could not be released still names this owner.
     named: AtomicBool,
     held: Mutex<Vec<(PathBuf, PathBuf, Arc<AtomicBool>)>>,
 }
 
-/// A trial that an owner has taken, until it is dropped.
+/// A trial locked by an owner, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
     lock: PathBuf,
@@ -77,28 +78,28 @@ pub(crate) struct Claim {
     shared: Arc<Shared>,
 }
 
-/// Hexadecimal digits of a trial's key.
+/// Hexadecimal digits in a trial's key.
 const KEY_DIGITS: usize = 32;
 
-/// What an attempt to take a trial comes to.
+/// The result of locking a trial.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// The trial is ours.
+    /// This process holds the lock.
     Ours(Claim),
-    /// Another one has it: how to call it.
+    /// Another process holds the lock; describes it.
     Others(String),
 }
 
-/// The content of a lock.
+/// The content of a lock file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Lock {
-    /// The ID of its owner.
+    /// ID of the owner.
     owner: String,
-    /// For people: where the owner runs.
+    /// Host name of the owner, for messages.
     host: String,
-    /// For people: its process there.
+    /// Process ID of the owner, for messages.
     pid: u32,
-    /// Whether the owner has let the trial go.
+    /// Whether the owner has released the lock.
     released: bool,
 }
 
@@ -116,7 +117,7 @@ impl Default for Times {
 }
 
 impl Owner {
-    /// A new owner of trials in the store `folder`.
+    /// Creates a new owner of trials in the store `folder`.
     pub(crate) fn new(folder: &Path, times: Times) -> Result<Self, Error> {
         let (id, mut file, mark) = new_owner(folder)?;
         let started = file.metadata().and_then(|data| data.modified()).map_err(Error::file(folder))?;
@@ -127,7 +128,7 @@ impl Owner {
             let mut count = 0;
             while !for_thread.ended.load(Ordering::Acquire) {
                 count += 1;
-                // Without it the owner seems dead, which costs time and nothing else.
+                // A failed heartbeat only makes the lock expire early, which costs time.
                 let _ = write_beat(&mut file, count, &mark).and_then(|()| file.sync_data());
                 for (lock, next, lost) in lock_of(&for_thread.held).iter() {
                     if is_taken_over(lock, next) {
@@ -154,7 +155,7 @@ impl Owner {
         self.times
     }
 
-    /// Takes the trial `key` if nobody has it.
+    /// Locks the trial `key` if it is free.
     pub(crate) fn take(&self, key: &str) -> Result<Taken, Error> {
         let highest = highest(&self.folder, key)?;
         if let Some(number) = highest
@@ -177,11 +178,11 @@ impl Owner {
         };
         let json = serde_json::to_vec(&content).map_err(Error::Json)?;
         if let Err(error) = file.write_all(&json).and_then(|()| file.sync_all()) {
-            // A lock without an owner would have to become stale first.
+            // A lock without an owner is free only after it has expired.
             let _ = fs::remove_file(&path);
             return Err(Error::file(&path)(error));
         }
-        // One that was slow may have created a lock below the highest.
+        // A slow process may have created a lock below the highest.
         if self::highest(&self.folder, key)? != Some(number) {
             let _ = fs::remove_file(&path);
             return just_now();
@@ -194,25 +195,25 @@ impl Owner {
         Ok(Taken::Ours(Claim { lock: path, next, content, lost, shared: Arc::clone(&self.shared) }))
     }
 
-    /// The owner of the lock at `path`, unless it is dead or has let go.
+    /// The owner of the lock at `path`; `None` if the lock is released or expired.
     fn alive(&self, path: &Path) -> Result<Option<String>, Error> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            // Its trial has just been finished.
+            // The trial has just finished.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            // On a network's file system, also what another has just replaced: look again, but not for ever.
+            // On a network file system this may also be a file that was just replaced: retry, until it expires.
             Err(error) if self.unchanged(path, <_>::default()) >= self.times.stale => {
                 return Err(Error::file(path)(error));
             }
             Err(_) => return Ok(Some("another process".to_owned())),
         };
-        // A lock whose owner died before it could write its name has none.
+        // The owner died before it wrote its name.
         let lock: Lock = serde_json::from_slice(&bytes).unwrap_or_default();
         let owner = owner_path(&self.folder, &lock.owner);
         if lock.released || has_ended(&owner) {
             return Ok(None);
         }
-        // One of ours that was held lost, and was not: nobody works on it.
+        // A lock of this process that was considered lost and is still there: nobody works on it.
         if lock.owner == self.id && lock_of(&self.shared.held).iter().all(|(held, ..)| held != path) {
             return Ok(None);
         }
@@ -221,15 +222,14 @@ impl Owner {
         match File::open(&owner).map(|mut file| file.read_to_end(&mut beat)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Error::file(owner)(error)),
-            // What cannot be read just now says nothing about its owner; some file systems let nobody read what another
-            // has locked.
+            // An unreadable heartbeat does not mean a dead owner; on some file systems nobody can read a locked file.
             Err(_) | Ok(Err(_)) => return Ok(Some(name)),
             Ok(Ok(_)) => {}
         }
         Ok(Some(name).filter(|_| self.unchanged(path, (bytes, beat)) < self.times.stale))
     }
 
-    /// For how long the lock at `path`, with its owner's heartbeat, has been seen to be `what` it is now.
+    /// How long the lock at `path`, with its owner's heartbeat, has been seen unchanged as `what`.
     fn unchanged(&self, path: &Path, what: (Vec<u8>, Vec<u8>)) -> Duration {
         let now = Instant::now();
         let mut seen = lock_of(&self.seen);
@@ -239,7 +239,7 @@ impl Owner {
             last: now,
         });
         if seen.what == what {
-            // No more than a look's worth: between two looks the machine may have slept, and the owner with it.
+            // Count at most one interval: the machine, and the owner with it, may have slept between two polls.
             seen.unchanged += (now - seen.last).min(2 * self.times.beat);
         } else {
             *seen = Seen { what, unchanged: Duration::ZERO, last: now };
@@ -256,7 +256,7 @@ impl Drop for Owner {
             heart.thread().unpark();
             let _ = heart.join();
         }
-        // A lock that could not be let go needs the file to tell that its owner has ended.
+        // If a lock could not be released, keep the file: it shows others that the owner has ended.
         if !self.shared.named.load(Ordering::Acquire) {
             let _ = fs::remove_file(owner_path(&self.folder, &self.id));
         }
@@ -265,7 +265,7 @@ impl Drop for Owner {
 }
 
 impl Claim {
-    /// Whether nobody else has taken the trial over.
+    /// Whether the lock is still held, by checking the files.
     pub(crate) fn held(&self) -> bool {
         if is_taken_over(&self.lock, &self.next) {
             self.lost.store(true, Ordering::Release);
@@ -273,12 +273,12 @@ impl Claim {
         !self.lost()
     }
 
-    /// Whether the last heartbeat found that somebody else has taken the trial over.
+    /// Whether the last heartbeat found that another process has taken over the lock.
     pub(crate) fn lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// The trial's record is there: nobody needs a lock of it any more.
+    /// Removes the locks; the trial's record is written.
     pub(crate) fn finish(&self) {
         self.lost.store(true, Ordering::Release);
         let _ = fs::remove_file(&self.lock);
@@ -297,26 +297,25 @@ impl Drop for Claim {
     }
 }
 
-/// Creates the file of a new owner, locked against all others that look whether it lives. Returns its ID, the file and
-/// what it says of how it is seen.
+/// Creates the file of a new owner and locks it. Returns its ID, the file and its [`mark`].
 fn new_owner(folder: &Path) -> Result<(String, File, String), Error> {
     let mut file = files::create(Builder::new().prefix("").suffix(".owner").rand_bytes(16), folder)?;
-    // Where files cannot be locked, the heartbeat alone tells that the owner lives.
+    // Where files cannot be locked, the heartbeat alone shows that the owner is alive.
     let mark = mark(file.as_file()).filter(|_| file.as_file().try_lock().is_ok()).unwrap_or_default();
-    // Before any lock names it.
+    // Write the heartbeat before any lock names this owner.
     write_beat(file.as_file_mut(), 0, &mark).map_err(Error::file(folder))?;
     let (file, path) = file.keep().map_err(|error| Error::file(folder)(error.error))?;
     Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), file, mark))
 }
 
-/// Makes `count` the heartbeat in an owner's file, with what says how its owner sees it.
+/// Writes the heartbeat `count` and the owner's `mark` to its file.
 fn write_beat(file: &mut File, count: u64, mark: &str) -> std::io::Result<()> {
     file.rewind()?;
     file.write_all(format!("{count:020} {mark}\n").as_bytes())
 }
 
-/// How this file is seen from here: the boot of the machine, and the file's device and inode. Who sees it the same sees
-/// the same locks of it. None where there is no such thing.
+/// Identifies the file as seen by this process: the machine's boot ID, and the file's device and inode. Processes
+/// that see the same mark share file locks. `None` if the platform has no such IDs.
 fn mark(file: &File) -> Option<String> {
     let (boot, data) = (boot()?, file.metadata().ok()?);
     #[cfg(unix)]
@@ -331,12 +330,12 @@ fn mark(file: &File) -> Option<String> {
     }
 }
 
-/// Whether somebody else has the trial of this lock. A file system that does not answer does not say so.
+/// Whether another process has taken over this lock. File system errors do not count as that.
 fn is_taken_over(lock: &Path, next: &Path) -> bool {
     next.try_exists().unwrap_or(false) || !lock.try_exists().unwrap_or(true)
 }
 
-/// The key that begins the name of a file of a trial under way: of its locks and checkpoints.
+/// The key at the start of the name of a trial's lock or checkpoint.
 fn key_of(name: &str) -> Option<&str> {
     let (key, rest) = name.split_at_checked(KEY_DIGITS)?;
     let number = |rest: &str| Some(rest.strip_prefix('.')?.strip_suffix(".lock")?.bytes().all(|b| b.is_ascii_digit()));
@@ -344,8 +343,8 @@ fn key_of(name: &str) -> Option<&str> {
     (ours && key.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(key)
 }
 
-/// Whether the owner of this file has certainly ended: it saw its file as it is seen here, and does not lock it any
-/// more. Of what is gone, or seen otherwise, only the heartbeat tells.
+/// Whether the owner of this file has certainly ended: its mark equals the one seen here, and the file is not locked.
+/// For a missing file or another mark, only the heartbeat decides.
 fn has_ended(owner: &Path) -> bool {
     let Ok(mut file) = File::open(owner) else { return false };
     let mut beat = String::new();
@@ -355,8 +354,8 @@ fn has_ended(owner: &Path) -> bool {
     seen_the_same && file.try_lock().is_ok()
 }
 
-/// Removes what processes that were killed have left: locks and checkpoints of trials whose records are there, files of
-/// owners that have ended on this machine and that no lock names, and temporary files if there is no other owner.
+/// Removes leftovers of killed processes: locks and checkpoints of finished trials, files of owners that have ended
+/// on this machine and that no lock names, and temporary files if there is no other owner.
 fn remove_leftovers(folder: &Path, started: SystemTime) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -394,7 +393,7 @@ fn lock_path(folder: &Path, key: &str, number: u64) -> PathBuf {
     folder.join(format!("{key}.{number}.lock"))
 }
 
-/// The highest number of a lock of `key`.
+/// The highest number of a lock on `key`.
 fn highest(folder: &Path, key: &str) -> Result<Option<u64>, Error> {
     let mut highest = None;
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
@@ -405,7 +404,7 @@ fn highest(folder: &Path, key: &str) -> Result<Option<u64>, Error> {
     Ok(highest)
 }
 
-/// The data of a mutex; a panic elsewhere does not make them useless.
+/// Locks a mutex; its data stay valid after a panic in another thread.
 fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -429,7 +428,7 @@ mod tests {
         }
     }
 
-    /// The lock of an owner on another machine, which raises its counter `beats` times.
+    /// A lock held by an owner on another machine, whose heartbeat beats `beats` times.
     fn foreign_lock(folder: &TempDir, number: u64, beats: u64) -> Option<JoinHandle<()>> {
         let lock = Lock { owner: "foreign".into(), host: "elsewhere".into(), ..Lock::default() };
         fs::write(lock_path(folder.path(), "key", number), serde_json::to_vec(&lock).expect("JSON")).expect("written");
@@ -445,21 +444,20 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_has_one_owner_until_it_lets_go() {
+    fn a_trial_has_one_owner_until_it_is_released() {
         let folder = TempDir::new().expect("a temporary folder");
         let (one, other) = (owner(&folder), owner(&folder));
         for _ in 0..3 {
             let claim = take(&one).expect("it is free");
             assert!(take(&other).is_none() && take(&one).is_none() && claim.held());
             drop(claim);
-            let claim = take(&other).expect("it was let go");
+            let claim = take(&other).expect("it was released");
             assert!(take(&one).is_none());
             drop(claim);
         }
     }
 
-    /// Ends an owner that has taken the trial as if it were killed: its file is not locked any more, but neither that
-    /// nor the lock is removed.
+    /// Ends an owner as if it were killed: its file is no longer locked, but the file and the lock remain.
     fn kill(folder: &TempDir, one: Owner, claim: Claim) -> PathBuf {
         let (path, kept) = (owner_path(folder.path(), &one.id), folder.path().join("kept"));
         let (lock, lock_path) = (fs::read(&claim.lock).expect("a lock"), claim.lock.clone());
@@ -471,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_has_ended_on_this_machine_is_known_to_be_dead() {
+    fn locks_of_ended_processes_on_this_machine_are_taken_over_at_once() {
         let folder = TempDir::new().expect("a temporary folder");
         let (one, other) = (owner(&folder), owner(&folder));
         let claim = take(&one).expect("it is free");
@@ -483,44 +481,44 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_sees_its_file_through_another_mount_is_not_dead_before_its_heart_has_stopped() {
+    fn locks_seen_through_another_mount_expire_only_by_heartbeat() {
         let folder = TempDir::new().expect("a temporary folder");
         let (one, other) = (owner(&folder), owner(&folder));
         let claim = take(&one).expect("it is free");
         let path = kill(&folder, one, claim);
-        // The same content in another file: what is locked there is not known here.
+        // A copy of the file: its file lock is not visible here.
         let there = fs::read(&path).expect("an owner");
         fs::write(folder.path().join("there"), there).expect("written");
         fs::rename(folder.path().join("there"), &path).expect("it is ours");
-        assert!(!has_ended(&path) && take(&other).is_none(), "its file is not locked here, but may be there");
+        assert!(!has_ended(&path) && take(&other).is_none(), "the file may be locked on the other mount");
         remove_leftovers(folder.path(), SystemTime::now());
         fs::remove_file(lock_path(folder.path(), "key", 1)).expect("a lock");
         remove_leftovers(folder.path(), SystemTime::now());
-        assert!(path.exists(), "it may be the heart of a process");
+        assert!(path.exists(), "it may be the heartbeat of a running process");
         fs::remove_file(&path).expect("it is ours");
-        assert!(!has_ended(&path), "a file that is not seen yet is no dead owner");
+        assert!(!has_ended(&path), "a missing file does not mean a dead owner");
     }
 
     #[test]
-    fn a_lock_is_stale_when_its_heartbeat_has_stopped_and_no_sooner() {
+    fn a_lock_expires_only_after_its_heartbeat_stops() {
         let folder = TempDir::new().expect("a temporary folder");
-        let beating = foreign_lock(&folder, 1, 50).expect("a heart");
+        let beating = foreign_lock(&folder, 1, 50).expect("a heartbeat");
         let one = owner(&folder);
         while !beating.is_finished() {
-            assert!(take(&one).is_none(), "its heart beats");
+            assert!(take(&one).is_none(), "the owner is alive");
             thread::sleep(TIMES.beat / 2);
         }
-        // Two looks far apart count as two looks.
+        // Two polls far apart count as two polls.
         assert!(take(&one).is_none());
         thread::sleep(TIMES.stale);
-        assert!(take(&one).is_none(), "whoever slept does not know whether the owner slept too");
+        assert!(take(&one).is_none(), "the owner may have slept too");
         let mut looks = 0;
         let claim = loop {
             if let Some(claim) = take(&one) {
                 break claim;
             }
             looks += 1;
-            assert!(looks < 1_000, "it never becomes stale");
+            assert!(looks < 1_000, "the lock never expires");
             thread::sleep(TIMES.beat);
         };
         assert!(looks >= 5 && claim.held());
@@ -528,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_find_a_lock_stale_one_takes_it() {
+    fn an_expired_lock_is_taken_over_by_one_process() {
         let folder = TempDir::new().expect("a temporary folder");
         let path = folder.path();
         for round in 0..10 {
@@ -550,14 +548,14 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_was_held_dead_finds_that_out_and_leaves_the_trial_to_the_other() {
+    fn an_owner_whose_lock_was_taken_over_abandons_the_trial() {
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
         let claim = take(&one).expect("it is free");
         thread::sleep(2 * TIMES.beat);
         assert!(!claim.lost());
-        let beating = foreign_lock(&folder, 2, 1).expect("a heart");
-        assert!(!claim.held(), "it is seen at once where it matters");
+        let beating = foreign_lock(&folder, 2, 1).expect("a heartbeat");
+        assert!(!claim.held(), "the lock was taken over");
         beating.join().expect("no panic");
         thread::sleep(2 * TIMES.beat);
         assert!(claim.lost());
@@ -566,15 +564,15 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_was_held_lost_and_was_not_is_taken_again() {
+    fn a_lock_wrongly_considered_lost_is_taken_again() {
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
         let claim = take(&one).expect("it is free");
-        // As if the file system had not answered for a moment.
+        // As if the file system had failed for a moment.
         claim.lost.store(true, Ordering::Release);
         drop(claim);
         assert!(lock_path(folder.path(), "key", 1).exists(), "a lost trial is not released");
-        let claim = take(&one).expect("nobody works on it");
+        let claim = take(&one).expect("nobody holds it");
         assert!(claim.lock.ends_with("key.2.lock") && claim.held());
     }
 
@@ -597,7 +595,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_heartbeat_can_be_read_by_other_users_as_any_new_file() {
+    fn heartbeat_files_have_default_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
@@ -606,7 +604,7 @@ mod tests {
         assert_eq!(mode(&owner_path(folder.path(), &one.id)), mode(&folder.path().join("any")));
     }
 
-    /// Looks at the trial until the owner of a lock that does not change would be held dead, and a little longer.
+    /// Polls the trial until an unchanged lock would expire, and a little longer.
     fn look_for_long(one: &Owner) -> Vec<Result<Taken, Error>> {
         let looks = 3 * TIMES.stale.as_millis() / (2 * TIMES.beat.as_millis());
         let look = |_| {
@@ -617,10 +615,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_cannot_be_read_is_waited_for_and_told_at_last() {
+    fn an_unreadable_lock_is_an_error_after_it_expires() {
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
-        // A folder can be opened and not be read, as a file that a server has lost.
+        // A folder can be opened but not read, like a file that a server has lost.
         fs::create_dir(lock_path(folder.path(), "key", 1)).expect("a folder");
         let looks = look_for_long(&one);
         assert!(matches!(looks.first(), Some(Ok(Taken::Others(_)))), "{looks:?}");
@@ -631,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_whose_heartbeat_cannot_be_read_is_not_held_dead() {
+    fn an_unreadable_heartbeat_does_not_expire() {
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
         foreign_lock(&folder, 1, 0);
@@ -643,32 +641,32 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_could_not_let_a_trial_go_is_known_to_have_ended() {
+    fn an_unreleased_lock_is_free_once_its_owner_has_ended() {
         let folder = TempDir::new().expect("a temporary folder");
-        // A heart that beats while its lock is replaced would hold it lost: the first beat is over, the second far off.
+        // A heartbeat while the lock is replaced would consider it lost: the first one is over, the second far off.
         let minute = Duration::from_secs(60);
         let slow = || Owner::new(folder.path(), Times { beat: minute, stale: 20 * minute }).expect("a folder");
         let one = slow();
         thread::sleep(Duration::from_millis(300));
         let claim = take(&one).expect("it is free");
         let content = fs::read(&claim.lock).expect("a lock");
-        // What stands there now cannot be replaced, as on a full disk.
+        // The lock cannot be replaced, as on a full disk.
         fs::remove_file(&claim.lock).expect("it is ours");
         fs::create_dir(&claim.lock).expect("a folder");
         let lock = claim.lock.clone();
         drop(claim);
         fs::remove_dir(&lock).expect("a folder");
         fs::write(&lock, content).expect("written");
-        // Its file stays, since the lock names it.
+        // The owner's file remains, since the lock names it.
         drop(one);
-        // A process that another test is just starting still holds what this one has closed.
+        // A process that another test is starting may still hold the closed file.
         let (other, wait) = (slow(), Duration::from_millis(10));
         let mut looks = (0..1000).inspect(|_| thread::sleep(wait));
-        assert!(looks.any(|_| take(&other).is_some()), "nobody has to wait until its heart has stopped");
+        assert!(looks.any(|_| take(&other).is_some()), "the lock is free before its heartbeat expires");
     }
 
     #[test]
-    fn a_store_that_is_gone_is_an_error() {
+    fn a_deleted_store_is_an_error() {
         let folder = TempDir::new().expect("a temporary folder");
         let one = owner(&folder);
         let claim = take(&one).expect("it is free");

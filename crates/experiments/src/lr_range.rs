@@ -1,8 +1,8 @@
 //! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3).
 //!
-//! A network is trained while the rate rises from step to step; its accuracy against the rate tells between which
-//! rates a cyclical schedule should move. Smith's rule: eta_min is the rate at which the accuracy starts to rise, and
-//! eta_max the one at which it slows, becomes ragged or starts to fall. [`suggest`] says what these words mean here.
+//! Trains a network while raising the learning rate at every step; the accuracy against the rate shows which range a
+//! cyclical schedule should use. Smith's rule: eta_min is the rate at which the accuracy starts to rise, and eta_max
+//! the rate at which it slows, becomes ragged or starts to fall. [`suggest`] defines these terms.
 
 use std::time::Instant;
 
@@ -22,49 +22,52 @@ use crate::observer::Observer;
 use crate::record::{Divergence, Point};
 use crate::train::Batches;
 
-/// The fewest points that [`suggest`] judges.
+/// Minimum number of points for [`suggest`].
 const FEWEST: usize = 8;
-/// The part of its climb at which the accuracy has started to rise.
+/// Fraction of the climb at which the accuracy has started to rise.
 const STARTED: f64 = 0.1;
-/// The part of its climb at which it slows: little is left to gain.
+/// Fraction of the climb at which it slows.
 const SLOWED: f64 = 0.95;
-/// The part of its climb by which it falls, or scatters where it is ragged.
+/// Fraction of the climb by which it falls, or by which a ragged accuracy scatters.
 const UNSTEADY: f64 = 0.1;
-/// The smallest climb that is one.
+/// Smallest increase that counts as a climb.
 const LEAST_CLIMB: f64 = 0.02;
 
-/// The settings of a range test.
+/// Settings of a range test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeConfig {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Whether hidden layers have batch norm.
+    /// Whether hidden layers use batch norm.
     pub batch_norm: bool,
-    /// How the weights are drawn.
+    /// Weight initialization.
     pub init: Init,
-    /// The weight of the L2 penalty.
+    /// L2 penalty weight.
     pub lambda: f64,
-    /// Images in a mini-batch, n.
+    /// Batch size, n.
     pub batch: usize,
     /// Root seed of the initial weights and of the order of the images.
     pub seed: u64,
-    /// The rates.
+    /// Learning rates.
     pub ramp: Ramp,
-    /// Update steps from one point to the next.
+    /// Update steps between points.
     pub every: u64,
 }
 
 impl RangeConfig {
-    /// The network that is trained, unless the settings cannot be used with `images` training images of `classes`
-    /// classes.
+    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
     pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
         check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if self.every == 0 {
-            let needed = "it is at least one update step".to_owned();
-            return Err(Error::Setting { name: "the distance of points", value: "0".to_owned(), needed });
+            let needed = "it must be at least 1".to_owned();
+            return Err(Error::Setting {
+                name: "the number of update steps between points",
+                value: "0".to_owned(),
+                needed,
+            });
         }
         let architecture = Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?;
         self.init.check(architecture.inputs())?;
@@ -76,24 +79,24 @@ impl RangeConfig {
 /// A point of a range test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RangePoint {
-    /// Update steps made.
+    /// Completed update steps.
     pub step: u64,
-    /// The rate of the last of them.
+    /// Learning rate of the last step.
     pub rate: f64,
-    /// Mean cross-entropy of the mini-batches since the point before, each before its update step.
+    /// Mean cross-entropy of the mini-batches since the previous point, each before its update step.
     pub batch_loss: f64,
     /// Cross-entropy on the validation images.
     pub validation_loss: f64,
-    /// Part of the validation images that are classified correctly.
+    /// Validation accuracy.
     pub validation_accuracy: f64,
 }
 
-/// What a range test has measured.
+/// The result of a range test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeTest {
-    /// By rising rate.
+    /// Points in the order of rising rate.
     pub points: Vec<RangePoint>,
-    /// Where it ended early because the loss was no longer finite.
+    /// Where the test ended early because the loss was no longer finite.
     pub diverged: Option<Divergence>,
 }
 
@@ -104,15 +107,15 @@ pub struct Suggestion {
     pub eta_min: f64,
     /// The largest rate.
     pub eta_max: f64,
-    /// Why these, in a sentence or two.
+    /// Explanation of the rates in a sentence or two.
     pub reason: String,
 }
 
-/// Trains a network while the rate rises. The result does not depend on `par`.
+/// Trains a network while raising the learning rate. The result does not depend on `par`.
 ///
 /// # Errors
-/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for settings that make no run, [`Error::Cancelled`] if
-/// the observer says so. A loss that is no longer finite ends the test early and is a result.
+/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for invalid settings, [`Error::Cancelled`] if the
+/// observer cancels. A loss that is no longer finite ends the test early and is a result, not an error.
 pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
     par.install(|| test(config, data, par, observer))
 }
@@ -170,26 +173,24 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
     Ok(RangeTest { points, diverged: None })
 }
 
-/// Judges the accuracy against the rate, where guessing has the accuracy `chance`; an error says why nothing can be
-/// suggested.
+/// Suggests rates from the accuracy against the rate; `chance` is the accuracy of guessing.
 ///
-/// The accuracy is smoothed by a centred mean over a twentieth of the points. Its climb is from `chance` to its highest
-/// smoothed value.
-/// - It *starts to rise* where it has made a tenth of its climb; eta_min is the rate of the point before.
-/// - It *slows* where it has made 95% of its climb. It *falls* where it is a tenth of its climb below where it was
-///   before, and *is ragged* where it scatters about its smoothed value by as much. eta_max is the rate at the first of
-///   these.
+/// The accuracy is smoothed by a centred mean over a twentieth of the points. Its climb is the range from `chance` to
+/// its highest smoothed value.
+/// - It *starts to rise* after a tenth of its climb; eta_min is the rate of the point before.
+/// - It *slows* after 95% of its climb. It *falls* where it is a tenth of its climb below an earlier value, and *is
+///   ragged* where it scatters about its smoothed value by as much. eta_max is the rate at the first of these.
 ///
-/// Where eta_max is among the last tenth of the points, the reason says that the accuracy still rises there. Where both
-/// are the same rate, eta_min is a quarter of eta_max, which is Smith's rule of thumb.
+/// If eta_max is among the last tenth of the points, the reason says that the accuracy still rises there. If both
+/// rates are equal, eta_min is a quarter of eta_max, which is Smith's rule of thumb.
 ///
 /// # Errors
-/// A sentence for fewer than eight points, and for an accuracy that does not rise.
+/// A message for fewer than eight points, and for an accuracy that does not rise.
 ///
 /// ```
 /// use klayer_experiments::lr_range::suggest;
 ///
-/// // Nothing is learnt below 0.02; the accuracy rises up to 0.06 and stays there.
+/// The network learns nothing below 0.02; the accuracy rises up to 0.06 and stays there.
 /// let accuracy = |rate: f64| 0.1 + (rate - 0.02).clamp(0.0, 0.04) * 10.0;
 /// let points: Vec<_> = (1..=100).map(|i| 0.001 * f64::from(i)).map(|rate| (rate, accuracy(rate))).collect();
 /// let found = suggest(&points, 0.1).expect("it rises");
@@ -198,7 +199,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
 pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String> {
     let n = points.len();
     if n < FEWEST {
-        return Err(format!("{n} points are too few to judge: at least {FEWEST} are needed"));
+        return Err(format!("too few points: expected at least {FEWEST}, found {n}"));
     }
     let half = (n / 40).max(1);
     let accuracy = |i: usize| points[i].1;
@@ -210,7 +211,7 @@ pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String>
     if climb.is_nan() || climb < LEAST_CLIMB {
         let percent = |x: f64| format!("{:.1}%", 100.0 * x);
         return Err(format!(
-            "the accuracy never rises: at its best it is {} where guessing has {}",
+            "the accuracy never rises: its maximum is {}, guessing gives {}",
             percent(top),
             percent(chance)
         ));
@@ -218,7 +219,7 @@ pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String>
     let reaches = |part: f64| smooth.iter().position(|&s| s >= chance + part * climb).expect("the top is there");
     let (started, slowed) = (reaches(STARTED), reaches(SLOWED));
     let mut highest = started;
-    let mut end = (slowed, "has made 95% of its climb and slows");
+    let mut end = (slowed, "slows, after 95% of its climb");
     for i in started..slowed {
         if smooth[i] >= smooth[highest] {
             highest = i;
@@ -236,7 +237,7 @@ pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String>
     let rate = |i: usize| points[i].0;
     let eta_max = rate(end);
     let mut reason = match started {
-        0 => "The accuracy has started to rise at the first point already".to_owned(),
+        0 => "The accuracy already rises at the first point".to_owned(),
         _ => format!("The accuracy starts to rise above a rate of {}", rounded(rate(started - 1))),
     };
     let mut eta_min = rate(started.saturating_sub(1));
@@ -246,12 +247,12 @@ pub fn suggest(points: &[(f64, f64)], chance: f64) -> Result<Suggestion, String>
         reason += " eta_min is a quarter of eta_max, as a rule of thumb.";
     }
     if end + n / 10 + 1 >= n {
-        reason += " That is near the largest rate, up to which it rises: a test to a larger one would tell more.";
+        reason += " This is near the largest rate, and the accuracy still rises there: test up to a larger rate.";
     }
     Ok(Suggestion { eta_min, eta_max, reason })
 }
 
-/// The indices at most `half` from `i`, as many on either side: a mean over them follows a slope up to the ends.
+/// The indices at most `half` from `i`, symmetric around it, so that a mean over them follows a slope up to the ends.
 fn around(i: usize, half: usize, n: usize) -> std::ops::RangeInclusive<usize> {
     let half = half.min(i).min(n - 1 - i);
     i - half..=i + half
@@ -262,7 +263,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count)
 }
 
-/// A rate to three significant digits.
+/// Rounds a rate to three significant digits.
 fn rounded(rate: f64) -> f64 {
     format!("{rate:.2e}").parse().unwrap_or(rate)
 }
@@ -271,7 +272,7 @@ fn rounded(rate: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// 200 points of an accuracy up to the rate 0.4, with some noise that depends on the point alone.
+    /// 200 points of an accuracy up to the rate 0.4, with deterministic noise.
     fn curve(accuracy: impl Fn(f64) -> f64, noise: f64) -> Vec<(f64, f64)> {
         let rate = |i: u32| 0.002 * f64::from(i);
         (1..=200).map(|i| (rate(i), accuracy(rate(i)) + noise * f64::from(i).powi(3).sin())).collect()
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rates_of_curves_with_a_known_answer_are_found() {
+    fn suggested_rates_match_curves_with_known_answers() {
         assert_suggests(&curve(|rate| climb(rate, 0.2), 0.005), 0.06, 0.19, "slows");
         assert_suggests(&curve(|rate| climb(rate, 0.4), 0.005), 0.08, 0.385, "slows");
         assert_suggests(&curve(|rate| climb(rate, 0.2) - 0.5 * (rate - 0.2).max(0.0), 0.005), 0.06, 0.19, "slows");
@@ -302,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn a_climb_from_the_first_point_on_has_the_rule_of_thumb_and_one_without_end_is_told() {
+    fn edge_cases_of_curves_are_explained() {
         let found = suggest(&curve(|_| 0.4, 0.0), 0.1).expect("a suggestion");
         assert_eq!((found.eta_min, found.eta_max), (0.0005, 0.002));
         assert!(found.reason.contains("quarter"), "{found:?}");
         let found = suggest(&curve(|rate| climb(rate, 1.0), 0.0), 0.1).expect("a suggestion");
-        assert!(found.eta_max > 0.37 && found.reason.contains("a larger one"), "{found:?}");
+        assert!(found.eta_max > 0.37 && found.reason.contains("a larger rate"), "{found:?}");
         let cut = curve(|rate| climb(rate, 0.4), 0.0)[..12].to_vec();
         assert!(suggest(&cut, 0.1).expect_err("nothing rises").contains("never rises"));
         let short = curve(|rate| climb(rate, 0.2), 0.0);

@@ -1,8 +1,7 @@
-//! Metrics of a run as it goes: a file of JSON Lines, one line a point of the curve.
+//! Live metrics of a run: a JSON Lines file with one line per point of the curve.
 //!
-//! A line is a [`Metrics`] as JSON. The file grows by a line as soon as its point is known, and never changes
-//! otherwise while the run is under way. A run that goes on from a checkpoint first drops the lines that it will write
-//! again, and one that a kill has cut: every point stands there once, in order.
+//! A line is a [`Metrics`] as JSON. Each line is appended as soon as its point is known. A resumed run first drops a
+//! truncated last line and the lines after its checkpoint: the file has every point once, in order.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -13,35 +12,35 @@ use serde::{Deserialize, Serialize};
 use crate::record::Point;
 use crate::{Error, files};
 
-/// What is known of a run at a point of its curve.
+/// Data of a run at a point of its curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The point, whose fields are those of the line.
+    /// The point; its fields are fields of the line.
     #[serde(flatten)]
     pub point: Point,
-    /// Mean loss of the mini-batches since the point before, each in training mode and before its update step.
+    /// Mean mini-batch loss since the previous point, in training mode and before each update step.
     pub batch_loss: f64,
-    /// The learning rate of the last update step.
+    /// Learning rate of the last update step.
     pub rate: f64,
-    /// Passes over the training images so far.
+    /// Epochs: passes over the training images so far.
     pub epoch: f64,
     /// Seconds of training so far, with its evaluations.
     pub seconds: f64,
 }
 
-/// The file of a run under way.
+/// The metrics file of a running training.
 pub(crate) struct MetricsFile {
     file: File,
 }
 
-/// Bytes of the longest file of metrics that is read.
+/// Maximum size of a metrics file to read, in bytes.
 const LONGEST: u64 = 1 << 30;
 
 impl MetricsFile {
-    /// The file under `path`, with the lines of `curve` that it has, which come back too; all else in it is dropped.
+    /// Opens the file at `path`; keeps and returns its lines that match `curve`, and drops all others.
     ///
-    /// What was under `path` is replaced, not shortened: a process that has lost this run to another and does not know
-    /// it yet writes on to a file without a name.
+    /// The file is replaced, not truncated: a process that has lost this run to another, without having noticed,
+    /// continues to write to an unlinked file.
     pub(crate) fn open(path: &Path, curve: &[Point]) -> Result<(Self, Vec<Metrics>), Error> {
         let found = match files::read(path, LONGEST) {
             Ok(bytes) => bytes,
@@ -57,7 +56,7 @@ impl MetricsFile {
         Ok((Self { file }, metrics))
     }
 
-    /// Adds a line.
+    /// Appends a line.
     pub(crate) fn push(&mut self, metrics: &Metrics) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(metrics)?;
         line.push(b'\n');

@@ -1,4 +1,4 @@
-//! Trained networks as files, with all that it takes to use them.
+//! Trained networks as files, with everything needed to use them.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use crate::config::RunConfig;
 use crate::data::DatasetInfo;
 use crate::{Error, files};
 
-/// What a model file says beside the network's parameters.
+/// The metadata of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// The settings of its training.
+    /// Training settings.
     pub config: RunConfig,
-    /// What it was trained on.
+    /// Training dataset.
     pub dataset: DatasetInfo,
-    /// The normalization of its inputs.
+    /// Normalization of the inputs.
     pub normalization: Normalization,
-    /// The names of its classes.
+    /// Class names.
     pub classes: Vec<String>,
-    /// Part of the validation images that it classifies correctly.
+    /// Validation accuracy.
     pub validation_accuracy: f64,
-    /// Part of the test images that it classifies correctly, if it was tested.
+    /// Test accuracy, if the network was tested.
     pub test_accuracy: Option<f64>,
 }
 
@@ -40,14 +40,15 @@ pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(),
 /// Reads the file `path`.
 ///
 /// # Errors
-/// [`Error::File`], and [`Error::Model`] for a file that is no model, or not of images and classes that fit together.
+/// [`Error::File`], and [`Error::Model`] if the file is not a valid model or its network, normalization and classes
+/// do not match.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
     let (network, info): (Network<f32>, ModelInfo) =
         model_file::decode(&MODEL, &files::read_kind(&MODEL, path)?).map_err(refuse(path))?;
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
     if info.normalization.mean().len() != inputs || info.classes.len() != classes {
         let reason = format!(
-            "{} features are normalized and {} classes named, but the network has {inputs} inputs and {classes} classes",
+            "the metadata has {} features and {} classes, but the network has {inputs} inputs and {classes} classes",
             info.normalization.mean().len(),
             info.classes.len()
         );

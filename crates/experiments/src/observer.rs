@@ -1,32 +1,32 @@
-//! How a long computation tells of its progress, and is told to stop.
+//! Progress reports and cancellation of long computations.
 
 use crate::metrics::Metrics;
 
-/// What an update step tells of itself.
+/// Data of an update step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Update steps made, with this one.
+    /// Completed update steps, including this one.
     pub step: u64,
-    /// The loss of its mini-batch, in training mode, before the update.
+    /// Mini-batch loss in training mode, before the update.
     pub loss: f64,
-    /// Its learning rate.
+    /// Learning rate.
     pub rate: f64,
 }
 
-/// Watches one training run or gradient check. Every method does nothing unless it is overridden.
+/// Observes one training run or gradient check. Every method has an empty default.
 pub trait Observer: Sync {
-    /// `done` update steps have been made, or parameters been checked. A run that goes on from a checkpoint tells where
-    /// it begins.
+    /// `done` update steps are completed, or parameters checked. A resumed run first reports the step that it resumes
+    /// from.
     fn progressed(&self, done: u64) {
         let _ = done;
     }
 
-    /// The run goes on from a checkpoint, after these points of its curve.
+    /// The run is resumed from a checkpoint, after these points of its curve.
     fn resumed(&self, before: &[Metrics]) {
         let _ = before;
     }
 
-    /// An update step has been made. Called at every one, before [`Observer::progressed`].
+    /// An update step is completed. Called for every step, before [`Observer::progressed`].
     fn stepped(&self, step: &Step) {
         let _ = step;
     }
@@ -36,45 +36,46 @@ pub trait Observer: Sync {
         let _ = metrics;
     }
 
-    /// Something went wrong that does not change the result, such as a damaged checkpoint.
+    /// A problem occurred that does not change the result, such as a damaged checkpoint.
     fn warned(&self, warning: &str) {
         let _ = warning;
     }
 
-    /// Whether the run shall stop at once. Asked at every update step.
+    /// Whether to cancel the run. Called at every update step.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Watches nothing and stops nothing.
+/// Ignores all events and never cancels.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Observer for Silent {}
 
-/// Watches a set of runs, of which several may be under way at the same time.
+/// Observes a set of runs, several of which may run at the same time.
 pub trait RunsObserver: Sync {
-    /// Run `index` starts; `work` is how far [`Observer::progressed`] will count. The observer is dropped at its end.
+    /// Run `index` starts; `work` is the final count of [`Observer::progressed`]. The observer is dropped when the
+    /// run ends.
     fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_>;
 
-    /// Run `index` was found finished, made earlier or by another process.
+    /// The record of run `index` was found: it was computed earlier or by another process.
     fn found(&self, index: usize, work: u64) {
         let _ = (index, work);
     }
 
-    /// All the runs that are left are under way elsewhere: `left`, of which one at `owner`. Told every few seconds.
+    /// The remaining `left` runs are all held by other processes, one of them by `owner`. Called every few seconds.
     fn waiting(&self, left: usize, owner: &str) {
         let _ = (left, owner);
     }
 
-    /// Whether to stop while there is nothing to do but wait.
+    /// Whether to cancel while waiting for other processes.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Watches no run of a set.
+/// Ignores all events.
 impl RunsObserver for Silent {
     fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
         Box::new(Silent)

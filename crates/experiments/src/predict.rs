@@ -1,4 +1,4 @@
-//! A trained network on images of which nobody says what they show.
+//! Classification of unlabelled images with a trained network.
 
 use klayer_dataset::{Normalization, Normalizer};
 use klayer_linalg::softmax::softmax;
@@ -8,9 +8,9 @@ use klayer_nn::{Network, Workspace};
 use crate::Error;
 use crate::evaluate::CHUNK;
 
-/// Runs one network over images in evaluation mode; its workspace is made once.
+/// Classifies images with one network in evaluation mode; allocates its workspace once.
 ///
-/// An image comes out the same to the bit, alone or among others, and as an [`Evaluator`](crate::Evaluator) sees it.
+/// The probabilities of an image are the same to the bit alone, in a batch and in an [`Evaluator`](crate::Evaluator).
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -19,7 +19,7 @@ use crate::evaluate::CHUNK;
 ///
 /// let (network, info) = model::load(Path::new("model.klayer"))?;
 /// let mut classifier = Classifier::new(&network, &info.normalization, Par::Seq);
-/// // Red, green and blue, each row by row.
+/// Red, green and blue, each row by row.
 /// let black = [0; 3072];
 /// let probabilities = classifier.probabilities([&black[..]])?;
 /// for (class, probability) in info.classes.iter().zip(&probabilities[0]) {
@@ -34,24 +34,24 @@ pub struct Classifier<'a> {
 }
 
 impl<'a> Classifier<'a> {
-    /// For `network`, whose images are normalized by `normalization`.
+    /// Creates a classifier for `network`, whose images are normalized by `normalization`.
     pub fn new(network: &'a Network<f32>, normalization: &Normalization, par: Par) -> Self {
         Self {
             network,
             normalizer: normalization.normalizer(),
-            // Always of this size, though some columns may be of no use: how a wide layer sums may depend on it.
+            // Use a fixed size, even if some columns are unused: the summation order of a wide layer may depend on
+            // it.
             workspace: Workspace::new(network.architecture(), CHUNK, par),
         }
     }
 
-    /// The probability of each class, for each of `images`.
+    /// Computes the probability of each class for each image.
     ///
     /// # Shapes
     /// An image has 3,072 pixels.
     ///
     /// # Errors
-    /// [`Error::Network`] for a network whose inputs are no such images, [`Error::Outputs`] if its outputs are not
-    /// finite.
+    /// [`Error::Network`] if the network does not take such images, [`Error::Outputs`] if its outputs are not finite.
     ///
     /// # Panics
     /// If an image has another number of pixels.
@@ -75,11 +75,11 @@ impl<'a> Classifier<'a> {
         Ok(probabilities)
     }
 
-    /// The units, from 0, of each hidden layer whose output is 0 for every one of `images`: its ReLU lets nothing
-    /// through, so that they play no part. All units if there are no images.
+    /// Finds the units, from 0, of each hidden layer that are dead: their ReLU output is 0 for every image. All units
+    /// if there are no images.
     ///
     /// # Errors
-    /// [`Error::Network`] for a network whose inputs are no such images.
+    /// [`Error::Network`] if the network does not take such images.
     ///
     /// # Panics
     /// If an image does not have 3,072 pixels.
@@ -96,7 +96,8 @@ impl<'a> Classifier<'a> {
         Ok(dead)
     }
 
-    /// Infers `images`, some at a time, and hands the logits, the workspace and the number of images to `look`.
+    /// Runs `images` through the network in chunks, and calls `look` with the logits, the workspace and the number of
+    /// images.
     fn chunks<'i>(
         &mut self,
         images: impl IntoIterator<Item = &'i [u8]>,

@@ -1,4 +1,4 @@
-//! What is kept of a run: one JSON record, named by the hash of all that determines it.
+//! Records of runs: JSON files named by a hash of everything that determines the result.
 
 use klayer_linalg::Scalar;
 use klayer_nn::Network;
@@ -11,53 +11,54 @@ use crate::data::DatasetInfo;
 use crate::environment::Environment;
 use crate::evaluate::Evaluation;
 
-/// Version of the records; it grows with every change after which the same settings give another record.
+/// Version of the records; incremented when the same settings give another record.
 pub const FORMAT: u32 = 4;
 
 /// The record of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Its settings.
+    /// Settings.
     pub config: RunConfig,
-    /// What it was trained on.
+    /// Dataset.
     pub dataset: DatasetInfo,
-    /// Where it ran.
+    /// Environment.
     pub environment: Environment,
-    /// Seconds of the loop with its evaluations.
+    /// Seconds of the training loop with its evaluations.
     pub seconds: f64,
-    /// Loss, cost and accuracy against update steps; empty if it diverged before the first evaluation.
+    /// Training curve: loss, cost and accuracy against update steps; empty if the run diverged before the first
+    /// evaluation.
     pub curve: Vec<Point>,
-    /// Where the run broke off, if it did.
+    /// Where the run diverged, if it did.
     pub diverged: Option<Divergence>,
-    /// The trained network on the test images, in runs that choose nothing.
+    /// Results on the test images; only in runs that do not choose settings.
     pub test: Option<Evaluation>,
 }
 
 /// A point of a training curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Update steps made.
+    /// Completed update steps.
     pub step: u64,
     /// Cross-entropy on the fixed sample of training images, in evaluation mode.
     pub training_loss: Option<f64>,
-    /// The same with the L2 penalty.
+    /// Training loss with the L2 penalty.
     pub training_cost: Option<f64>,
     /// Cross-entropy on the validation images.
     pub validation_loss: f64,
-    /// The same with the L2 penalty.
+    /// Validation loss with the L2 penalty.
     pub validation_cost: f64,
-    /// Part of the validation images that are classified correctly.
+    /// Validation accuracy.
     pub validation_accuracy: f64,
 }
 
-/// Where a run broke off because its loss was no longer finite.
+/// Where a run diverged: its loss was no longer finite.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Divergence {
     /// The update step, from 0.
     pub step: u64,
-    /// Its learning rate.
+    /// Learning rate of the step.
     pub rate: f64,
-    /// The largest absolute weight then; none if a weight was not finite.
+    /// Largest absolute weight before the step; `None` if a weight was not finite.
     pub largest_weight: Option<f64>,
 }
 
@@ -87,17 +88,17 @@ impl Divergence {
 }
 
 impl RunRecord {
-    /// The last point, if the run came to its end.
+    /// The last point, if the run finished.
     pub fn last(&self) -> Option<&Point> {
         self.curve.last().filter(|_| self.diverged.is_none())
     }
 }
 
-/// The name of the record of `settings` on the dataset of checksum `sha256`: a hash of both, of the kind of record, and
-/// of this program's version.
+/// The key of the record of `settings` on the dataset with checksum `sha256`: a hash of both, of the kind of record
+/// and of klayer's version.
 ///
 /// # Errors
-/// [`Error::Json`] if the settings hold a number that JSON has no form for.
+/// [`Error::Json`] if a number in the settings cannot be represented in JSON.
 pub fn key(kind: &str, settings: &impl Serialize, sha256: &str) -> Result<String, Error> {
     let version = env!("CARGO_PKG_VERSION");
     let determined_by = (kind, FORMAT, version, settings, sha256);

@@ -1,4 +1,4 @@
-//! Sets of independent runs: several at a time, each one once.
+//! Sets of independent runs, computed in parallel; each run is computed once.
 
 use std::panic;
 use std::path::PathBuf;
@@ -24,50 +24,50 @@ use crate::store::Store;
 use crate::train::{Run, Trained, train, train_from};
 use crate::{Error, Par};
 
-/// Settings that determine a record, and how to make it.
+/// Settings that determine a record, and how to compute it.
 pub trait Job: Serialize + Sync {
-    /// What is kept of it.
+    /// The record of the job.
     type Record: Serialize + DeserializeOwned + Send;
-    /// A word that tells its records from those of other kinds of jobs.
+    /// The kind of job; part of the record's key.
     const KIND: &'static str;
-    /// Threads of which a job makes good use; more gain little.
+    /// Number of threads that a job uses efficiently; more give little speedup.
     const THREADS: usize = 1;
 
-    /// What determines a record: its settings, and its dataset.
+    /// The settings and the dataset that determine a record.
     fn origin(record: &Self::Record) -> (&Self, &DatasetInfo);
 
-    /// How far [`Observer::progressed`] counts: update steps, or parameters.
+    /// The final count of [`Observer::progressed`]: update steps, or parameters.
     ///
     /// # Errors
-    /// Those of settings that make no run.
+    /// The errors of invalid settings.
     fn work(&self, data: &Data) -> Result<u64, Error>;
 
-    /// Makes the record, on one thread.
+    /// Computes the record on one thread.
     ///
     /// # Errors
-    /// Those of the run, and [`Error::Cancelled`].
+    /// The errors of the run, and [`Error::Cancelled`].
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
 
-    /// Makes the record, or goes on with it where it was stopped, on `par`, which has at most [`Job::THREADS`] threads
-    /// and changes no result.
+    /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::THREADS`] threads
+    /// and does not affect the result.
     ///
     /// # Errors
-    /// Those of [`Job::run`].
+    /// The errors of [`Job::run`].
     fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<Self::Record, Error> {
         let _ = par;
         task.job.run(data, task.observer)
     }
 }
 
-/// A job of a store that is to be made.
+/// A job of a store to run.
 pub struct Task<'a, J: ?Sized> {
-    /// Its settings.
+    /// Settings.
     pub job: &'a J,
-    /// Who watches it.
+    /// Observer of the job.
     pub observer: &'a dyn Observer,
-    /// Where it may keep what it needs to go on after it was stopped.
+    /// Where to write checkpoints.
     pub checkpoints: Checkpoints<'a>,
-    /// Where it may write its metrics.
+    /// Where to write metrics.
     pub metrics: PathBuf,
 }
 
@@ -107,15 +107,16 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
     }
 }
 
-/// The records of `jobs`, in their order: those that `store` has, and the others made now, on `threads` threads, and
-/// kept as soon as they are finished. Each thread makes one after the other; those that would be left over at the end
-/// are made first, each on several threads.
+/// Returns the records of `jobs`, in order: reads those in `store` and computes the others on `threads` threads,
+/// storing each as soon as it is finished. Each thread runs one job after another; jobs that would leave threads idle
+/// at the end run first, each on several threads.
 ///
-/// Any number of processes may do this with one store at the same time. A job is made by one of them alone; one that
-/// was under way in a process that has died goes on from its last checkpoint.
+/// Any number of processes may share a store. Each job is run by one of them; a job interrupted by the death of its
+/// process is resumed from its last checkpoint.
 ///
 /// # Errors
-/// [`Error::Threads`] for too many of them; the first error of a job in their order. No job is started after an error;
+/// [`Error::Threads`] if the system cannot start the threads; the first error of a job, in order. After an error no
+/// job is started; running jobs finish first.
 /// those under way are finished first.
 pub fn run_all<J: Job>(
     jobs: &[J],
@@ -151,35 +152,35 @@ pub fn run_all<J: Job>(
     Ok(records.into_iter().flatten().collect())
 }
 
-/// Jobs to be made.
+/// Jobs to run.
 struct Set<'a, J> {
     jobs: &'a [J],
     work: Vec<u64>,
     keys: Vec<String>,
     data: &'a Data,
     store: &'a Store,
-    /// At least one.
+    /// Number of threads, at least one.
     threads: usize,
     observer: &'a dyn RunsObserver,
 }
 
-/// What becomes of a job in one pass over those that are missing.
+/// The outcome of a job in one pass over the missing jobs.
 enum Outcome<R> {
     Record(R),
-    /// Another process makes it: how to call that.
+    /// Another process runs it; describes it.
     Elsewhere(String),
 }
 
 type Outcomes<R> = Vec<(usize, Result<Outcome<R>, Error>)>;
 
-/// Watches a job until another process has taken it over.
+/// Observes a job until another process takes it over.
 struct Claimed<'a> {
     observer: Box<dyn Observer + 'a>,
     claim: &'a Claim,
 }
 
 impl<J: Job> Set<'_, J> {
-    /// Adds the records that the store has.
+    /// Adds the records in the store.
     fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
         for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
             *record = get::<J>(self.store, &self.keys[index])?;
@@ -190,11 +191,11 @@ impl<J: Job> Set<'_, J> {
         Ok(())
     }
 
-    /// Makes those of the jobs `missing` that nobody else makes. The outcomes are in the order of the jobs.
+    /// Runs those of the jobs `missing` that no other process runs. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
         let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
         let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::THREADS));
-        // Makes one job after the other, until one has an error.
+        // Runs one job after another until one fails.
         let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
             while let Some(&index) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -240,7 +241,7 @@ impl<J: Job> Set<'_, J> {
         self.keep(index, &claim, &task, record)
     }
 
-    /// Takes a job, unless another process has it or has just finished it.
+    /// Locks a job, unless another process holds it or has just finished it.
     fn take(&self, index: usize, owner: &Owner) -> Result<Result<Claim, Outcome<J::Record>>, Error> {
         let key = &self.keys[index];
         let claim = match owner.take(key)? {
@@ -253,7 +254,7 @@ impl<J: Job> Set<'_, J> {
         Ok(Err(Outcome::Record(record)))
     }
 
-    /// Keeps the record of a job that was made, unless another process has taken it over.
+    /// Stores the record of a finished job, unless another process has taken it over.
     fn keep(
         &self,
         index: usize,
@@ -265,7 +266,7 @@ impl<J: Job> Set<'_, J> {
             return Ok(Outcome::Elsewhere("a process that has taken it over".to_owned()));
         }
         let record = record?;
-        // One that was halted for long may find that another has taken its run over and finished it.
+        // Another process may have taken over and finished the run while this one was suspended.
         if let Some(record) = get::<J>(self.store, &self.keys[index])? {
             return Ok(Outcome::Record(record));
         }
@@ -315,10 +316,10 @@ impl Observer for Claimed<'_> {
     }
 }
 
-/// The record `key`, if `store` has it.
+/// Reads the record `key` from `store`; `None` if there is none.
 ///
 /// # Errors
-/// Those of [`Store::get`]; [`Error::OtherRecord`] if it is the record of other settings or another dataset.
+/// The errors of [`Store::get`]; [`Error::OtherRecord`] if it is the record of other settings or another dataset.
 pub fn get<J: Job>(store: &Store, key: &str) -> Result<Option<J::Record>, Error> {
     let Some(record) = store.get(key)? else { return Ok(None) };
     let (job, dataset) = J::origin(&record);
@@ -326,10 +327,10 @@ pub fn get<J: Job>(store: &Store, key: &str) -> Result<Option<J::Record>, Error>
     if name == key { Ok(Some(record)) } else { Err(Error::OtherRecord { path: store.path(key), name }) }
 }
 
-/// The records of `jobs` on the dataset of checksum `sha256`, in their order, without making any.
+/// Reads the records of `jobs` on the dataset with checksum `sha256`, in order, without running any.
 ///
 /// # Errors
-/// [`Error::Missing`] for the first that it lacks, and those of reading it.
+/// [`Error::Missing`] for the first missing record, and read errors.
 pub fn found<J: Job>(jobs: &[J], sha256: &str, store: &Store) -> Result<Vec<J::Record>, Error> {
     let records = jobs.iter().map(|job| {
         let key = record::key(J::KIND, job, sha256)?;

@@ -1,4 +1,4 @@
-//! Searches for lambda.
+//! Random search for lambda.
 
 use std::cmp::Ordering;
 
@@ -8,12 +8,13 @@ use rand::RngExt;
 use crate::Error;
 use crate::record::RunRecord;
 
-/// Most trials of a search.
+/// Maximum number of trials of a search.
 pub const MOST_TRIALS: usize = 100_000;
 
-/// `trials` values between `from` and `to` whose logarithms are uniform, from the stream `name` of the root `seed`.
+/// Draws `trials` values between `from` and `to`, uniform in their logarithm, from the stream `name` of the root
+/// `seed`.
 ///
-/// The first values do not depend on how many there are.
+/// The first values do not depend on the number of trials.
 ///
 /// # Errors
 /// [`Error::Setting`] unless 0 < from <= to < infinity, and for more than [`MOST_TRIALS`].
@@ -28,11 +29,11 @@ pub const MOST_TRIALS: usize = 100_000;
 /// ```
 pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> Result<Vec<f64>, Error> {
     if !(0.0 < from && from <= to && to.is_finite()) {
-        let needed = "it must go from a positive number up to a finite one".to_owned();
+        let needed = "expected 0 < from <= to < infinity".to_owned();
         return Err(Error::Setting { name: "the range of lambda", value: format!("{from:e} to {to:e}"), needed });
     }
     if trials > MOST_TRIALS {
-        let needed = format!("a search has at most {MOST_TRIALS}");
+        let needed = format!("it must be at most {MOST_TRIALS}");
         return Err(Error::Setting { name: "the number of trials", value: trials.to_string(), needed });
     }
     let mut rng = stream(seed, name);
@@ -40,7 +41,7 @@ pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> 
     Ok((0..trials).map(|_| (low + (high - low) * rng.random::<f64>()).exp().clamp(from, to)).collect())
 }
 
-/// The run with the highest validation accuracy after its last step: the first of equals, and never one that diverged.
+/// The run with the highest validation accuracy after its last step: the first on a tie. Diverged runs are ignored.
 pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
     let accuracy = |record: &RunRecord| record.last().map(|point| point.validation_accuracy);
     let mut best: Option<&RunRecord> = None;
@@ -52,12 +53,11 @@ pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
     best
 }
 
-/// The rank of each run by the validation accuracy after its last step: 1 for the [`best`], and none for those that
-/// diverged.
+/// The rank of each run by the validation accuracy after its last step: 1 for [`best`], `None` for diverged runs.
 pub fn ranks(records: &[RunRecord]) -> Vec<Option<usize>> {
     let accuracy = |i: usize| records[i].last().map(|point| point.validation_accuracy);
     let mut order: Vec<_> = (0..records.len()).filter(|&i| accuracy(i).is_some()).collect();
-    // Stable, so that of equals the first comes first.
+    // The sort is stable: on a tie, the earlier run ranks first.
     order.sort_by(|&a, &b| accuracy(b).partial_cmp(&accuracy(a)).unwrap_or(Ordering::Equal));
     let mut ranks = vec![None; records.len()];
     for (rank, i) in order.into_iter().enumerate() {

@@ -1,6 +1,6 @@
-//! Mean and deviation over seeds.
+//! Mean and standard deviation over seeds.
 
-/// The mean, or NaN of nothing.
+/// The mean; NaN if `values` is empty.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }

@@ -1,7 +1,6 @@
-//! A folder of records, one JSON file a record, of their metrics, and of what is needed to make them: locks and
-//! checkpoints.
+//! A store: a folder with one JSON record per run, its metrics, and the locks and checkpoints of running trials.
 //!
-//! docs/store.md is the layout for other programs.
+//! docs/store.md documents the layout for other programs.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,7 +14,7 @@ use crate::checkpoint::{self, Checkpoints};
 use crate::lock::{Claim, Owner, Times};
 use crate::{Error, files};
 
-/// Records by their key, in a folder. A record appears whole or not at all.
+/// A folder of records by key. Records are written atomically.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
@@ -23,7 +22,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store in `folder`, which is created if need be.
+    /// Opens the store in `folder`, creating the folder if necessary.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -33,15 +32,15 @@ impl Store {
         Ok(Self { folder, checkpoint_every: checkpoint::EVERY })
     }
 
-    /// The same, in which runs write checkpoints whenever `every` has passed, beside those of every cycle.
+    /// Sets the interval between checkpoints, which are also written at the end of each cycle.
     pub fn checkpoint_every(self, every: Duration) -> Self {
         Self { checkpoint_every: every, ..self }
     }
 
-    /// The record `key`, if it is there.
+    /// Reads the record `key`, if it exists.
     ///
     /// # Errors
-    /// [`Error::File`], and [`Error::Record`] for a file that holds something else.
+    /// [`Error::File`], and [`Error::Record`] for an invalid record.
     pub fn get<R: DeserializeOwned>(&self, key: &str) -> Result<Option<R>, Error> {
         let path = self.path(key);
         let bytes = match fs::read(&path) {
@@ -58,7 +57,7 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Keeps `record` as `key`.
+    /// Writes `record` as `key`.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Json`].
@@ -68,27 +67,27 @@ impl Store {
         files::write(&self.path(key), &bytes)
     }
 
-    /// Where the record `key` is.
+    /// Path of the record `key`.
     pub fn path(&self, key: &str) -> PathBuf {
         self.folder().join(key).with_extension("json")
     }
 
-    /// Where the metrics of the run `key` are.
+    /// Path of the metrics of the run `key`.
     pub fn metrics(&self, key: &str) -> PathBuf {
         self.folder().join(key).with_extension("metrics.jsonl")
     }
 
-    /// The checkpoints of the run `key`, which `claim` has taken.
+    /// Checkpoints of the run `key`, locked by `claim`.
     pub(crate) fn checkpoints<'a>(&self, key: &str, claim: &'a Claim) -> Checkpoints<'a> {
         Checkpoints::claimed(self.folder().join(key).with_extension("checkpoint"), self.checkpoint_every, claim)
     }
 
-    /// A new owner of trials.
+    /// Creates a new owner of trials.
     pub(crate) fn owner(&self) -> Result<Owner, Error> {
         Owner::new(&self.folder, Times::default())
     }
 
-    /// The folder of the records.
+    /// The folder of the store.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

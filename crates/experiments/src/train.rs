@@ -20,49 +20,49 @@ use crate::observer::{Observer, Step};
 use crate::record::{self, Divergence, Point};
 use crate::runs::Job;
 
-/// A run that is to be made.
+/// A run to train.
 pub struct Run<'a> {
-    /// Its settings.
+    /// Settings.
     pub config: &'a RunConfig,
-    /// Who watches it, and may stop it.
+    /// Observer, which may also cancel the run.
     pub observer: &'a dyn Observer,
-    /// Where its checkpoints are: it goes on from the last one, and writes new ones.
+    /// Where to resume from and write checkpoints.
     pub checkpoints: Option<&'a Checkpoints<'a>>,
-    /// The file that its [`Metrics`] go to, line by line; it is replaced, but for what a checkpoint goes on from.
+    /// The file for its [`Metrics`]. Replaced, except for the lines before the checkpoint that the run resumes from.
     pub metrics: Option<&'a Path>,
 }
 
-/// What a training run leaves.
+/// The result of a training run.
 #[derive(Debug, Clone)]
 pub struct Trained<T> {
     /// The network after the last step.
     pub network: Network<T>,
-    /// Loss, cost and accuracy against update steps; the last point is that of the last step.
+    /// Training curve: loss, cost and accuracy against update steps, up to the last step.
     pub curve: Vec<Point>,
-    /// Where the run broke off because its loss was no longer finite.
+    /// Where the run diverged: its loss was no longer finite.
     pub diverged: Option<Divergence>,
-    /// The trained network on the test images, if the settings ask for it and the run did not diverge.
+    /// Results on the test images, if the settings request them and the run did not diverge.
     pub test: Option<Evaluation>,
-    /// Seconds of the loop with its evaluations on training and validation images.
+    /// Seconds of the training loop with its evaluations on training and validation images.
     pub seconds: f64,
 }
 
-/// The state of a run under way.
+/// The state of a running training.
 struct UnderWay<'a, T> {
     config: &'a RunConfig,
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
     sgd: Sgd,
-    /// Update steps made.
+    /// Completed update steps.
     done: u64,
     curve: Vec<Point>,
-    /// The sum of the mini-batches' losses since the last point of the curve.
+    /// Sum of the mini-batch losses since the last point of the curve.
     batch_losses: f64,
     metrics: Option<MetricsFile>,
-    /// Where the file of the metrics will be, before the first step: settings with which there is none touch nothing.
+    /// Path of the metrics file until it is opened before the first step: invalid settings must not touch it.
     metrics_at: Option<&'a Path>,
-    /// Update steps of a pass over the training images.
+    /// Update steps per epoch.
     epoch: u64,
     diverged: Option<Divergence>,
     test: Option<Evaluation>,
@@ -72,7 +72,7 @@ struct UnderWay<'a, T> {
     seconds: f64,
 }
 
-/// The mini-batches of the training part, one after the other.
+/// The sequence of mini-batches of the training images.
 pub(crate) struct Batches<'a, T> {
     training: Subset<'a>,
     normalizer: &'a Normalizer<T>,
@@ -81,11 +81,11 @@ pub(crate) struct Batches<'a, T> {
     pub(crate) labels: Vec<u8>,
 }
 
-/// Trains a network as `config` says. The result does not depend on `par`.
+/// Trains a network with the settings `config`. The result does not depend on `par`.
 ///
 /// # Errors
-/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for settings that make no run,
-/// [`Error::Cancelled`] if the observer says so. A run that diverges is a result, not an error.
+/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for invalid settings, [`Error::Cancelled`] if the
+/// observer cancels. A diverged run is a result, not an error.
 pub fn train<T: Scalar>(
     config: &RunConfig,
     data: &Data,
@@ -95,13 +95,13 @@ pub fn train<T: Scalar>(
     train_from(&Run { config, observer, checkpoints: None, metrics: None }, data, par)
 }
 
-/// Makes one run, which goes on from its last checkpoint if there is one, to the same result as if it had never
-/// stopped. The checkpoints stay until the result is kept.
+/// Trains one run, resuming from its last checkpoint if there is one; the result is the same as without interruption.
+/// The caller removes the checkpoints once the result is stored.
 ///
 /// # Errors
-/// Those of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one of a
-/// machine or a build that computes other bits, [`Error::Model`] for one of another version of klayer, [`Error::File`]
-/// for one that cannot be read.
+/// The errors of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one
+/// computed with different arithmetic, [`Error::Model`] for one of another version of klayer, [`Error::File`] for one
+/// that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
     let (mut under_way, shuffle) = UnderWay::new(run, data, par)?;
     par.install(|| under_way.make(shuffle, data, par))?;
@@ -110,7 +110,7 @@ pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Tr
 }
 
 impl<'a, T: Scalar> UnderWay<'a, T> {
-    /// At the beginning of a run, or where its last checkpoint left it and its stream of mini-batches.
+    /// Starts a run, or resumes it from its last checkpoint, which also holds the position in the mini-batches.
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<(Self, Option<Shuffle>), Error> {
         let &Run { config, observer, checkpoints, metrics } = run;
         let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
@@ -141,8 +141,8 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         Ok((under_way, Some(shuffle)))
     }
 
-    /// Makes all steps, on the mini-batches of `shuffle` or from the first one on, and the test that the settings ask
-    /// for.
+    /// Runs the remaining steps, on the mini-batches of `shuffle` or from the first one, and the final test if
+    /// requested.
     fn make(&mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<(), Error> {
         let &RunConfig { seed, batch, validate_every, training_sample, test, .. } = self.config;
         let (steps, normalizer) = (self.config.steps(), data.normalization.normalizer());
@@ -176,7 +176,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         Ok(())
     }
 
-    /// Writes a checkpoint at the end of a cycle, and when it is time for one.
+    /// Writes a checkpoint at the end of a cycle, and when the interval has passed.
     fn keep_now_and_then(&mut self, shuffle: &Shuffle, data: &Data, now: Instant) {
         let Some(checkpoints) = self.checkpoints else { return };
         let due = self.done.is_multiple_of(self.config.schedule.cycle()) || now - self.kept >= checkpoints.every();
@@ -188,11 +188,11 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 
     fn keep_or_warn(&self, shuffle: &Shuffle, data: &Data) {
         if let Err(error) = self.keep(shuffle, data) {
-            self.observer.warned(&format!("no checkpoint can be written: {error}"));
+            self.observer.warned(&format!("cannot write a checkpoint: {error}"));
         }
     }
 
-    /// Writes a checkpoint, if there is a place for one and something to keep.
+    /// Writes a checkpoint, if a path is configured and there is progress to save.
     fn keep(&self, shuffle: &Shuffle, data: &Data) -> Result<(), Error> {
         let Some(checkpoints) = self.checkpoints.filter(|_| self.done > 0) else { return Ok(()) };
         let dataset = data.info();
@@ -211,7 +211,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         checkpoints.write(&self.network, &state)
     }
 
-    /// One update step on a mini-batch, unless the run diverges there.
+    /// Performs one update step on a mini-batch, unless the run diverges there.
     fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         match self.descend(images, labels) {
             Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
@@ -234,7 +234,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         Ok(())
     }
 
-    /// A point of the curve, after the last step, from the evaluations there.
+    /// Adds a point to the curve after the current step, from its evaluations.
     fn evaluated(&mut self, sample: Option<&Evaluation>, validation: &Evaluation) {
         let penalty = self.sgd.l2.penalty(&self.network);
         let loss = validation.loss + sample.map_or(0.0, |sample| sample.loss);
@@ -244,7 +244,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         self.curve.push(Point::new(self.done, sample, validation, penalty));
     }
 
-    /// Begins the file of the metrics, or goes on with it, unless that is done.
+    /// Creates the metrics file or resumes it, once.
     fn open_metrics(&mut self) {
         let Some(path) = self.metrics_at.take() else { return };
         match MetricsFile::open(path, &self.curve) {
@@ -252,18 +252,18 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
                 let (has, needs) = (before.len(), self.curve.len());
                 if has < needs {
                     let file = path.display();
-                    self.observer.warned(&format!("{file}: it has the first {has} of {needs} points until here"));
+                    self.observer.warned(&format!("{file}: has only the first {has} of {needs} points"));
                 }
                 if !self.curve.is_empty() {
                     self.observer.resumed(&before);
                 }
                 self.metrics = Some(file);
             }
-            Err(error) => self.observer.warned(&format!("no metrics can be written: {error}")),
+            Err(error) => self.observer.warned(&format!("cannot write metrics: {error}")),
         }
     }
 
-    /// Tells and keeps the point of the last update step, if there is one.
+    /// Reports and writes the point of the last update step, if there is one.
     fn tell_point(&mut self) {
         let Some(&point) = self.curve.last().filter(|point| self.diverged.is_none() && point.step == self.done) else {
             return;
@@ -279,9 +279,9 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         self.batch_losses = 0.0;
         self.observer.evaluated(&metrics);
         if let Some(Err(error)) = self.metrics.as_mut().map(|file| file.push(&metrics)) {
-            // A line may be cut now: none may follow it.
+            // The last line may be truncated: write no further lines.
             self.metrics = None;
-            self.observer.warned(&format!("no more metrics can be written: {error}"));
+            self.observer.warned(&format!("cannot write further metrics: {error}"));
         }
     }
 
@@ -293,14 +293,14 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         }
     }
 
-    /// The run breaks off at update step `step`: its loss is no longer finite.
+    /// Records that the run diverged at update step `step`: its loss is no longer finite.
     fn diverge(&mut self, step: u64) {
         self.diverged = Some(Divergence::of(&self.network, step, self.config.schedule.rate(step)));
     }
 }
 
 impl<'a, T: Scalar> Batches<'a, T> {
-    /// Those of `batch` images that belong to `seed`: from the first on, or from where `shuffle` is.
+    /// Batches of `batch` images in the order of `seed`: from the start, or from the position of `shuffle`.
     pub(crate) fn new(
         (seed, batch): (u64, usize),
         shuffle: Option<Shuffle>,
@@ -318,7 +318,7 @@ impl<'a, T: Scalar> Batches<'a, T> {
         })
     }
 
-    /// Goes on to the next mini-batch.
+    /// Advances to the next mini-batch.
     pub(crate) fn advance(&mut self) {
         let batch = self.shuffle.next_batch().iter().map(|&image| image as usize);
         self.images.clear();
@@ -327,7 +327,7 @@ impl<'a, T: Scalar> Batches<'a, T> {
         self.labels.extend(batch.map(|image| self.training.label(image)));
     }
 
-    /// The images of this mini-batch.
+    /// The images of the current mini-batch.
     pub(crate) fn pixels(&self) -> Pixels<'_, T> {
         self.normalizer.pixels(&self.images)
     }

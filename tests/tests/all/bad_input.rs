@@ -48,8 +48,8 @@ fn invalid_settings_are_rejected_and_existing_models_kept() {
         ("--sigma 0", "standard deviation of the initial weights is 0"),
         ("--batch 1", "batch norm needs at least two images"),
         ("--batch 0", "batch size is 0"),
-        ("--batch 45001", "from 2 to 45000 training images are possible, and 45000 is nearest"),
-        ("--validate-every 0", "distance of validations is 0"),
+        ("--batch 45001", "from 2 to 45000, the number of training images (nearest: 45000)"),
+        ("--validate-every 0", "--validate-every is 0, but it must be at least 1"),
         ("--no-bn --eta-min 1000000 --eta-max 1000000", "diverged at step"),
     ];
     for (switches, expected) in cases {
@@ -223,8 +223,8 @@ fn missing_and_damaged_data_are_rejected_by_name() {
         |data: &str| end(klayer(&folder, "train --n-s 5 --cycles 1 --offline --out new.klayer --data").arg(data));
     let before = files(&folder);
     assert_refused(&train("nowhere"), "nowhere: not found", &folder, &before);
-    assert_refused(&train("a-file"), "a-file: no CIFAR-10 found: it is a file of 0 bytes", &folder, &before);
-    assert_refused(&train("."), ".: no CIFAR-10 found: it is a folder with a-file; expected", &folder, &before);
+    assert_refused(&train("a-file"), "a-file: no CIFAR-10 dataset: found a file of 0 bytes", &folder, &before);
+    assert_refused(&train("."), ".: no CIFAR-10 dataset: found a folder with a-file; expected", &folder, &before);
 
     let Some(data) = cifar10() else { return skipped("there is no CIFAR-10 to damage") };
     let damaged = folder.join("damaged");
@@ -240,7 +240,12 @@ fn missing_and_damaged_data_are_rejected_by_name() {
     fs::write(&name, &bytes).expect("written");
     assert_refused(&train("damaged"), "data_batch_3.bin: wrong SHA-256", &folder, &before);
     fs::write(&name, &bytes[..bytes.len() - 1]).expect("written");
-    assert_refused(&train("damaged"), "data_batch_3.bin: 30729999 bytes where 30730000", &folder, &before);
+    assert_refused(
+        &train("damaged"),
+        "data_batch_3.bin: wrong size: expected 30730000 bytes, found 30729999",
+        &folder,
+        &before,
+    );
 }
 
 #[test]
@@ -298,7 +303,7 @@ fn checking_a_missing_or_damaged_report_fails() {
     fs::create_dir_all(folder.join("damaged/records")).expect("a folder");
     fs::write(folder.join("damaged/records/rendered.json"), "{\"quick\": 1}").expect("written");
     let before = files(&folder);
-    assert_refused(&check("damaged"), "rendered.json: not a record of this program, at line 1", &folder, &before);
+    assert_refused(&check("damaged"), "rendered.json: invalid record at line 1", &folder, &before);
 }
 
 #[test]

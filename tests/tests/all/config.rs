@@ -107,7 +107,7 @@ fn errors_in_a_settings_file_are_reported_with_suggestions() {
         ("hidden = [50, 0]", 2, "'0' is not a width"),
         ("[run]\nbatch = 1", 2, "run.toml: unknown setting 'run'"),
         ("batch = ", 2, "line 1, column 9"),
-        ("batch = 1000000", 1, "from 2 to 45000 training images are possible, and 45000 is nearest"),
+        ("batch = 1000000", 1, "from 2 to 45000, the number of training images (nearest: 45000)"),
         ("eta-min = 1.0", 1, "expected 0 <= eta_min <= eta_max < infinity"),
     ];
     for (text, status, told) in cases {

@@ -443,7 +443,7 @@ fn full_disk() -> Option<Damage> {
     }
     let ended = klayer_tests::ended(child.wait_with_output().expect("it ends"));
     assert_told(&ended, "store");
-    assert!(ended.stderr.contains("no checkpoint can be written"), "{ended:#?}");
+    assert!(ended.stderr.contains("cannot write a checkpoint"), "{ended:#?}");
     assert_told(&end(&mut search(&folder, "disk/store", &size(3))), "store");
     assert!(finished.len() == 2 && snapshot(&store) == finished, "what was finished is as it was");
     disk.remount("remount,size=64m");

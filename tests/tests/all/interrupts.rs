@@ -176,7 +176,7 @@ fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "it is not thrown away: {refused:#?}");
     assert!(refused.stderr.contains("--resume continues from it"), "{refused:#?}");
     let refused = end(&mut train("old.klayer", "--resume --lambda 0.1"));
-    assert!(refused.stderr.contains("lambda is 0.005 there, and 0.1 here"), "{refused:#?}");
+    assert!(refused.stderr.contains("lambda is 0.005 in the checkpoint, but 0.1 here"), "{refused:#?}");
     end(&mut train("old.klayer", "--resume")).well();
     let bytes = |name: &str| fs::read(folder.join(name)).expect("a model");
     let metrics = |name: &str| -> Vec<Value> {
@@ -307,8 +307,7 @@ fn a_search_resumed_without_kernels_recomputes_its_trials() {
     assert_eq!(stop_within(&mut search(&folder, "stopped"), &store, "INT", &log).code, Some(130));
     let without = |store: &str| end(search(&folder, store).env("KLAYER_NO_KERNELS", "1")).well();
     let went_on = without("stopped");
-    let expected =
-        ".checkpoint: it is left aside, since products run on klayer's kernels there, and on faer alone here";
+    let expected = ".checkpoint: checkpoint not used: products were computed on klayer's kernels, but are computed on faer alone here";
     assert_eq!(went_on.stderr.matches(expected).count(), 3, "{went_on:#?}");
     without("undisturbed");
     assert_eq!(records(&store), records(&folder.join("undisturbed")));
@@ -334,7 +333,10 @@ fn a_training_with_kernels_cannot_resume_without_them() {
     let before = fs::read(&checkpoint).expect("a checkpoint");
     let refused = end(train("--resume").env("KLAYER_NO_KERNELS", "1"));
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:#?}");
-    for words in ["stopped.klayer.checkpoint: ", "products run on klayer's kernels there, and on faer alone here"] {
+    for words in [
+        "stopped.klayer.checkpoint: ",
+        "products were computed on klayer's kernels, but are computed on faer alone here",
+    ] {
         assert!(refused.stderr.contains(words), "{refused:#?}");
     }
     assert!(fs::read(&checkpoint).expect("a checkpoint") == before, "it is left as it was");

@@ -1,4 +1,4 @@
-//! What several of these tests need.
+//! Shared helpers of these tests.
 #![allow(dead_code, unreachable_pub, clippy::print_stderr)]
 
 use std::env;
@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 pub mod server;
 
-/// The folder with the real CIFAR-10 if there is one: from `$CIFAR10_DIR`, or in a usual place of this checkout.
+/// The folder with the real CIFAR-10: from `$CIFAR10_DIR`, or a default folder of this checkout.
 ///
-/// Without it a test has nothing to test and says so; with `$KLAYER_REQUIRE_DATA` it fails.
+/// Without it, a test prints that it is skipped; with `$KLAYER_REQUIRE_DATA` it fails.
 pub fn real_folder() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let source = Source { offline: true, ..Source::from_environment(Kind::Cifar10, root) };
@@ -36,7 +36,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of a folder `photos` with two files that do not compress, so that the archive has a size worth resuming.
+    /// A folder `photos` with two incompressible files, so that the archive is large enough to resume.
     pub fn new() -> Self {
         let files = vec![("one.bin", pseudo_random(150_000, 1)), ("two.bin", pseudo_random(70_000, 2))];
         let mut tar = Tar::new();
@@ -64,7 +64,7 @@ impl Sample {
     }
 }
 
-/// A tar file made by hand, with whatever paths and kinds of entries.
+/// A tar file with arbitrary paths and entry types.
 pub struct Tar {
     builder: tar::Builder<Vec<u8>>,
 }
@@ -78,10 +78,10 @@ impl Tar {
         self.add_claiming(path, kind, bytes.len() as u64, bytes);
     }
 
-    /// An entry whose header claims another size than its content has.
+    /// Adds an entry whose header has a size different from its content's.
     pub fn add_claiming(&mut self, path: &str, kind: tar::EntryType, size: u64, bytes: &[u8]) {
         let mut header = tar::Header::new_gnu();
-        // Written into the header as it is: `set_path` would refuse what these tests are about.
+        // Write the path into the header directly: `set_path` would reject it.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_entry_type(kind);
         header.set_mode(0o644);

@@ -1,35 +1,35 @@
-//! An HTTP server for one file that behaves badly on command.
+//! An HTTP server for one file that misbehaves on command.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-/// What the server does with a request.
+/// The server's answer to a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// What was asked for.
+    /// The requested range.
     Honest,
-    /// The whole file, whatever part was asked for.
+    /// The whole file, ignoring the range.
     Whole,
-    /// What was asked for, without announcing how long it is.
+    /// The requested range without Content-Length.
     Unannounced,
-    /// So many bytes of what was asked for, then the end of the connection.
+    /// This many bytes of the range, then close the connection.
     Cut(usize),
-    /// So many bytes of what was asked for, then silence.
+    /// This many bytes of the range, then stall.
     Stall(usize),
-    /// Nothing at all, not even a status.
+    /// Stall without sending a status.
     Silence,
-    /// The right bytes under a wrong length.
+    /// The right bytes with a wrong Content-Length.
     Announce(usize),
-    /// Bytes of the right number and the wrong values.
+    /// The right number of wrong bytes.
     Garbage,
-    /// A part that begins a byte after the one that was asked for.
+    /// A range that starts one byte after the requested one.
     Shifted,
-    /// A status without a file.
+    /// A status without a body.
     Status(u16),
 }
 
-/// A server that gives its answers one by one, then stops listening.
+/// A server that gives one answer per request, then stops listening.
 pub struct Server {
     pub url: String,
     thread: JoinHandle<Vec<Option<usize>>>,
@@ -50,7 +50,7 @@ impl Server {
         Self { url, thread: thread::spawn(serve) }
     }
 
-    /// From which byte each request asked for the file; none if it asked for all of it.
+    /// The first byte of each request's range; `None` for the whole file.
     ///
     /// Waits until every answer was given.
     pub fn starts(self) -> Vec<Option<usize>> {
@@ -88,16 +88,16 @@ fn handle(mut stream: TcpStream, file: &[u8], answer: &Answer) -> Option<usize> 
         }
         Answer::Status(code) => (head(&format!("{code} Status"), Some(0)), &[][..]),
     };
-    // The client may hang up at any time.
+    // The client may disconnect at any time.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     if matches!(answer, Answer::Stall(_) | Answer::Silence) {
-        // Until the client hangs up.
+        // Wait until the client disconnects.
         let _ = stream.read(&mut [0]);
     }
     start
 }
 
-/// The first byte of the range that a request asks for.
+/// The first byte of the requested range.
 fn read_request(stream: &TcpStream) -> Option<usize> {
     let lines = BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
     let headers: Vec<String> = lines.map(|line| line.to_ascii_lowercase()).collect();

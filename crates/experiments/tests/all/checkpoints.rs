@@ -1,4 +1,4 @@
-//! Checkpoints: a run that is stopped anywhere goes on to the same bits, or is refused with the reason.
+//! Checkpoints: an interrupted run resumes to the same bits, or is rejected with the reason.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::{DATA, small_run};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
-/// Stops a run after some steps of its own; keeps what it warns of.
+/// Cancels a run after some steps of its own; records its warnings.
 #[derive(Default)]
 struct Watch {
     most: Option<u64>,
@@ -60,7 +60,7 @@ impl Observer for Watch {
     }
 }
 
-/// A watch that is lent to the one run of a set.
+/// A watch shared with the only run of a set.
 struct Lent<'a>(&'a Watch);
 
 impl RunsObserver for Watch {
@@ -87,9 +87,9 @@ fn go(config: &RunConfig, checkpoints: &Checkpoints<'_>, observer: &dyn Observer
     train_from(&Run { config, observer, checkpoints: Some(checkpoints), metrics: None }, &DATA, &Par::Seq)
 }
 
-/// Stops a run of `config` after `steps` steps.
+/// Cancels a run of `config` after `steps` steps.
 fn stop(config: &RunConfig, checkpoints: &Checkpoints<'_>, steps: u64) {
-    let error = go(config, checkpoints, &Watch::stop_after(steps)).expect_err("it was told to stop");
+    let error = go(config, checkpoints, &Watch::stop_after(steps)).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
 }
 
@@ -98,7 +98,7 @@ fn state(path: &Path) -> State {
 }
 
 #[test]
-fn a_run_that_is_stopped_after_every_few_steps_comes_to_the_same_bits() {
+fn a_run_interrupted_repeatedly_gives_the_same_bits() {
     let configs = [
         small_run(),
         RunConfig { batch_norm: false, hidden: vec![], init: Init::Normal { sigma: 0.01 }, ..small_run() },
@@ -117,15 +117,15 @@ fn a_run_that_is_stopped_after_every_few_steps_comes_to_the_same_bits() {
             };
             assert!(stops >= 1, "{steps} steps at a time");
             assert!(bits(&trained) == undisturbed, "{steps} steps at a time");
-            checkpoints.remove().expect("they are ours");
+            checkpoints.remove().expect("removed");
             assert!(!checkpoints.exist() && fs::read_dir(folder.path()).expect("a folder").count() == 0);
         }
     }
 }
 
 #[test]
-fn a_run_that_is_resumed_just_before_it_diverges_diverges_at_the_same_step() {
-    // The rate rises until the run leaves all bounds.
+fn a_run_resumed_before_it_diverges_diverges_at_the_same_step() {
+    // The rate rises until the run diverges.
     let schedule = Cyclical::new(1e-5, 1e5, 40).expect("a cycle");
     let config = RunConfig { schedule, batch_norm: false, cycles: 1, validate_every: 1, ..small_run() };
     let alone = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("divergence is a result");
@@ -142,14 +142,14 @@ fn a_run_that_is_resumed_just_before_it_diverges_diverges_at_the_same_step() {
 }
 
 #[test]
-fn every_cycle_and_every_interval_leave_a_checkpoint_and_the_one_before_it() {
+fn every_cycle_and_interval_writes_a_checkpoint_and_keeps_the_previous_one() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     let three = RunConfig { cycles: 3, ..small_run() };
     go(&three, &checkpoints, &Silent).expect("a run");
     assert_eq!((state(checkpoints.path()).done, state(&checkpoints.previous()).done), (80, 40), "the cycles' ends");
 
-    checkpoints.remove().expect("they are ours");
+    checkpoints.remove().expect("removed");
     let often = Checkpoints::new(checkpoints.path(), Duration::ZERO);
     go(&small_run(), &often, &Silent).expect("a run");
     let last = state(often.path());
@@ -158,12 +158,12 @@ fn every_cycle_and_every_interval_leave_a_checkpoint_and_the_one_before_it() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
+fn a_damaged_checkpoint_falls_back_to_the_previous_one_with_a_warning() {
     let undisturbed = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
-    // It tells where it begins, and makes 20 steps.
+    // The first step reported is the one it resumes from; it then runs 20 steps.
     stop(&small_run(), &checkpoints, 21);
     let whole =
         [checkpoints.path().to_owned(), checkpoints.previous()].map(|path| (fs::read(&path).expect("a file"), path));
@@ -172,9 +172,9 @@ fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
         flipped[bytes.len() / 2] ^= 1;
         flipped
     };
-    // (whether each is damaged, the step that it goes on from, words of the warnings)
+    // (whether each is damaged, the step to resume from, words of the warnings)
     let cases: [([bool; 2], u64, &[&str]); 2] =
-        [([false, false], 30, &[]), ([true, false], 10, &["the one before it is used"])];
+        [([false, false], 30, &[]), ([true, false], 10, &["using the previous checkpoint"])];
     for (damaged, first, words) in cases {
         for ((bytes, path), damaged) in whole.iter().zip(damaged) {
             fs::write(path, if damaged { damage(bytes) } else { bytes.clone() }).expect("written");
@@ -189,7 +189,7 @@ fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
         }
     }
 
-    // With no whole one left the run is refused and both files are kept.
+    // Without a valid checkpoint the run is rejected and both files are kept.
     for (bytes, path) in &whole {
         fs::write(path, damage(bytes)).expect("written");
     }
@@ -199,8 +199,8 @@ fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
         assert!(fs::read(path).expect("it is kept") == damage(bytes));
     }
 
-    // The last one is gone, as if the process had ended between the renaming and the writing.
-    fs::remove_file(checkpoints.path()).expect("it is ours");
+    // The last one is missing, as if the process had ended between the renaming and the writing.
+    fs::remove_file(checkpoints.path()).expect("changed");
     fs::write(checkpoints.previous(), &whole[1].0).expect("written");
     let watch = Watch::default();
     assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
@@ -209,15 +209,15 @@ fn a_damaged_checkpoint_is_replaced_by_the_previous_one_with_a_warning() {
 
 #[cfg(unix)]
 #[test]
-fn a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before_it_or_is_an_error() {
+fn an_unreadable_checkpoint_falls_back_to_the_previous_one_or_fails() {
     let undisturbed = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
     stop(&small_run(), &checkpoints, 21);
-    // A link to itself is there and has no content, as a file on a disk that fails.
+    // A link to itself exists but cannot be read, like a file on a failing disk.
     let spoil = |path: &Path| {
-        fs::remove_file(path).expect("it is ours");
+        fs::remove_file(path).expect("changed");
         std::os::unix::fs::symlink(path, path).expect("a link");
     };
     spoil(checkpoints.path());
@@ -225,19 +225,19 @@ fn a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before_it_or_is_an_erro
     assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == undisturbed);
     assert_eq!(watch.first.load(Ordering::Relaxed), 10);
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("the one before it is used"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("using the previous checkpoint"), "{warnings:?}");
 
-    // Nothing to go on from, but something that may be read another time.
+    // Nothing to resume from, but the files may be readable later.
     stop(&small_run(), &checkpoints, 20);
     for path in [checkpoints.path(), &checkpoints.previous()] {
         spoil(path);
     }
     let error = go(&small_run(), &checkpoints, &Silent).expect_err("none can be read");
     assert!(matches!(&error, Error::File { path, .. } if path == checkpoints.path()), "{error}");
-    assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is left as it was");
+    assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is unchanged");
 }
 
-/// Has the checkpoint at `path` say that it was computed with `arithmetic`.
+/// Replaces the arithmetic in the checkpoint at `path`.
 fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
     let bytes = fs::read(path).expect("a checkpoint");
     let (network, mut state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
@@ -245,42 +245,42 @@ fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
     fs::write(path, model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded")).expect("written");
 }
 
-/// Those of wider vectors, without the kernels, and of another build or system.
+/// Arithmetics with wider vectors, without the kernels, and of another build or system.
 fn other_arithmetics() -> [(Arithmetic, &'static str); 3] {
     let here = Arithmetic::here();
     [
-        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits there, and "),
+        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits in the checkpoint, but "),
         (Arithmetic { kernels: !here.kernels, ..here.clone() }, "KLAYER_NO_KERNELS"),
-        (Arithmetic { sample: "0".repeat(64), ..here }, "of another build or system"),
+        (Arithmetic { sample: "0".repeat(64), ..here }, "another build or system"),
     ]
 }
 
 #[test]
-fn a_checkpoint_of_other_arithmetic_is_refused_with_the_difference_and_kept() {
+fn a_checkpoint_of_other_arithmetic_is_rejected_with_the_difference_and_kept() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
     assert_eq!(state(checkpoints.path()).environment.arithmetic, Some(Arithmetic::here()));
     let others = other_arithmetics().map(|(other, words)| (Some(other), words));
-    for (other, words) in others.into_iter().chain([(None, "it does not tell")]) {
+    for (other, words) in others.into_iter().chain([(None, "it does not name the arithmetic")]) {
         computed_with(checkpoints.path(), other);
         let before = fs::read(checkpoints.path()).expect("a checkpoint");
-        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it would be of two kinds");
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("the arithmetic differs");
         assert!(matches!(error, Error::OtherArithmetic { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains(words) && text.contains("run.checkpoint"), "{text}");
-        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
     }
     computed_with(checkpoints.path(), Some(Arithmetic::here()));
-    go(&small_run(), &checkpoints, &Silent).expect("it is of this machine again");
+    go(&small_run(), &checkpoints, &Silent).expect("the arithmetic matches again");
 }
 
 #[test]
-fn a_checkpoint_of_other_arithmetic_in_a_store_is_left_aside_and_its_trial_comes_to_the_bits_of_this_machine() {
+fn a_store_ignores_checkpoints_of_other_arithmetic() {
     let alone = small_run().run(&DATA, &Silent).expect("a run");
     let key = key(RunConfig::KIND, &small_run(), DATA.dataset.sha256()).expect("a key");
     for (other, words) in other_arithmetics() {
-        // (whether each is of the other kind, the step that the run goes on from)
+        // (whether each has the other arithmetic, the step to resume from)
         for (foreign, first) in [([true, false], 10), ([true, true], 1), ([false, true], 30)] {
             let folder = TempDir::new().expect("a temporary folder");
             let store = Store::open(folder.path()).expect("a store");
@@ -295,10 +295,10 @@ fn a_checkpoint_of_other_arithmetic_in_a_store_is_left_aside_and_its_trial_comes
             let watch = Watch::default();
             let record = run_all(&[small_run()], &DATA, &store, 1, &watch).expect("a run").remove(0);
             assert_eq!((&record.curve, &record.test), (&alone.curve, &alone.test), "{foreign:?}");
-            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record says which");
+            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record names the arithmetic");
             assert_eq!(watch.first.load(Ordering::Relaxed), first, "{foreign:?}");
             let expected = if foreign[0] { 1 + usize::from(foreign[1]) } else { 0 };
-            // What was stopped here kept no metrics, of which is told too.
+            // The interrupted runs had no metrics, which causes a warning too.
             let (metrics, warnings): (Vec<_>, Vec<_>) =
                 watch.warnings().into_iter().partition(|told| told.contains("metrics.jsonl"));
             assert_eq!(metrics.len(), usize::from(!foreign[0]), "{metrics:?}");
@@ -320,10 +320,10 @@ fn decode(bytes: &[u8]) -> Result<State, klayer_nn::Error> {
 }
 
 #[test]
-fn any_byte_that_is_changed_or_missing_makes_a_checkpoint_damaged() {
+fn any_changed_or_missing_byte_invalidates_a_checkpoint() {
     assert!(decode(&WHOLE).is_ok() && model_file::decode::<f64, State>(&CHECKPOINT, &WHOLE).is_err());
     assert!(model_file::decode::<f32, State>(&model_file::MODEL, &WHOLE).is_err(), "it is no model");
-    // All of the header and the beginning of the payload; then here and there.
+    // All of the header and the beginning of the payload; then a sample of positions.
     let positions = (0..300).chain((300..WHOLE.len()).step_by(WHOLE.len() / 500));
     for position in positions {
         let mut flipped = WHOLE.clone();
@@ -336,7 +336,7 @@ proptest! {
     #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_checkpoint_that_is_damaged_anywhere_is_refused(at in any::<Index>(), change in 1_u8..) {
+    fn damaged_checkpoints_are_rejected(at in any::<Index>(), change in 1_u8..) {
         let at = at.index(WHOLE.len());
         prop_assert!(decode(&WHOLE[..at]).is_err());
         let mut damaged = WHOLE.clone();
@@ -346,7 +346,7 @@ proptest! {
 }
 
 #[test]
-fn a_checkpoint_whose_network_takes_other_images_is_refused() {
+fn a_checkpoint_with_another_input_size_is_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     let config = RunConfig { hidden: vec![1], ..small_run() };
@@ -356,22 +356,22 @@ fn a_checkpoint_whose_network_takes_other_images_is_refused() {
     let bytes = model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded");
     fs::write(checkpoints.path(), bytes).expect("written");
     let error = go(&config, &checkpoints, &Silent).expect_err("images of four numbers").to_string();
-    assert!(error.contains("do not fit together") && error.contains("run.checkpoint"), "{error}");
+    assert!(error.contains("its contents do not match") && error.contains("run.checkpoint"), "{error}");
 }
 
 #[test]
-fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
+fn a_checkpoint_of_another_run_is_rejected_with_the_difference_and_kept() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
     let before = fs::read(checkpoints.path()).expect("a checkpoint");
     let schedule = Cyclical::new(1e-5, 0.2, 20).expect("a cycle");
     let cases = [
-        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 there, and 0.004 here"),
-        (RunConfig { seed: 43, ..small_run() }, "seed is 42 there, and 43 here"),
-        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] there, and [50] here"),
+        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 in the checkpoint, but 0.004 here"),
+        (RunConfig { seed: 43, ..small_run() }, "seed is 42 in the checkpoint, but 43 here"),
+        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] in the checkpoint, but [50] here"),
         (RunConfig { schedule, ..small_run() }, "\"eta_max\":0.2"),
-        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true there, and false here"),
+        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true in the checkpoint, but false here"),
     ];
     for (config, expected) in cases {
         let error = go(&config, &checkpoints, &Silent).expect_err("it is of another run").to_string();
@@ -381,12 +381,12 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference_and_kept() {
     let other = Data::new(klayer_dataset::Dataset::generate(8, sizes, "for tests", &()).expect("nobody cancels"));
     let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
-    assert!(error.contains("the images are") && error.contains(other.dataset.sha256()), "{error}");
-    assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is left as it was");
+    assert!(error.contains("the dataset is") && error.contains(other.dataset.sha256()), "{error}");
+    assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
 }
 
 #[test]
-fn a_checkpoint_of_another_version_or_other_numbers_is_refused_and_kept() {
+fn a_checkpoint_of_another_version_or_number_type_is_rejected_and_kept() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
@@ -400,26 +400,26 @@ fn a_checkpoint_of_another_version_or_other_numbers_is_refused_and_kept() {
         for path in [checkpoints.path(), &checkpoints.previous()] {
             fs::write(path, &bytes).expect("written");
         }
-        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it cannot go on here").to_string();
+        let error = go(&small_run(), &checkpoints, &Silent).expect_err("it cannot be resumed here").to_string();
         assert!(error.contains(expected) && error.contains("run.checkpoint"), "{error}");
         for path in [checkpoints.path(), &checkpoints.previous()] {
-            assert!(fs::read(path).expect("a checkpoint") == bytes, "it is left as it was");
+            assert!(fs::read(path).expect("a checkpoint") == bytes, "it is unchanged");
         }
     }
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_is_warned_of_and_changes_no_bit() {
+fn a_failed_checkpoint_write_causes_a_warning_and_changes_no_bit() {
     let folder = TempDir::new().expect("a temporary folder");
     let missing = Checkpoints::new(folder.path().join("missing").join("run.checkpoint"), NEVER);
     let watch = Watch::default();
     let trained = go(&small_run(), &missing, &watch).expect("the run itself needs no folder");
     assert!(bits(&trained) == bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run")));
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("cannot write a checkpoint"), "{warnings:?}");
     let watch = Watch::stop_after(3);
-    let error = go(&small_run(), &missing, &watch).expect_err("it was told to stop");
+    let error = go(&small_run(), &missing, &watch).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
     let warnings = watch.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("no checkpoint can be written"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("cannot write a checkpoint"), "{warnings:?}");
 }

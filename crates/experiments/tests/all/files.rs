@@ -1,4 +1,4 @@
-//! Files appear whole or not at all.
+//! Files are written atomically.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use klayer_experiments::{Error, files};
 use tempfile::TempDir;
 
-/// Names in a folder, in order.
+/// Names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<_> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
@@ -15,7 +15,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left() {
+fn a_file_is_replaced_atomically_without_leftovers() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("file");
     for contents in [&b"a longer first text"[..], b"short", b""] {
@@ -28,7 +28,7 @@ fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_has_the_permissions_of_any_new_file() {
+fn files_have_default_permissions() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().expect("a temporary folder");
     let mode = |name: &str| fs::metadata(folder.path().join(name)).expect("a file").permissions().mode();
@@ -38,7 +38,7 @@ fn a_file_has_the_permissions_of_any_new_file() {
 }
 
 #[test]
-fn a_failed_write_leaves_what_was_there_and_no_temporary_file() {
+fn a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file() {
     let folder = TempDir::new().expect("a temporary folder");
     let (target, inside) = (folder.path().join("target"), folder.path().join("target").join("old"));
     fs::create_dir(&target).expect("a folder");

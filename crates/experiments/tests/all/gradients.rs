@@ -1,4 +1,4 @@
-//! Gradient tables of a small network on images.
+//! Gradient checks of a small network on images.
 
 use klayer_experiments::gradients::{GradientConfig, GradientRow};
 use klayer_experiments::runs::{Job, run_all};
@@ -26,7 +26,7 @@ fn rows(config: &GradientConfig) -> Vec<GradientRow> {
 }
 
 #[test]
-fn every_parameter_is_checked_or_counted_as_a_kink_and_every_gradient_is_right() {
+fn every_parameter_is_checked_or_counted_as_a_kink() {
     for batch_norm in [true, false] {
         let rows = rows(&GradientConfig { batch_norm, ..small_check() });
         let mut expected = Vec::new();
@@ -53,7 +53,7 @@ fn every_parameter_is_checked_or_counted_as_a_kink_and_every_gradient_is_right()
 }
 
 #[test]
-fn a_check_tells_every_parameter_and_stops_when_it_is_told_to() {
+fn a_check_reports_every_parameter_and_can_be_cancelled() {
     use std::sync::atomic::{AtomicU64, Ordering};
     struct Watch {
         done: AtomicU64,
@@ -75,13 +75,13 @@ fn a_check_tells_every_parameter_and_stops_when_it_is_told_to() {
     assert_eq!(all.done.into_inner(), parameters);
 
     let stopped = watch(5_000);
-    let error = small_check().run(&DATA, &stopped).expect_err("it was told to stop");
+    let error = small_check().run(&DATA, &stopped).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert!((5_000..10_000).contains(&stopped.done.into_inner()));
 }
 
 #[test]
-fn a_check_is_kept_as_it_was_made_and_the_same_when_made_again() {
+fn a_check_is_stored_and_reproducible() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     let made = run_all(&[small_check()], &DATA, &store, 2, &Silent).expect("a check");
@@ -90,14 +90,14 @@ fn a_check_is_kept_as_it_was_made_and_the_same_when_made_again() {
 }
 
 #[test]
-fn checks_that_cannot_be_made_are_refused() {
+fn invalid_check_settings_are_rejected() {
     let cases = [
         (GradientConfig { hidden: vec![0], ..small_check() }, "at least one unit"),
         (GradientConfig { images: 1, ..small_check() }, "batch norm needs at least two images"),
         (GradientConfig { step: 0.0, ..small_check() }, "step of the differences is 0"),
         (GradientConfig { lambdas: vec![-1.0], ..small_check() }, "lambda is -1"),
-        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "1030 training images"),
-        (GradientConfig { images: 1_031, ..small_check() }, "1030 training images"),
+        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "1030, the number of training images"),
+        (GradientConfig { images: 1_031, ..small_check() }, "1030, the number of training images"),
     ];
     for (config, expected) in cases {
         let error = config.run(&DATA, &Silent).expect_err(expected).to_string();

@@ -1,4 +1,5 @@
-//! What klayer-experiments promises: the same bits whatever the threads, every finished run kept, nothing half-written.
+//! Guarantees of klayer-experiments: results do not depend on threads, finished runs are kept, files are written
+//! atomically.
 
 mod checkpoints;
 mod files;
@@ -15,13 +16,14 @@ use std::sync::LazyLock;
 use klayer_dataset::{Dataset, Sizes};
 use klayer_experiments::{Cyclical, Data, Init, RunConfig};
 
-/// Generated images, few enough that a run takes a fraction of a second. No part is a whole number of chunks or batches.
+/// Generated images, few enough that a run takes a fraction of a second. No part is a multiple of the chunk or batch
+/// size.
 static DATA: LazyLock<Data> = LazyLock::new(|| {
     let sizes = Sizes { training: 1_030, validation: 380, test: 270 };
     Data::new(Dataset::generate(7, sizes, "for tests", &()).expect("nobody cancels"))
 });
 
-/// A run of 80 steps with everything in it: batch norm, penalty, training sample and test.
+/// A run of 80 steps that uses every feature: batch norm, penalty, training sample and test.
 fn small_run() -> RunConfig {
     RunConfig {
         hidden: vec![50, 30],
@@ -38,13 +40,13 @@ fn small_run() -> RunConfig {
     }
 }
 
-/// The same run, so much shorter that a set of several is made at once.
+/// A shorter run, for sets of several.
 fn short_run(lambda: f64, n_s: u64) -> RunConfig {
     let schedule = Cyclical::new(1e-5, 0.1, n_s).expect("a cycle");
     RunConfig { lambda, schedule, cycles: 1, batch: 20, hidden: vec![12], validate_every: 7, ..small_run() }
 }
 
-/// A run whose loss leaves all bounds within its first steps.
+/// A run that diverges within its first steps.
 fn diverging_run() -> RunConfig {
     let schedule = Cyclical::new(1e6, 1e6, 5).expect("a cycle");
     RunConfig { schedule, batch_norm: false, ..short_run(0.003, 5) }

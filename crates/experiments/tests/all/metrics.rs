@@ -1,4 +1,4 @@
-//! Metrics: every point of a run has its line, once and in order, whatever stops the run.
+//! Metrics: every point of a run has one line, in order, however the run is interrupted.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::{DATA, short_run, small_run};
 
-/// Stops a run after some steps of its own, and keeps all that it is told.
+/// Cancels a run after some steps of its own, and records all events.
 #[derive(Default)]
 struct Watch {
     most: Option<u64>,
@@ -71,7 +71,7 @@ fn timeless(metrics: &[Metrics]) -> Vec<Metrics> {
 }
 
 #[test]
-fn a_line_is_the_point_of_the_curve_with_the_mean_of_its_mini_batches() {
+fn a_line_has_a_curve_point_and_the_mean_batch_loss() {
     let folder = TempDir::new().expect("a temporary folder");
     let watch = Watch::default();
     let trained = go(folder.path(), &watch).expect("a run");
@@ -85,7 +85,7 @@ fn a_line_is_the_point_of_the_curve_with_the_mean_of_its_mini_batches() {
     for (line, interval) in lines.iter().zip([0..30, 30..60, 60..80]) {
         let mean = steps[interval.clone()].iter().map(|step| step.loss).sum::<f64>() / interval.len() as f64;
         assert_eq!((line.batch_loss, line.rate), (mean, steps[interval.end - 1].rate));
-        // 1,030 images make ten mini-batches of 100.
+        // 1,030 images give ten mini-batches of 100.
         assert_eq!(line.epoch, interval.end as f64 / 10.0);
     }
     let seconds: Vec<_> = lines.iter().map(|line| line.seconds).collect();
@@ -93,7 +93,7 @@ fn a_line_is_the_point_of_the_curve_with_the_mean_of_its_mini_batches() {
 }
 
 #[test]
-fn a_run_that_is_stopped_anywhere_and_whose_last_line_is_cut_has_every_line_once() {
+fn an_interrupted_run_with_a_truncated_last_line_has_every_line_once() {
     let undisturbed = TempDir::new().expect("a temporary folder");
     go(undisturbed.path(), &Watch::default()).expect("a run");
     let expected = lines(&undisturbed.path().join("run.metrics.jsonl"));
@@ -109,7 +109,7 @@ fn a_run_that_is_stopped_anywhere_and_whose_last_line_is_cut_has_every_line_once
             if ended {
                 break;
             }
-            // As a kill within a line would leave it.
+            // As if the process was killed while writing a line.
             let mut file = fs::OpenOptions::new().append(true).open(&path).expect("a file");
             file.write_all(br#"{"step":9"#).expect("written");
         }
@@ -118,15 +118,15 @@ fn a_run_that_is_stopped_anywhere_and_whose_last_line_is_cut_has_every_line_once
 }
 
 #[test]
-fn lines_after_the_checkpoint_and_those_of_another_run_are_dropped_and_missing_ones_told() {
+fn lines_after_the_checkpoint_are_dropped_and_missing_ones_reported() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("run.metrics.jsonl");
     fs::write(&path, "{}\nthe lines of something else\n").expect("written");
-    go(folder.path(), &Watch { most: Some(50), ..Watch::default() }).expect_err("it was told to stop");
+    go(folder.path(), &Watch { most: Some(50), ..Watch::default() }).expect_err("the run was cancelled");
     let one = fs::read(&path).expect("a file");
     assert_eq!(lines(&path).len(), 1, "what was there is replaced");
 
-    // As a kill leaves it that comes after the line and before the checkpoint.
+    // As if the process was killed after the line and before the checkpoint.
     let mut two = one.clone();
     two.extend(String::from_utf8_lossy(&one).replace("\"step\":30", "\"step\":60").into_bytes());
     fs::write(&path, two).expect("written");
@@ -137,17 +137,17 @@ fn lines_after_the_checkpoint_and_those_of_another_run_are_dropped_and_missing_o
 
     fs::remove_file(folder.path().join("run.checkpoint")).expect("a checkpoint");
     let _ = fs::remove_file(folder.path().join("run.checkpoint.previous"));
-    go(folder.path(), &Watch { most: Some(35), ..Watch::default() }).expect_err("it was told to stop");
+    go(folder.path(), &Watch { most: Some(35), ..Watch::default() }).expect_err("the run was cancelled");
     fs::remove_file(&path).expect("it is there");
     let watch = Watch::default();
     go(folder.path(), &watch).expect("the rest");
     let warnings = watch.warnings.into_inner().expect("no panic");
-    assert!(warnings.len() == 1 && warnings[0].contains("the first 0 of 1 points"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("has only the first 0 of 1 points"), "{warnings:?}");
     assert_eq!(lines(&path).iter().map(|line| line.point.step).collect::<Vec<_>>(), [60, 80]);
 }
 
 #[test]
-fn every_run_of_a_store_has_its_metrics_beside_its_record() {
+fn every_run_in_a_store_has_metrics_beside_its_record() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     let jobs = [0.1, 0.01, 0.001].map(|lambda| short_run(lambda, 15));
@@ -160,7 +160,7 @@ fn every_run_of_a_store_has_its_metrics_beside_its_record() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_and_changes_nothing_else() {
+fn a_failed_metrics_write_causes_only_a_warning() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::create_dir(folder.path().join("run.metrics.jsonl")).expect("a folder in its place");
     let watch = Watch::default();

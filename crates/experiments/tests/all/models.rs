@@ -1,4 +1,4 @@
-//! Trained networks as files.
+//! Model files.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::{DATA, short_run};
 
 #[test]
-fn a_model_that_is_read_back_is_the_one_that_was_trained() {
+fn a_saved_model_loads_unchanged() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("model.klayer");
     let config = short_run(0.003, 20);
@@ -48,11 +48,11 @@ fn a_model_that_is_read_back_is_the_one_that_was_trained() {
     let no_fit = ModelInfo { classes: vec!["only one".to_owned()], ..info };
     model::save(&path, &trained.network, &no_fit).expect("written");
     let error = model::load(&path).expect_err("classes are missing").to_string();
-    assert!(error.contains("1 classes named"), "{error}");
+    assert!(error.contains("and 1 classes, but"), "{error}");
 }
 
 #[test]
-fn a_file_that_is_no_model_or_of_another_length_is_not_read_to_its_end() {
+fn invalid_model_files_are_not_read_to_their_end() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("model.klayer");
     let mut header = MODEL.magic.to_vec();
@@ -60,7 +60,7 @@ fn a_file_that_is_no_model_or_of_another_length_is_not_read_to_its_end() {
     header.extend([1; 40]);
     for (header, expected) in [(vec![], "wrong magic bytes"), (header, "the header declares")] {
         fs::write(&path, header).expect("written");
-        // A hundred gigabytes of nothing, more than there is memory.
+        // A sparse file of a hundred gigabytes, more than the memory.
         fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 30)).expect("a sparse file");
         let error = model::load(&path).expect_err("it is no model").to_string();
         assert!(error.contains(expected), "{error}");

@@ -1,4 +1,4 @@
-//! Records: named by all that determines them, and never taken for what they are not.
+//! Records: their keys depend on everything that determines them, and invalid ones are rejected.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::{DATA, short_run, small_run};
 
 const SHA256: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Holds that every variant has a key of its own, and that between them they vary every field of `base`.
+/// Asserts that every variant has a distinct key, and that together the variants change every field of `base`.
 fn assert_every_field_counts<C: Serialize>(kind: &str, base: &C, variants: &[C]) {
     let keys = || variants.iter().map(|variant| key(kind, variant, SHA256).expect("a key"));
     let name = key(kind, base, SHA256).expect("a key");
@@ -37,7 +37,7 @@ fn json(settings: &impl Serialize) -> Value {
 }
 
 #[test]
-fn every_setting_of_a_run_and_its_dataset_change_the_name_of_its_record() {
+fn every_setting_and_the_dataset_change_a_runs_record_key() {
     let base = small_run;
     let schedule = |eta_min, eta_max, n_s| Cyclical::new(eta_min, eta_max, n_s).expect("a cycle");
     let variants = [
@@ -62,7 +62,7 @@ fn every_setting_of_a_run_and_its_dataset_change_the_name_of_its_record() {
 }
 
 #[test]
-fn every_setting_of_a_gradient_check_changes_the_name_of_its_record() {
+fn every_setting_of_a_gradient_check_changes_its_record_key() {
     let base = crate::gradients::small_check;
     let variants = [
         GradientConfig { hidden: vec![4, 4], ..base() },
@@ -79,7 +79,7 @@ fn every_setting_of_a_gradient_check_changes_the_name_of_its_record() {
 }
 
 #[test]
-fn a_damaged_record_is_named_with_its_line_and_column_and_never_overwritten() {
+fn a_damaged_record_is_reported_with_its_position_and_never_overwritten() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     let jobs = [short_run(0.003, 5)];
@@ -88,7 +88,7 @@ fn a_damaged_record_is_named_with_its_line_and_column_and_never_overwritten() {
     let whole = fs::read_to_string(store.path(&name)).expect("a record");
     let lines = whole.lines().count();
 
-    // Cut within a line, and right behind one.
+    // Truncated within a line, and just after one.
     let cut = [whole.len() / 2, whole.find('\n').expect("a line") + 1];
     let [within, behind] = cut.map(|at| (whole[..at].to_owned(), whole[..at].matches('\n').count() + 1));
     let cases = [
@@ -117,12 +117,12 @@ fn a_damaged_record_is_named_with_its_line_and_column_and_never_overwritten() {
             assert!((1..=lines + 1).contains(&line), "{text}");
             assert!(expected_line == 0 || line == expected_line, "{text}");
         }
-        assert_eq!(fs::read_to_string(store.path(&name)).expect("a file"), contents, "it is left as it was");
+        assert_eq!(fs::read_to_string(store.path(&name)).expect("a file"), contents, "it is unchanged");
     }
 }
 
 #[test]
-fn the_record_of_another_run_is_refused_and_kept() {
+fn the_record_of_another_run_is_rejected_and_kept() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     let jobs = [short_run(0.003, 5), short_run(0.004, 5)];
@@ -141,7 +141,7 @@ fn the_record_of_another_run_is_refused_and_kept() {
 }
 
 #[test]
-fn what_is_wrong_with_a_record_is_told_once() {
+fn record_errors_give_their_position_once() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     fs::write(store.path("some"), "{").expect("written");
@@ -150,7 +150,7 @@ fn what_is_wrong_with_a_record_is_told_once() {
 }
 
 #[test]
-fn a_field_of_control_characters_is_shown_without_them() {
+fn control_characters_in_record_errors_are_escaped() {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path()).expect("a store");
     fs::write(store.path("some"), r#"{"config": {"\u001b[2J\n": 1}}"#).expect("written");

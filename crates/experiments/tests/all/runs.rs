@@ -1,4 +1,4 @@
-//! Sets of runs: each one made once, kept as soon as it is finished, and the same as when made alone.
+//! Sets of runs: each run is computed once, stored as soon as it is finished, and equals the same run alone.
 
 use std::fs;
 use std::path::Path;
@@ -13,14 +13,14 @@ use tempfile::TempDir;
 
 use crate::{DATA, diverging_run, short_run};
 
-/// A store in a folder of its own, which goes away with the guard.
+/// A store in a temporary folder, removed with the guard.
 fn store() -> (TempDir, Store) {
     let folder = TempDir::new().expect("a temporary folder");
     let store = Store::open(folder.path().join("records")).expect("a store");
     (folder, store)
 }
 
-/// Runs of different lengths, the longest first, so that they do not finish in the order in which they start.
+/// Runs of different lengths, the longest first, so that they finish in another order than they start.
 fn jobs() -> Vec<RunConfig> {
     let mut jobs =
         [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s));
@@ -29,7 +29,7 @@ fn jobs() -> Vec<RunConfig> {
     jobs.into()
 }
 
-/// A record without what differs from one time to another.
+/// A record without the fields that differ between repeated runs.
 fn timeless(record: &RunRecord) -> RunRecord {
     RunRecord { seconds: 0.0, ..record.clone() }
 }
@@ -42,7 +42,7 @@ fn kept(job: &RunConfig, store: &Store) -> Option<RunRecord> {
     store.get(&key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key")).expect("a readable record")
 }
 
-/// The files of a store by name, with their bytes, but for metrics.
+/// The files of a store by name, with their bytes, except for metrics.
 fn files(store: &Store) -> Vec<(String, Vec<u8>)> {
     let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
     let paths = fs::read_dir(store.folder()).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -52,7 +52,7 @@ fn files(store: &Store) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Counts what is started and found; stops everything once `most` runs have been started.
+/// Counts started and found runs; cancels everything once `most` runs have been started.
 #[derive(Default)]
 struct Watch {
     started: Mutex<Vec<usize>>,
@@ -104,7 +104,7 @@ impl Drop for Watched<'_> {
 }
 
 #[test]
-fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
+fn a_run_among_others_equals_the_same_run_alone() {
     let jobs = jobs();
     let alone: Vec<_> = jobs.iter().map(|job| timeless(&job.run(&DATA, &Silent).expect("a run"))).collect();
     for threads in [1, 2, 4, 16] {
@@ -122,11 +122,11 @@ fn a_run_among_others_equals_the_same_run_alone_and_comes_back_in_its_place() {
 }
 
 #[test]
-fn finished_runs_are_found_and_not_made_again() {
+fn finished_runs_are_not_repeated() {
     let (_folder, store) = store();
     let jobs = jobs();
     let first = run_all(&jobs[..3], &DATA, &store, 2, &Silent).expect("three runs");
-    // Nobody could train this: it can only come from the store.
+    // No training gives this record: it can only come from the store.
     let sentinel = RunRecord { seconds: 123_456.0, ..first[1].clone() };
     store.put(&key(RunConfig::KIND, &jobs[1], DATA.dataset.sha256()).expect("a key"), &sentinel).expect("written");
     let before = files(&store);
@@ -141,7 +141,7 @@ fn finished_runs_are_found_and_not_made_again() {
 }
 
 #[test]
-fn an_error_in_the_middle_keeps_what_is_finished_and_starts_nothing_more() {
+fn an_error_keeps_finished_runs_and_starts_no_more() {
     let mut jobs = jobs();
     jobs[2].hidden = vec![0];
     for threads in [1, 2] {
@@ -154,7 +154,7 @@ fn an_error_in_the_middle_keeps_what_is_finished_and_starts_nothing_more() {
         for &index in started.iter().filter(|&&index| index != 2) {
             assert!(kept(&jobs[index], &store).is_some(), "run {index} was under way and is kept");
         }
-        // Another thread may be through with its own before the error is there.
+        // Another thread may finish its run before the error occurs.
         assert!(
             threads > 1 || started.iter().all(|&index| index <= 2),
             "nothing is started after an error: {started:?}"
@@ -163,13 +163,13 @@ fn an_error_in_the_middle_keeps_what_is_finished_and_starts_nothing_more() {
 }
 
 #[test]
-fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
+fn a_cancelled_set_resumes_to_the_same_records() {
     let (_folder, undisturbed) = store();
     let jobs = jobs();
     let expected = run_all(&jobs, &DATA, &undisturbed, 2, &Silent).expect("all runs");
 
     let (_folder, store) = store();
-    let error = run_all(&jobs, &DATA, &store, 1, &Watch::up_to(2)).expect_err("it was told to stop");
+    let error = run_all(&jobs, &DATA, &store, 1, &Watch::up_to(2)).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
     let mut finished = files(&store);
     finished.retain(|(name, _)| name.ends_with(".json"));
@@ -185,8 +185,8 @@ fn a_set_that_is_stopped_goes_on_to_what_it_would_have_been() {
 }
 
 #[test]
-fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
-    /// Stops everything once a run has made so many steps; keeps the first step that each tells.
+fn a_set_cancelled_within_its_runs_resumes_them() {
+    /// Cancels everything once a run has completed this many steps; records the first step that each reports.
     struct StopAt {
         step: u64,
         reached: AtomicBool,
@@ -212,7 +212,7 @@ fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
     let stop_at = |step| StopAt { step, reached: AtomicBool::new(false), first: Mutex::default() };
     let (_folder, store) = store();
     let jobs: Vec<_> = [0.001, 0.002, 0.003].map(|lambda| short_run(lambda, 20)).into();
-    let error = run_all(&jobs, &DATA, &store, 1, &stop_at(17)).expect_err("it was told to stop");
+    let error = run_all(&jobs, &DATA, &store, 1, &stop_at(17)).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(files(&store).iter().filter(|(name, _)| name.ends_with(".checkpoint")).count(), 1);
 
@@ -228,7 +228,7 @@ fn a_set_that_is_stopped_within_its_runs_goes_on_there() {
 }
 
 #[test]
-fn several_that_work_on_one_store_make_each_run_once() {
+fn processes_sharing_a_store_compute_each_run_once() {
     let (_folder, store) = store();
     let mut jobs: Vec<_> = (0..12).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
     jobs.insert(5, diverging_run());
@@ -246,7 +246,7 @@ fn several_that_work_on_one_store_make_each_run_once() {
 }
 
 #[test]
-fn a_run_that_diverges_is_a_record_and_the_others_go_on() {
+fn a_diverged_run_has_a_record_and_the_others_continue() {
     let (_folder, store) = store();
     let jobs = [short_run(0.003, 5), diverging_run(), short_run(0.004, 5)];
     let records = run_all(&jobs, &DATA, &store, 1, &Silent).expect("a run that diverges is no error");

@@ -1,4 +1,4 @@
-//! Searches for lambda: what is drawn, and what is chosen.
+//! Random search for lambda: drawing and ranking trials.
 
 use klayer_experiments::record::{Divergence, Point, RunRecord};
 use klayer_experiments::search::{best, log_uniform};
@@ -6,7 +6,7 @@ use klayer_experiments::{Environment, Error, RunConfig};
 
 use crate::{DATA, small_run};
 
-/// A record of the points `accuracies`.
+/// A record with the validation accuracies `accuracies`.
 fn record(lambda: f64, accuracies: &[f64], diverged: bool) -> RunRecord {
     let point = |(step, &validation_accuracy): (usize, &f64)| Point {
         step: step as u64,
@@ -28,7 +28,7 @@ fn record(lambda: f64, accuracies: &[f64], diverged: bool) -> RunRecord {
 }
 
 #[test]
-fn the_best_run_has_the_highest_last_accuracy_and_has_not_diverged() {
+fn the_best_run_has_the_highest_last_accuracy_without_divergence() {
     let chosen = |records: &[RunRecord]| best(records).map(|record| record.config.lambda);
     let diverged = record(0.9, &[0.9, 0.95], true);
     let records = [
@@ -45,7 +45,7 @@ fn the_best_run_has_the_highest_last_accuracy_and_has_not_diverged() {
 }
 
 #[test]
-fn lambdas_are_uniform_in_their_logarithm_and_each_search_has_its_own() {
+fn lambdas_are_log_uniform_and_differ_between_searches() {
     let lambdas = log_uniform(42, "coarse search", 1e-5, 1e-1, 8_000).expect("a range");
     let share =
         |from: f64| lambdas.iter().filter(|&&lambda| (from..from * 10.0).contains(&lambda)).count() as f64 / 8e3;
@@ -58,7 +58,7 @@ fn lambdas_are_uniform_in_their_logarithm_and_each_search_has_its_own() {
 }
 
 #[test]
-fn a_range_that_is_none_is_refused() {
+fn invalid_ranges_are_rejected() {
     let ranges = [(0.081, 0.01), (0.0, 0.1), (-1e-5, 0.1), (1e-5, f64::INFINITY), (f64::NAN, 0.1), (1e-5, f64::NAN)];
     for (from, to) in ranges {
         let error = log_uniform(42, "search", from, to, 4).expect_err("no range");

@@ -1,4 +1,4 @@
-//! One run: what it computes, on any number of threads.
+//! Training runs: what they compute, on any number of threads.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use klayer_nn::model_file::{self, MODEL};
 
 use crate::{DATA, diverging_run, short_run, small_run};
 
-/// Everything of a run that its settings determine, as bytes.
+/// Everything that a run's settings determine, as bytes.
 pub(crate) fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
     let determined = (trained.curve.clone(), trained.diverged, trained.test.clone());
     model_file::encode(&MODEL, &trained.network, &determined).expect("it can be encoded")
@@ -25,7 +25,7 @@ fn run<T: Scalar>(config: &RunConfig, threads: usize) -> Trained<T> {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit_of_curve_model_or_test() {
+fn curve_model_and_test_do_not_depend_on_the_thread_count() {
     let config = RunConfig { hidden: vec![130, 50], ..small_run() };
     let (single, double) = (bits(&run::<f32>(&config, 1)), bits(&run::<f64>(&config, 1)));
     for threads in [1, 2, 4] {
@@ -37,7 +37,7 @@ fn the_number_of_threads_changes_no_bit_of_curve_model_or_test() {
 }
 
 #[test]
-fn what_is_measured_on_the_way_does_not_change_what_is_trained() {
+fn evaluation_does_not_change_the_trained_model() {
     let watched = run::<f32>(&small_run(), 1);
     let config = RunConfig { validate_every: 1_000, training_sample: None, test: false, ..small_run() };
     let unwatched = run::<f32>(&config, 1);
@@ -50,7 +50,7 @@ fn what_is_measured_on_the_way_does_not_change_what_is_trained() {
 }
 
 #[test]
-fn the_curve_has_its_points_where_the_settings_put_them_and_at_the_end() {
+fn the_curve_has_points_at_the_interval_and_the_end() {
     #[derive(Default)]
     struct Watch {
         steps: AtomicU64,
@@ -58,7 +58,7 @@ fn the_curve_has_its_points_where_the_settings_put_them_and_at_the_end() {
     }
     impl Observer for Watch {
         fn progressed(&self, done: u64) {
-            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is told, in order");
+            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is reported, in order");
         }
         fn evaluated(&self, metrics: &Metrics) {
             self.points.lock().expect("no panic").push(metrics.point);
@@ -73,19 +73,19 @@ fn the_curve_has_its_points_where_the_settings_put_them_and_at_the_end() {
 }
 
 #[test]
-fn training_lowers_the_loss_and_classifies_images_that_it_has_not_seen() {
+fn training_lowers_the_loss_and_generalizes_to_test_images() {
     let config = RunConfig { cycles: 10, validate_every: 1, ..small_run() };
     let trained = run::<f32>(&config, 2);
     let (first, last) = (trained.curve[0], trained.curve[trained.curve.len() - 1]);
     let loss = |point: Point| point.training_loss.expect("asked for");
     assert!(loss(last) < 0.5 * loss(first), "{first:?} to {last:?}");
-    // Chance gets 0.1; five deviations above it are 0.18 and 0.19 on so few images.
+    // Guessing has an accuracy of 0.1; five deviations above it are 0.18 and 0.19 on so few images.
     assert!(last.validation_accuracy > 0.18, "{last:?}");
     assert!(trained.test.expect("asked for").accuracy > 0.19);
 }
 
 #[test]
-fn the_cost_is_the_loss_and_lambda_times_the_squares_of_all_weights() {
+fn the_cost_is_the_loss_plus_the_l2_penalty() {
     let trained = run::<f64>(&small_run(), 1);
     let weights = trained.network.layers().iter().flat_map(|layer| layer.affine.weight.rows().flatten());
     let penalty = 0.003 * weights.map(|w| w * w).sum::<f64>();
@@ -140,7 +140,7 @@ fn an_evaluation_in_chunks_equals_one_image_at_a_time() {
 }
 
 #[test]
-fn a_run_that_diverges_says_where_and_has_no_test() {
+fn a_diverged_run_reports_the_step_and_has_no_test() {
     let trained = run::<f32>(&diverging_run(), 1);
     let diverged = trained.diverged.expect("it cannot but diverge");
     assert!(diverged.step < 10 && diverged.rate == 1e6, "{diverged:?}");
@@ -150,7 +150,7 @@ fn a_run_that_diverges_says_where_and_has_no_test() {
 }
 
 #[test]
-fn a_run_stops_at_the_step_at_which_it_is_told_to() {
+fn a_cancelled_run_stops_at_that_step() {
     #[derive(Default)]
     struct StopAfter(AtomicU64);
     impl Observer for StopAfter {
@@ -162,27 +162,27 @@ fn a_run_stops_at_the_step_at_which_it_is_told_to() {
         }
     }
     let stop = StopAfter::default();
-    let error = train::<f32>(&small_run(), &DATA, &Par::Seq, &stop).expect_err("it was told to stop");
+    let error = train::<f32>(&small_run(), &DATA, &Par::Seq, &stop).expect_err("the run was cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(stop.0.into_inner(), 5);
 }
 
 #[test]
-fn settings_that_make_no_run_are_refused_with_what_is_wrong() {
+fn invalid_settings_are_rejected_with_the_reason() {
     let run = || short_run(0.003, 5);
     let cases = [
         (RunConfig { cycles: 0, ..run() }, "number of cycles is 0"),
-        (RunConfig { validate_every: 0, ..run() }, "distance of validations is 0"),
+        (RunConfig { validate_every: 0, ..run() }, "--validate-every is 0, but it must be at least 1"),
         (
             RunConfig { batch: 0, ..run() },
-            "batch size is 0, but from 2 to 1030 training images are possible, and 2 is nearest",
+            "batch size is 0, but it must be from 2 to 1030, the number of training images (nearest: 2)",
         ),
-        (RunConfig { batch: 1_031, ..run() }, "from 2 to 1030 training images are possible, and 1030 is nearest"),
+        (RunConfig { batch: 1_031, ..run() }, "from 2 to 1030, the number of training images (nearest: 1030)"),
         (RunConfig { batch: 1, ..run() }, "batch norm needs at least two images"),
-        (RunConfig { training_sample: Some(0), ..run() }, "sample for the training loss is 0"),
+        (RunConfig { training_sample: Some(0), ..run() }, "sample size for the training loss is 0"),
         (
             RunConfig { training_sample: Some(1_031), ..run() },
-            "from 1 to 1030 training images are possible, and 1030 is nearest",
+            "from 1 to 1030, the number of training images (nearest: 1030)",
         ),
         (RunConfig { hidden: vec![12, 0], ..run() }, "every layer needs at least one unit"),
         (RunConfig { lambda: -0.1, ..run() }, "lambda is -0.1"),
