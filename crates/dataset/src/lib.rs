@@ -19,7 +19,7 @@
 //! use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
 //! use klayer_linalg::random::stream;
 //!
-//! A small generated dataset; use `load` for the real images.
+//! // A small generated dataset; use `load` for the real images.
 //! let sizes = Sizes { training: 200, validation: 50, test: 50 };
 //! let dataset = Dataset::generate(42, sizes, "an example", &())?;
 //! let training = dataset.training();
