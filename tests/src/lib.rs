@@ -1,6 +1,7 @@
 //! End-to-end tests of the commands `klayer` and `xtask`.
 //!
 //! This library contains the shared helpers: paths of the commands and the images, and the output of finished commands.
+//! Tests of other crates use it to find the real images.
 //! The tests are in `tests/all`.
 //!
 //! The tests use CIFAR-10 if its folder is found (`$CIFAR10_DIR`, or `shared/cifar-10-batches-bin` beside the
@@ -80,23 +81,30 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies within the workspace")
 }
 
-/// The CIFAR-10 folder, if available.
+/// The folder of CIFAR-10, for a test that needs the real images. Without it, prints that the test is skipped.
 ///
 /// # Panics
 /// If it is missing and `$KLAYER_REQUIRE_DATA` is set.
 pub fn cifar10() -> Option<PathBuf> {
+    let folder = find_cifar10();
+    if folder.is_none() {
+        skipped("CIFAR-10 was not found: set CIFAR10_DIR");
+    }
+    folder
+}
+
+fn find_cifar10() -> Option<PathBuf> {
     let named = env::var_os("CIFAR10_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let folder = named.unwrap_or_else(|| workspace().join("..").join("shared").join("cifar-10-batches-bin"));
-    if let Ok(folder) = fs::canonicalize(&folder) {
-        return Some(folder);
-    }
-    assert!(env::var_os("KLAYER_REQUIRE_DATA").is_none(), "{}: CIFAR-10 is required and missing", folder.display());
-    None
+    let found = fs::canonicalize(&folder).ok();
+    let required = env::var_os("KLAYER_REQUIRE_DATA").is_some();
+    assert!(found.is_some() || !required, "{}: CIFAR-10 is required and missing", folder.display());
+    found
 }
 
 /// The data options for CIFAR-10, or for generated images if CIFAR-10 is missing.
 pub fn images() -> Vec<String> {
-    match cifar10() {
+    match find_cifar10() {
         Some(folder) => vec!["--data".to_owned(), folder.to_string_lossy().into_owned()],
         None => vec!["--synthetic".to_owned()],
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 pub(crate) enum Error {
     #[error(transparent)]
     Experiment(klayer_experiments::Error),
-    #[error("stopped; finished runs and checkpoints are kept, and the same command goes on from there")]
+    #[error("stopped; finished runs and checkpoints are kept: run the same command again to resume")]
     Interrupted,
-    #[error("stopped; a partial download is kept, and the same command goes on from it")]
+    #[error("stopped; the partial download is kept: run the same command again to resume")]
     Stopped,
     #[error("stopped; nothing was written")]
     BenchStopped,

@@ -121,7 +121,7 @@ fn table(
 ) -> String {
     let from = match (dataset.folder(), dataset.synthetic_reason()) {
         (Some(folder), _) => folder.display().to_string(),
-        (None, reason) => format!("generated ({})", reason.unwrap_or("asked for")),
+        (None, reason) => format!("generated ({})", reason.unwrap_or("requested")),
     };
     let checked = if dataset.synthetic() { "" } else { ", every file verified" };
     let mut text = format!("{}\nfrom      {from}\nSHA-256   {}{checked}\n\n", dataset.name(), dataset.sha256());

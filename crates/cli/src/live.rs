@@ -246,7 +246,7 @@ mod tests {
         for other in ["u.2", "2", "", "t.-1", "t.x"] {
             assert_eq!(log.after(other), 0, "{other}");
         }
-        let events = log.wait(3, Duration::ZERO).expect("it goes on");
+        let events = log.wait(3, Duration::ZERO).expect("more events");
         assert_eq!(events.concat(), "id: t.3\nevent: step\ndata: 3\n\nid: t.4\nevent: step\ndata: 4\n\n");
         assert_eq!(log.wait(5, Duration::ZERO), Some(Vec::new()));
         log.state().ended = true;

@@ -269,7 +269,7 @@ fn run(command: &mut Command, input: &[u8]) -> Result<Output, Error> {
     let run = |command: &mut Command| -> io::Result<Output> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         // The pipe is dropped here, which ends the input.
-        let written = child.stdin.take().expect("it was asked for").write_all(input);
+        let written = child.stdin.take().expect("the input is piped").write_all(input);
         match written {
             // A command that exits without reading its input reports the reason.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),

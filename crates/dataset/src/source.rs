@@ -90,7 +90,7 @@ fn is_there(path: &Path) -> bool {
 /// is not found and cannot be downloaded.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
-        return generate(source, "asked for", progress);
+        return generate(source, "requested", progress);
     }
     Dataset::open(source.kind, &locate(source, progress)?, progress)
 }

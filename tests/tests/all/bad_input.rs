@@ -226,7 +226,7 @@ fn missing_and_damaged_data_are_rejected_by_name() {
     assert_refused(&train("a-file"), "a-file: no CIFAR-10 dataset: found a file of 0 bytes", &folder, &before);
     assert_refused(&train("."), ".: no CIFAR-10 dataset: found a folder with a-file; expected", &folder, &before);
 
-    let Some(data) = cifar10() else { return skipped("there is no CIFAR-10 to damage") };
+    let Some(data) = cifar10() else { return };
     let damaged = folder.join("damaged");
     fs::create_dir(&damaged).expect("a folder");
     for file in files(&data) {

@@ -138,7 +138,7 @@ fn assert_interrupted(ended: &Ended, log: &Path) {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
     let told = fs::read_to_string(log).expect("a file");
     let last = told.lines().last().unwrap_or_default();
-    assert!(last.contains("stopped") && last.contains("the same command goes on"), "{told}");
+    assert!(last.contains("stopped") && last.contains("run the same command again to resume"), "{told}");
 }
 
 #[test]

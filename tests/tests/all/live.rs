@@ -156,7 +156,7 @@ fn watching_changes_no_bit_and_streams_resume_where_interrupted() {
         socket.write_all(format!("GET /events HTTP/1.1\r\n{host}\r\n{last}\r\n").as_bytes()).expect("it is read");
         let (mut stream, mut lines, mut found) = (String::new(), BufReader::new(socket), 0);
         while found < count {
-            assert!(lines.read_line(&mut stream).expect("a line") > 0, "it goes on");
+            assert!(lines.read_line(&mut stream).expect("a line") > 0, "the stream continues");
             // Keep-alive comments are not events.
             let whole = |block: &&str| block.ends_with("\n\n") && block.contains("data:");
             let body = stream.split_once("\r\n\r\n").map_or("", |(_, body)| body);

@@ -15,7 +15,7 @@ fn a_saved_model_loads_unchanged() {
     let path = folder.path().join("model.klayer");
     let config = short_run(0.003, 20);
     let trained = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("a run");
-    let test = trained.test.expect("asked for");
+    let test = trained.test.expect("requested");
     let info = ModelInfo {
         config,
         dataset: DATA.info(),

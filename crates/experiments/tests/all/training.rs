@@ -77,11 +77,11 @@ fn training_lowers_the_loss_and_generalizes_to_test_images() {
     let config = RunConfig { cycles: 10, validate_every: 1, ..small_run() };
     let trained = run::<f32>(&config, 2);
     let (first, last) = (trained.curve[0], trained.curve[trained.curve.len() - 1]);
-    let loss = |point: Point| point.training_loss.expect("asked for");
+    let loss = |point: Point| point.training_loss.expect("requested");
     assert!(loss(last) < 0.5 * loss(first), "{first:?} to {last:?}");
     // Guessing has an accuracy of 0.1; five deviations above it are 0.18 and 0.19 on so few images.
     assert!(last.validation_accuracy > 0.18, "{last:?}");
-    assert!(trained.test.expect("asked for").accuracy > 0.19);
+    assert!(trained.test.expect("requested").accuracy > 0.19);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn the_cost_is_the_loss_plus_the_l2_penalty() {
     let penalty = 0.003 * weights.map(|w| w * w).sum::<f64>();
     let last = trained.curve[trained.curve.len() - 1];
     let training = last.training_cost.zip(last.training_loss).map(|(cost, loss)| cost - loss);
-    for difference in [last.validation_cost - last.validation_loss, training.expect("asked for")] {
+    for difference in [last.validation_cost - last.validation_loss, training.expect("requested")] {
         assert!((difference - penalty).abs() < 1e-10 * penalty, "{difference} and {penalty}");
     }
 }

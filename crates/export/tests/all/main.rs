@@ -1,15 +1,11 @@
 //! Tests of exported files: they run in an ONNX runtime, and can be imported again.
 
-#![allow(clippy::print_stderr)]
-
 mod damage;
 mod graph;
 mod round_trip;
 mod runtime;
 
-use std::env;
-
-use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Sizes, Source, Subset};
+use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Sizes, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{Par, RowMajor};
@@ -26,18 +22,8 @@ struct Training {
 
 /// The images of CIFAR-10, if available.
 fn real() -> Option<Dataset> {
-    let source = Source {
-        offline: true,
-        ..Source::from_environment(Kind::Cifar10, concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-    };
-    match klayer_dataset::load(&source, &()) {
-        Ok(dataset) => Some(dataset),
-        Err(klayer_dataset::Error::Offline { path }) if env::var_os("KLAYER_REQUIRE_DATA").is_none() => {
-            eprintln!("skipped: no CIFAR-10 in $CIFAR10_DIR or {}", path.display());
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let folder = klayer_tests::cifar10()?;
+    Some(Dataset::open(Kind::Cifar10, &folder, &()).expect("CIFAR-10"))
 }
 
 /// Generated images, for tests that work with any images.

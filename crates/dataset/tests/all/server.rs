@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 /// The server's answer to a request.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The requested range.
     Honest,
     /// The whole file, ignoring the range.
@@ -30,13 +30,13 @@ pub enum Answer {
 }
 
 /// A server that gives one answer per request, then stops listening.
-pub struct Server {
+pub(crate) struct Server {
     pub url: String,
     thread: JoinHandle<Vec<Option<usize>>>,
 }
 
 impl Server {
-    pub fn start(file: Vec<u8>, answers: Vec<Answer>) -> Self {
+    pub(crate) fn start(file: Vec<u8>, answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/photos.tar.gz", listener.local_addr().unwrap());
         let serve = move || {
@@ -53,7 +53,7 @@ impl Server {
     /// The first byte of each request's range; `None` for the whole file.
     ///
     /// Waits until every answer was given.
-    pub fn starts(self) -> Vec<Option<usize>> {
+    pub(crate) fn starts(self) -> Vec<Option<usize>> {
         self.thread.join().unwrap()
     }
 }

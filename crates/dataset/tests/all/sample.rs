@@ -1,43 +1,22 @@
-//! Shared helpers of these tests.
-#![allow(dead_code, unreachable_pub, clippy::print_stderr)]
+//! Small archives for the tests, well-formed and not.
 
-use std::env;
 use std::io::Write;
-use std::path::PathBuf;
 
 use flate2::Compression;
-use klayer_dataset::{Archive, Error, ExpectedFile, Kind, Source};
+use klayer_dataset::{Archive, ExpectedFile};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-pub mod server;
-
-/// The folder with the real CIFAR-10: from `$CIFAR10_DIR`, or a default folder of this checkout.
-///
-/// Without it, a test prints that it is skipped; with `$KLAYER_REQUIRE_DATA` it fails.
-pub fn real_folder() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let source = Source { offline: true, ..Source::from_environment(Kind::Cifar10, root) };
-    match klayer_dataset::fetch(&source, &()) {
-        Ok(folder) => Some(folder),
-        Err(Error::Offline { path }) if env::var_os("KLAYER_REQUIRE_DATA").is_none() => {
-            eprintln!("skipped: no CIFAR-10 in $CIFAR10_DIR or {}", path.display());
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
 /// A small archive and the files in it.
-pub struct Sample {
-    pub archive: Archive,
-    pub bytes: Vec<u8>,
-    pub files: Vec<(&'static str, Vec<u8>)>,
+pub(crate) struct Sample {
+    pub(crate) archive: Archive,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Sample {
     /// A folder `photos` with two incompressible files, so that the archive is large enough to resume.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = vec![("one.bin", pseudo_random(150_000, 1)), ("two.bin", pseudo_random(70_000, 2))];
         let mut tar = Tar::new();
         tar.add("photos/", tar::EntryType::Directory, &[]);
@@ -65,21 +44,21 @@ impl Sample {
 }
 
 /// A tar file with arbitrary paths and entry types.
-pub struct Tar {
+pub(crate) struct Tar {
     builder: tar::Builder<Vec<u8>>,
 }
 
 impl Tar {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { builder: tar::Builder::new(Vec::new()) }
     }
 
-    pub fn add(&mut self, path: &str, kind: tar::EntryType, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, path: &str, kind: tar::EntryType, bytes: &[u8]) {
         self.add_claiming(path, kind, bytes.len() as u64, bytes);
     }
 
     /// Adds an entry whose header has a size different from its content's.
-    pub fn add_claiming(&mut self, path: &str, kind: tar::EntryType, size: u64, bytes: &[u8]) {
+    pub(crate) fn add_claiming(&mut self, path: &str, kind: tar::EntryType, size: u64, bytes: &[u8]) {
         let mut header = tar::Header::new_gnu();
         // Write the path into the header directly: `set_path` would reject it.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
@@ -93,20 +72,20 @@ impl Tar {
         self.builder.append(&header, bytes).unwrap();
     }
 
-    pub fn gzip(self, level: Compression) -> Vec<u8> {
+    pub(crate) fn gzip(self, level: Compression) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
         encoder.write_all(&self.builder.into_inner().unwrap()).unwrap();
         encoder.finish().unwrap()
     }
 }
 
-pub fn pseudo_random(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn pseudo_random(len: usize, seed: u64) -> Vec<u8> {
     use rand::Rng;
     let mut bytes = vec![0; len];
     klayer_linalg::random::stream(seed, "test").fill_bytes(&mut bytes);
     bytes
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,9 @@
 //! Malicious and damaged archives.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{Sample, Tar};
+use crate::sample::{Sample, Tar};
 use flate2::Compression;
 use klayer_dataset::Error;
 use proptest::prelude::*;

@@ -1,7 +1,5 @@
 //! Invalid folders and files, and the search order of folders.
 
-mod common;
-
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -42,7 +40,7 @@ fn errors_for_unrecognized_paths_describe_what_was_found() {
         error => panic!("{error}"),
     };
     assert_eq!(told(&folder), "a file of 6 bytes, not a .tar.gz archive");
-    let mut tar = common::Tar::new();
+    let mut tar = crate::sample::Tar::new();
     tar.add("photos/one.bin", tar::EntryType::Regular, b"one");
     fs::write(&folder, tar.gzip(flate2::Compression::fast())).unwrap();
     assert_eq!(told(&folder), "an archive of other files");
@@ -75,7 +73,7 @@ fn the_python_version_is_found_and_verified() {
     }
     sparse(&folder.join("data_batch_1"), 40 << 20);
     assert!(matches!(open(&folder), Error::Size { expected: 33_554_432, found: 41_943_040, .. }));
-    let mut tar = common::Tar::new();
+    let mut tar = crate::sample::Tar::new();
     tar.add("cifar-10-batches-py/data_batch_1", tar::EntryType::Regular, b"].");
     let archive = parent.path().join("mine.tgz");
     fs::write(&archive, tar.gzip(flate2::Compression::fast())).unwrap();
@@ -138,7 +136,7 @@ fn an_unreadable_file_is_named_in_the_error() {
 #[cfg(unix)]
 #[test]
 fn one_flipped_bit_in_the_real_data_is_detected() {
-    let Some(real) = common::real_folder() else { return };
+    let Some(real) = klayer_tests::cifar10() else { return };
     let real = fs::canonicalize(real).unwrap();
     let folder = TempDir::new().unwrap();
     for entry in fs::read_dir(&real).unwrap() {
@@ -253,7 +251,7 @@ fn the_stand_in_has_a_reason() {
     assert!(dataset.synthetic_reason().unwrap().contains("downloads are disabled"));
     assert_eq!((dataset.training().len(), dataset.validation().len(), dataset.test().len()), (45_000, 5_000, 10_000));
     let asked = load(&Source { synthetic: true, ..offline.clone() }, &()).unwrap();
-    assert_eq!(asked.synthetic_reason(), Some("asked for"));
+    assert_eq!(asked.synthetic_reason(), Some("requested"));
     assert_eq!(asked.sha256(), dataset.sha256());
     assert_eq!(asked.sha256(), Dataset::generate(7, Sizes::CIFAR, "", &()).unwrap().sha256());
 
@@ -264,7 +262,7 @@ fn the_stand_in_has_a_reason() {
 proptest! {
     #[test]
     fn any_bytes_are_parsed_or_rejected(records in 0_usize..4, rest in 0_usize..3074, seed: u64, limit in 1_u8..=255) {
-        let mut bytes = common::pseudo_random(records * RECORD + rest, seed);
+        let mut bytes = crate::sample::pseudo_random(records * RECORD + rest, seed);
         for label in bytes.iter_mut().step_by(RECORD) {
             *label %= limit;
         }

@@ -1,7 +1,5 @@
 //! Downloads from a server that truncates, lies, stalls and recovers.
 
-mod common;
-
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
@@ -10,8 +8,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use common::Sample;
-use common::server::{Answer, Server};
+use crate::sample::Sample;
+use crate::server::{Answer, Server};
 use klayer_dataset::{Error, Kind, Patience, Progress, Source, fetch, load, load_or_generate};
 use tempfile::TempDir;
 

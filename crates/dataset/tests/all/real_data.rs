@@ -1,11 +1,9 @@
 //! The real CIFAR-10 against values computed by NumPy: see golden/cifar10.py.
 
-mod common;
-
 use std::fs;
 
-use common::Tar;
-use common::server::{Answer, Server};
+use crate::sample::Tar;
+use crate::server::{Answer, Server};
 use flate2::Compression;
 use klayer_dataset::{Dataset, ExpectedFile, FEATURES, Kind, Normalization, Source, Subset, fetch, load};
 use klayer_linalg::{ColMajor, Par, Scalar};
@@ -36,7 +34,7 @@ fn part<'a>(dataset: &'a Dataset, name: &str) -> Subset<'a> {
 
 #[test]
 fn real_images_labels_and_normalization_match_numpy() {
-    let Some(folder) = common::real_folder() else { return };
+    let Some(folder) = klayer_tests::cifar10() else { return };
     let dataset = Dataset::open(Kind::Cifar10, &folder, &()).unwrap();
     let golden = golden();
 
@@ -78,7 +76,7 @@ fn real_images_labels_and_normalization_match_numpy() {
 
 #[test]
 fn real_data_load_from_a_folder_an_archive_and_a_download() {
-    let Some(folder) = common::real_folder() else { return };
+    let Some(folder) = klayer_tests::cifar10() else { return };
     let mut tar = Tar::new();
     tar.add("cifar-10-batches-bin/", EntryType::Directory, &[]);
     for file in ExpectedFile::cifar10() {
@@ -102,7 +100,7 @@ fn real_data_load_from_a_folder_an_archive_and_a_download() {
 
     let root = parent.path().join("checkout");
     let mut source = Source::new(Kind::Cifar10, &root);
-    (source.archive.bytes, source.archive.md5) = (bytes.len() as u64, common::hex(&Md5::digest(&bytes)));
+    (source.archive.bytes, source.archive.md5) = (bytes.len() as u64, crate::sample::hex(&Md5::digest(&bytes)));
     let server = Server::start(bytes, vec![Answer::Cut(100_000_000), Answer::Honest]);
     source.archive.url = server.url.clone();
 
