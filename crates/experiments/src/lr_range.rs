@@ -190,7 +190,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
 /// ```
 /// use klayer_experiments::lr_range::suggest;
 ///
-/// The network learns nothing below 0.02; the accuracy rises up to 0.06 and stays there.
+/// // The network learns nothing below 0.02; the accuracy rises up to 0.06 and stays there.
 /// let accuracy = |rate: f64| 0.1 + (rate - 0.02).clamp(0.0, 0.04) * 10.0;
 /// let points: Vec<_> = (1..=100).map(|i| 0.001 * f64::from(i)).map(|rate| (rate, accuracy(rate))).collect();
 /// let found = suggest(&points, 0.1).expect("it rises");

@@ -19,7 +19,7 @@ use crate::evaluate::CHUNK;
 ///
 /// let (network, info) = model::load(Path::new("model.klayer"))?;
 /// let mut classifier = Classifier::new(&network, &info.normalization, Par::Seq);
-/// Red, green and blue, each row by row.
+/// // Red, green and blue, each row by row.
 /// let black = [0; 3072];
 /// let probabilities = classifier.probabilities([&black[..]])?;
 /// for (class, probability) in info.classes.iter().zip(&probabilities[0]) {

@@ -117,7 +117,6 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 /// # Errors
 /// [`Error::Threads`] if the system cannot start the threads; the first error of a job, in order. After an error no
 /// job is started; running jobs finish first.
-/// those under way are finished first.
 pub fn run_all<J: Job>(
     jobs: &[J],
     data: &Data,
