@@ -108,7 +108,7 @@ impl<'a> Study<'a> {
         jobs.collect()
     }
 
-    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the lambda that was probably meant.
+    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the lambda that was probably intended.
     pub(crate) fn loss(&self) -> Result<Vec<(Network, RunConfig)>, Error> {
         let loss = &self.paper.loss;
         let mut jobs = Vec::new();

@@ -19,8 +19,8 @@ const SECTIONS: [(&str, &str); 6] = [
 /// What the page shows, its main result, and the summary.
 pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     let mut blocks = vec![Block::text(
-        "A paper trained K-layer fully connected networks with batch normalization to classify the images of CIFAR-10. \
-         This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
+        "A course report, here called the paper, trained K-layer fully connected networks with batch normalization to \
+         classify the images of CIFAR-10. This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
          with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
          on are additions.",
     )];
@@ -45,7 +45,7 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
     let total = data.training + data.validation + data.test;
     let mut blocks = vec![Block::Heading(2, "Settings and environment".into())];
     blocks.push(Block::text(format!(
-        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. Ours are {}: {} for training, {} for \
+        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. We use {}: {} for training, {} for \
          validation and {} for testing.",
         count(images.images as u64),
         images.width,
