@@ -105,11 +105,7 @@ fn table(rows: &[Final], paper: &Paper) -> Block {
         ("Cycles", Kind::Number),
         ("Every run", Kind::Number),
     ];
-    Table::block(
-        "Accuracy on the test images: mean ± sample standard deviation over the seeds.",
-        columns,
-        cells,
-    )
+    Table::block("Accuracy on the test images: mean ± sample standard deviation over the seeds.", columns, cells)
 }
 
 fn dots(rows: &[Final], paper: &Paper, label: String) -> Figure {
