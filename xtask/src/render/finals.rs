@@ -34,8 +34,8 @@ pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplem
     let mut blocks = vec![Block::Heading(2, "3.5 Final search".into())];
     blocks.push(Block::text(format!(
         "“Final search” is the paper’s heading: it trains one network with the best λ of its fine search, {}, for {} \
-         cycles, and reports its accuracy on the test images. We train with the best λ of our fine search and with the paper’s. The test \
-         images are not used to choose any setting.",
+         cycles, and reports its accuracy on the test images. We train with the best λ of our fine search and with the \
+         paper’s. The test images are not used to choose any setting.",
         exact(paper.final_.lambda),
         paper.final_.cycles
     )));

@@ -20,9 +20,9 @@ const SECTIONS: [(&str, &str); 6] = [
 pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     let mut blocks = vec![Block::text(
         "A course report, here called the paper, trained K-layer fully connected networks with batch normalization to \
-         classify the images of CIFAR-10. This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
-         with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
-         on are additions.",
+         classify the images of CIFAR-10. This page repeats its experiments and shows every table and figure of its \
+         results, in the paper’s order and with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the \
+         paper’s; Figures S1, S2 and so on are additions.",
     )];
     let of_paper = |row: &&Final| row.lambda == paper.final_.lambda && !row.test_accuracy.is_empty();
     if let Some(row) = results.finals.iter().find(of_paper).filter(|_| !results.quick) {
