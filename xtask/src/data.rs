@@ -13,7 +13,7 @@ use crate::root;
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
     /// CIFAR-10: the folder or the .tar.gz archive of its binary or Python version, or a folder that contains one of
-    /// these [default: $CIFAR10_DIR, data/, ../shared/, or a download]
+    /// these [default: $CIFAR10_DIR, data/ or ../shared/ relative to the checkout, or a download]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Disable downloads

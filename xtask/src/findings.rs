@@ -3,10 +3,10 @@
 use crate::paper::Paper;
 use crate::results::{Final, Finding, LossRun, Results, Search, Sensitivity};
 
-/// The gradients are right if no relative error reaches this.
+/// The gradients are correct if no relative error reaches this.
 pub(crate) const GRADIENT_TOLERANCE: f64 = 1e-6;
 /// Accuracies within one percentage point of each other count as equal.
-const ONE_POINT: f64 = 0.01;
+pub(crate) const ONE_POINT: f64 = 0.01;
 /// Final losses that differ by less than this hardly depend on sigma.
 pub(crate) const HARDLY: f64 = 0.1;
 /// A network with a loss closer than this to ln(classes) has learned nothing.
@@ -54,7 +54,7 @@ fn gradients(results: &Results) -> Finding {
     let errors = results.gradients.iter().map(|row| row.max_relative_error);
     finding(
         GRADIENTS,
-        "The analytic gradients are right (3.1).",
+        "The analytic gradients are correct (3.1).",
         format!("largest relative error of all parameters of all networks; holds below {GRADIENT_TOLERANCE:e}"),
         largest(errors),
         |error| error < GRADIENT_TOLERANCE,
@@ -86,11 +86,11 @@ pub(crate) fn last_validation_losses(id: &str, results: &Results, paper: &Paper)
 
 fn batch_norm(results: &Results, network: &str, lambda: f64, paper: &Paper) -> Finding {
     let figure = if network == "3-layer" { "Figure 1" } else { "Figure 2" };
-    let which = if lambda == paper.loss.lambda { "printed" } else { "probably meant" };
+    let which = if lambda == paper.loss.lambda { "printed" } else { "probably intended" };
     finding(
         batch_norm_id(network, lambda, paper),
         format!(
-            "The {network} network ends at a lower loss with batch normalization ({figure}), lambda = {lambda} as {which}."
+            "The {network} network ends at a lower loss with batch normalization ({figure}; lambda = {lambda}, as {which})."
         ),
         "validation loss after the last step, with batch norm minus without, one run each; holds below 0",
         losses(results, network, lambda).map(|(with, without)| with - without),

@@ -77,7 +77,7 @@ pub(crate) struct PaperLoss {
     pub(crate) eta_max: f64,
     /// The weight of the L2 penalty, as printed.
     pub(crate) lambda: f64,
-    /// The weight of the L2 penalty that was probably meant.
+    /// The weight of the L2 penalty that was probably intended.
     pub(crate) assumed_lambda: f64,
     /// Update steps of half a cycle.
     pub(crate) n_s: u64,

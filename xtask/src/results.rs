@@ -93,7 +93,7 @@ pub(crate) struct Settings {
 pub(crate) struct GradientCheck {
     /// Images in the mini-batch.
     pub(crate) images: usize,
-    /// The step h of the centred differences.
+    /// The step h of the central differences.
     pub(crate) step: f64,
     /// eps of the relative error |ga - gn| / max(eps, |ga| + |gn|).
     pub(crate) floor: f64,

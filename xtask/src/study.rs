@@ -68,7 +68,7 @@ const QUICK: Size = Size {
     sensitivity_seeds: 1,
 };
 
-/// The step of the centred differences: smaller steps increase rounding errors, larger ones the truncation error.
+/// The step of the central differences: smaller steps increase rounding errors, larger ones the truncation error.
 const GRADIENT_STEP: f64 = 1e-5;
 /// The floor of the relative error: below it, the comparison is absolute, with a tolerance of 1e-6 times the floor.
 const GRADIENT_FLOOR: f64 = 1e-4;
@@ -108,7 +108,7 @@ impl<'a> Study<'a> {
         jobs.collect()
     }
 
-    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the lambda that was probably meant.
+    /// Section 3.2: Figures 1 and 2 with the printed lambda, and again with the lambda that was probably intended.
     pub(crate) fn loss(&self) -> Result<Vec<(Network, RunConfig)>, Error> {
         let loss = &self.paper.loss;
         let mut jobs = Vec::new();

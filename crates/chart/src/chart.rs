@@ -1,13 +1,13 @@
 //! Panels, their marks, and SVG files of several panels.
 //!
-//! Colours are CSS classes, so charts support light and dark themes.
+//! Colors are CSS classes, so charts support light and dark themes.
 
 use std::fmt::Write as _;
 
 use crate::axis::Scale;
 use crate::format::xml;
 
-/// The style sheet of charts: the colours, and the styles of all parts.
+/// The style sheet of charts: the colors, and the styles of all parts.
 pub const STYLE: &str = concat!(include_str!("palette.css"), include_str!("chart.css"));
 
 /// A drawing, to be embedded in a page or a file.

@@ -15,7 +15,7 @@
 //! assert!(svg.starts_with("<svg "));
 //! ```
 //!
-//! Colours are CSS classes ([`STYLE`]), so charts support light and dark themes. Equal values give equal bytes.
+//! Colors are CSS classes ([`STYLE`]), so charts support light and dark themes. Equal values give equal bytes.
 //! [`format`](mod@format) formats the numbers on axes and in text.
 
 #![forbid(unsafe_code)]

@@ -25,7 +25,8 @@ const LONGEST: u64 = 1 << 20;
 pub(crate) struct ConfigArgs {
     /// Read settings from a TOML file
     ///
-    /// The keys are the names of the options. Options on the command line override the file.
+    /// The keys are the names of the options. Options on the command line override the file; for example,
+    /// --no-bn=false turns off a flag that the file turns on.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print all settings as a TOML file for --config and exit

@@ -19,11 +19,11 @@ const SEED: u64 = 42;
 /// Options of `klayer data`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer data                     describe CIFAR-10, downloading it if necessary\n  \
+    klayer data                     show statistics of CIFAR-10, downloading it if necessary\n  \
     klayer data --offline --json\n  \
     klayer data --sheet images.png  draw the first ten training images of each class")]
 pub(crate) struct DataInfoArgs {
-    /// PNG file to draw the first ten training images of each class to
+    /// Draw the first ten training images of each class in this PNG file
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
     /// Print the result as one line of JSON
@@ -33,7 +33,7 @@ pub(crate) struct DataInfoArgs {
     data: DataArgs,
 }
 
-/// Mean and standard deviation of a colour channel over all pixels, in 0..=255.
+/// Mean and standard deviation of a color channel over all pixels, in 0..=255.
 struct Colour {
     name: &'static str,
     mean: f64,
@@ -86,7 +86,7 @@ fn counts(part: Subset<'_>, classes: usize) -> Vec<u64> {
     counts
 }
 
-/// Mean and standard deviation of each colour channel, from those of its features.
+/// Mean and standard deviation of each color channel, from those of its features.
 fn colours(normalization: &Normalization) -> [Colour; 3] {
     let plane = FEATURES / 3;
     let colour = |i: usize, name| {
@@ -101,7 +101,7 @@ fn colours(normalization: &Normalization) -> [Colour; 3] {
     [colour(0, "red"), colour(1, "green"), colour(2, "blue")]
 }
 
-/// Draws a row of images for each class, with grey tiles for missing images.
+/// Draws a row of images for each class, with gray tiles for missing images.
 fn sheet(images: Subset<'_>, classes: usize) -> image::ImageResult<Vec<u8>> {
     let none = [128; FEATURES];
     let mut tiles: Vec<&[u8]> = Vec::new();

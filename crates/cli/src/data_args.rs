@@ -12,7 +12,8 @@ pub struct DataArgs {
     /// Folder or archive of CIFAR-10 [default: $CIFAR10_DIR, data/, ../shared/, or a download]
     ///
     /// Accepts the folder or the .tar.gz archive of the binary or the Python version, or a folder that contains one of
-    /// these.
+    /// these. klayer looks for data/ and ../shared/ relative to the current directory, cargo xtask relative to the
+    /// checkout; downloads go to data/.
     #[arg(long, value_name = "PATH", conflicts_with = "synthetic")]
     pub data: Option<PathBuf>,
 
@@ -33,8 +34,8 @@ impl DataArgs {
     /// Number of classes.
     pub const CLASSES: usize = 10;
 
-    /// The data source given by the options, the environment and the checkout at `root`; `seed` determines generated
-    /// images.
+    /// The data source given by the options, the environment and the default folders, which are relative to `root`;
+    /// `seed` determines generated images.
     pub fn source(&self, root: &Path, seed: u64) -> Source {
         Source {
             dir: self.data.clone(),

@@ -27,9 +27,9 @@ pub(crate) struct EvaluateArgs {
     part: Part,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// File to write the logits to
+    /// Write the logits to this safetensors file
     ///
-    /// A safetensors file with the tensors logits (images x classes) and labels.
+    /// It contains the tensors logits (images x classes) and labels.
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
     /// Print the result as one line of JSON

@@ -18,9 +18,9 @@ pub(crate) const ENDINGS: &str = ".safetensors or .onnx";
 /// Options of `klayer export`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    klayer export model.klayer --out model.safetensors          for PyTorch or klayer import\n  \
-    klayer export model.klayer --out model.onnx --input pixels  the graph takes raw bytes and normalizes them\n  \
-    klayer export model.klayer --out model.onnx --fold-bn       merge batch norm into the affine layers\n\n\
+    klayer export model.klayer --out model.safetensors           for PyTorch or klayer import\n  \
+    klayer export model.klayer --out pixels.onnx --input pixels  the graph takes raw bytes and normalizes them\n  \
+    klayer export model.klayer --out folded.onnx --fold-bn       merge batch norm into the affine layers\n\n\
     See docs/export.md for the file formats and how to load them.")]
 pub(crate) struct ExportArgs {
     /// Model file written by klayer train

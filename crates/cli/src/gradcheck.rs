@@ -15,13 +15,13 @@ use crate::run_args::{NetworkArgs, parse_positive};
 
 /// Options of `klayer gradcheck`.
 #[derive(Debug, Args)]
-#[command(mut_arg("batch", |batch| batch.help("Images in the mini-batch, the first of the training images")))]
+#[command(mut_arg("batch", |batch| batch.help("Number of images in the mini-batch (the first training images)")))]
 #[command(mut_arg("seed", |seed| seed.help("Seed of the weights")))]
 #[command(after_help = "Examples:\n  \
     klayer gradcheck                                      check every parameter of the default network\n  \
     klayer gradcheck --hidden 20,10 --no-bn --lambda 0.1\n  \
     klayer gradcheck --hidden 1000 --features 64          check a large network on a part of each image\n\n\
-    Compares the analytic gradient ga with the centred difference gn in f64. The relative error is \
+    Compares the analytic gradient ga with the central difference gn in f64. The relative error is \
     |ga - gn| / max(eps, |ga| + |gn|). Parameters whose step moves the input of a ReLU across 0 are skipped and counted \
     as kinks. The exit status is 1 if the largest error exceeds the tolerance.")]
 pub(crate) struct GradcheckArgs {
@@ -30,7 +30,7 @@ pub(crate) struct GradcheckArgs {
     /// Weights of the L2 penalty, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "0,0.005")]
     lambda: Vec<f64>,
-    /// Step of the centred differences
+    /// Step of the central differences
     #[arg(long, value_name = "STEP", default_value_t = 1e-5)]
     h: f64,
     /// Smallest denominator of the relative error

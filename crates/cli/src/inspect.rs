@@ -27,18 +27,18 @@ const COLUMNS: usize = 10;
     klayer inspect model.klayer --weights weights.png      draw a tile for each unit of the first layer\n  \
     klayer inspect model.klayer --mistakes mistakes.png    draw the most confident mistakes on the test images\n\n\
     A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the 3,072 \
-    weights of a unit as a 32 x 32 image: 0 is grey, and the largest absolute weight of the tile is black or full \
-    colour.")]
+    weights of a unit as a 32 x 32 image: 0 is gray, and the largest absolute weight of the tile is black or full \
+    color.")]
 pub(crate) struct InspectArgs {
     /// Model file written by klayer train
     model: PathBuf,
     /// List the units that are dead on the validation images
     #[arg(long)]
     dead: bool,
-    /// PNG file to draw the weights of the first layer to
+    /// Draw the weights of the first layer in this PNG file
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// PNG file to draw the most confident mistakes to
+    /// Draw the most confident mistakes in this PNG file
     ///
     /// Draws the misclassified images with the highest confidence, ten per row, and lists them in the output.
     #[arg(long, value_name = "FILE")]
@@ -196,7 +196,7 @@ fn layers(network: &Network<f32>) -> Vec<Layer> {
     layers.collect()
 }
 
-/// The weights of each unit of the first layer as pixels, with grey for 0.
+/// The weights of each unit of the first layer as pixels, with gray for 0.
 fn tiles(network: &Network<f32>) -> Vec<Vec<u8>> {
     let tile = |weights: &[f32]| {
         let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));

@@ -24,9 +24,10 @@ const ROWS: usize = 20;
     klayer lr-range --hidden 100 --to 1 --figure range.svg --csv range.csv\n  \
     klayer lr-range --log --from 1e-5 --to 1         raise the rate exponentially, to see where learning starts\n\n\
     Trains a network while raising the learning rate at every step (Smith, 2017). The suggested eta_min is the rate at \
-    which the validation accuracy starts to rise (10% of the way from chance to its best), eta_max the rate at which it \
-    slows (95% of the way), becomes ragged or starts to fall. The test ends early if the training diverges. No metrics \
-    are written during the test; --csv and --json output every point at the end. See docs/lr-range.md for details.")]
+    which the validation accuracy starts to rise (10% of the way from chance to its best), eta_max the rate at which \
+    the increase slows (95% of the way), the accuracy becomes ragged, or it starts to fall. The test ends early if \
+    training diverges. No metrics are written during the test; --csv and --json output every point at the end. See \
+    docs/lr-range.md for details.")]
 pub(crate) struct LrRangeArgs {
     #[command(flatten)]
     network: NetworkArgs,
@@ -48,10 +49,10 @@ pub(crate) struct LrRangeArgs {
     /// Number of points to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     points: u64,
-    /// SVG file to plot loss and accuracy against the rate to
+    /// Plot loss and accuracy against the learning rate in this SVG file
     #[arg(long, value_name = "FILE")]
     figure: Option<PathBuf>,
-    /// CSV file to write all points to
+    /// Write all points to this CSV file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     #[command(flatten)]

@@ -40,10 +40,10 @@ use klayer_experiments::Checkpoints;
 )]
 struct Args {
     /// Print only warnings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 900, conflicts_with = "verbose")]
     quiet: bool,
     /// Print more details, such as the source of the images and each validation
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 901)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -66,9 +66,9 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Find good learning rates with a range test (Smith, 2017)
     LrRange(lr_range::LrRangeArgs),
-    /// Compare the gradients of a network with centred differences
+    /// Compare the gradients of a network with central differences
     Gradcheck(gradcheck::GradcheckArgs),
-    /// Describe the dataset
+    /// Show statistics of the dataset
     Data(data::DataInfoArgs),
     /// Print a shell completion script
     Completions(completions::CompletionsArgs),
@@ -85,7 +85,7 @@ enum Error {
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
-    #[error("{0}; pass its folder with --data, or use generated images with --synthetic")]
+    #[error("{0}; pass the CIFAR-10 folder with --data, or use generated images with --synthetic")]
     NoImages(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),

@@ -144,7 +144,7 @@ fn planes(picture: &RgbImage) -> Vec<u8> {
     (0..3).flat_map(|colour| picture.pixels().map(move |pixel| pixel.0[colour])).collect()
 }
 
-/// Draws `tiles` of 3,072 values as a PNG, `columns` per row, separated by thin grey lines. Without tiles, the sheet is
+/// Draws `tiles` of 3,072 values as a PNG, `columns` per row, separated by thin gray lines. Without tiles, the sheet is
 /// one empty tile.
 ///
 /// Tiles are enlarged three times, unless the sheet would become too large.

@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     /// Number of cycles, each of 2 n_s update steps
     #[arg(long, default_value_t = 2, value_parser = parse_count::<u64>)]
     cycles: u64,
-    /// Update steps from the smallest to the largest learning rate
+    /// Update steps in half a cycle: from the smallest to the largest learning rate, or back (n_s)
     #[arg(long, value_name = "STEPS", default_value_t = 2250, value_parser = parse_count::<u64>)]
     n_s: u64,
     /// Smallest learning rate

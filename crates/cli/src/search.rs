@@ -21,6 +21,7 @@ use crate::slurm::{self, SlurmArgs};
 
 /// Options of `klayer search`.
 #[derive(Debug, Args)]
+#[command(mut_arg("seed", |seed| seed.help("Seed of the lambdas, the initial weights and the order of the images")))]
 #[command(after_help = "Examples:\n  \
     klayer search --store trials --cycles 2              run 20 trials and print the table\n  \
     klayer search --store trials --cycles 2 --shard 1/4  run the first of four shards\n  \

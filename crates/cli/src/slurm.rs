@@ -36,7 +36,7 @@ pub(crate) struct SlurmArgs {
     /// Submit the search to Slurm as a job array with one element per shard
     #[arg(long, requires = "shards", conflicts_with_all = ["shard", "collect", "watch", "tensorboard"])]
     slurm: bool,
-    /// Number of shards, and so of array elements
+    /// Number of shards; each is one element of the array
     #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
     /// Wait until all trials have finished, then print the table

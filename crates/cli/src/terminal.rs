@@ -41,7 +41,7 @@ pub fn fail(error: &dyn StdError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints a line that starts with `word`, in colour on a terminal that supports it.
+/// Prints a line that starts with `word`, in color on a terminal that supports it.
 fn complain(color: AnsiColor, word: &str, line: &str) {
     let style = color.on_default().bold();
     print_line(&format!("{style}{word}:{style:#} {line}"));

@@ -21,8 +21,8 @@ use crate::run_args::{RunArgs, ThreadArgs};
 #[command(after_help = "Examples:\n  \
     klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer\n  \
     tail -F model.klayer.metrics.jsonl.part           follow the metrics in another terminal\n\n\
-    An existing model and its metrics are replaced only when the training finishes. A training that is stopped or \
-    diverges leaves both unchanged.")]
+    An existing model and its metrics are replaced only when training finishes. A run that is stopped or diverges \
+    leaves both unchanged.")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -31,13 +31,15 @@ pub(crate) struct TrainArgs {
     lambda: f64,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// File to write the trained network to, with its metrics beside it
+    /// Write the trained network to FILE, and its metrics to FILE.metrics.jsonl
+    ///
+    /// Without it, the trained network is not saved.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Seconds between checkpoints [default: 30]
     ///
     /// A checkpoint is also written after each cycle. The file has the output's name with .checkpoint appended; the
-    /// previous checkpoint is kept as .checkpoint.previous. Both are removed when the training finishes.
+    /// previous checkpoint is kept as .checkpoint.previous. Both are removed when training finishes.
     #[arg(long, value_name = "SECONDS", requires = "out", value_parser = parse_seconds)]
     checkpoint_every: Option<Duration>,
     /// Resume from the checkpoint of the same run, if there is one
@@ -50,8 +52,8 @@ pub(crate) struct TrainArgs {
     restart: bool,
     /// File to write the metrics to [default: the output's name with .metrics.jsonl appended]
     ///
-    /// Contains a line of JSON for each validation, with step, losses, accuracy and learning rate. During the training,
-    /// the lines are written to a file with .part appended to the name. Without --metrics and --out, no metrics are
+    /// Contains a line of JSON for each validation, with step, losses, accuracy and learning rate. During training, the
+    /// lines are written to a file with .part appended to the name. Without --metrics and --out, no metrics are
     /// written.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,

@@ -13,14 +13,14 @@ use crate::{Interrupt, Terminal};
 
 /// Options for watching runs.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Watching")]
+#[command(next_help_heading = "Monitoring")]
 pub struct WatchArgs {
     /// Serve a live page with loss, accuracy and learning rate
     ///
     /// The page is served on 127.0.0.1, on a free port unless PORT is given. Its address is printed.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     watch: Option<u16>,
-    /// Folder to write TensorBoard event files to
+    /// Write TensorBoard event files to this folder
     ///
     /// With several runs, each has its own subfolder.
     #[arg(long, value_name = "DIR")]

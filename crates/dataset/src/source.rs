@@ -23,7 +23,7 @@ pub struct Source {
     pub dir: Option<PathBuf>,
     /// Folder given by the environment; see [`Kind::variable`].
     pub environment: Option<PathBuf>,
-    /// The checkout, or any folder that contains `data`.
+    /// The folder to which the default paths are relative: the current directory, or the checkout.
     pub root: PathBuf,
     /// Generate the stand-in without searching for a dataset.
     pub synthetic: bool,

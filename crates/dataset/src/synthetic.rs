@@ -1,7 +1,7 @@
 //! The synthetic stand-in: generated images in the layout of CIFAR-10, for use when the dataset is not available.
 //!
 //! Each of the ten classes has a few smooth patterns. An image is one of its class's patterns, shifted by a few
-//! pixels, at a random contrast; random amounts of a pattern of any class, textures shared by all classes, a colour
+//! pixels, at a random contrast; random amounts of a pattern of any class, textures shared by all classes, a color
 //! cast and noise are added. So classes overlap, no single pixel identifies a class, and each class forms several
 //! clusters: a network can learn and overfit. With batch norm, hidden layers of 50 and 50 units and two cycles of
 //! 4,500 steps, a network classifies about 57% of the test images correctly, and 69% of its training images.

@@ -29,7 +29,7 @@ pub struct GradientConfig {
     pub batch_norm: bool,
     /// Mini-batch size: the first images of the training set.
     pub images: usize,
-    /// Step h of the centred differences.
+    /// Step h of the central differences.
     pub step: f64,
     /// eps of the relative error |ga - gn| / max(eps, |ga| + |gn|).
     pub floor: f64,

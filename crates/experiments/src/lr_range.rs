@@ -175,7 +175,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
 
 /// Suggests rates from the accuracy against the rate; `chance` is the accuracy of guessing.
 ///
-/// The accuracy is smoothed by a centred mean over a twentieth of the points. Its climb is the range from `chance` to
+/// The accuracy is smoothed by a centered mean over a twentieth of the points. Its climb is the range from `chance` to
 /// its highest smoothed value.
 /// - It *starts to rise* after a tenth of its climb; eta_min is the rate of the point before.
 /// - It *slows* after 95% of its climb. It *falls* where it is a tenth of its climb below an earlier value, and *is

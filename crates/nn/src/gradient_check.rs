@@ -1,4 +1,4 @@
-//! Gradient checking: compares the analytic gradient with centred differences, for every parameter.
+//! Gradient checking: compares the analytic gradient with central differences, for every parameter.
 //!
 //! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`. L is
 //! computed by the forward pass of the network in training mode, skipping everything that p does not affect (see the
@@ -78,7 +78,7 @@ pub fn relative_error(analytic: f64, numerical: f64, floor: f64) -> f64 {
     (analytic - numerical).abs() / floor.max(analytic.abs() + numerical.abs())
 }
 
-/// Computes the numerical gradient of any function `f` at `x`, by centred differences with step `h`. Use it to check
+/// Computes the numerical gradient of any function `f` at `x`, by central differences with step `h`. Use it to check
 /// the gradients of your own layers and losses.
 ///
 /// ```
@@ -113,7 +113,7 @@ pub fn check_step(step: f64) -> Result<(), Error> {
 }
 
 /// Computes the numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of
-/// `network`, by centred differences with step `step`.
+/// `network`, by central differences with step `step`.
 ///
 /// Calls `progress` after every unit with the number of parameters done. `progress` can stop the check.
 ///
@@ -161,7 +161,7 @@ impl NumericalGradient {
     /// w.
     ///
     /// Returns one row for each layer and kind of parameter. The penalty of a weight depends only on that weight, so
-    /// its centred difference needs only its own term. `floor` is the smallest denominator of the relative error.
+    /// its central difference needs only its own term. `floor` is the smallest denominator of the relative error.
     ///
     /// # Errors
     /// [`Error::OtherNetwork`] if the gradients and the network have different architectures.

@@ -90,7 +90,7 @@ impl<'a> Probe<'a> {
         self.inputs[layer].clone()
     }
 
-    /// Computes the centred difference of the loss, where `change` moves a parameter of the unit, or its affine output,
+    /// Computes the central difference of the loss, where `change` moves a parameter of the unit, or its affine output,
     /// by h. Returns NaN at a kink.
     pub(crate) fn difference(&mut self, change: impl Fn(f64, &mut Unit)) -> Result<f64, Error> {
         self.pass(self.step, &change)?;

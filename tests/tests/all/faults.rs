@@ -314,13 +314,13 @@ fn the_table_of_faults() {
     assert!(kills >= 100 && among > 10, "{kills} kills, of which {among} met finished records");
     let rows = [
         ("SIGKILL of a search at random moments", (kills, killed)),
-        ("SIGKILL of a training at random moments", (100, killed_training(100))),
+        ("SIGKILL of a training run at random moments", (100, killed_training(100))),
         ("SIGKILL of two processes on one store", times(10, &|| Some(killed_processes()))),
-        ("process halted until it was held dead", times(3, &|| Some(halted_process()))),
-        ("clock that jumps", times(10, &jumping_clock)),
-        ("store deleted under a search, made again", times(10, &|| Some(deleted_store()))),
+        ("process suspended until considered dead", times(3, &|| Some(halted_process()))),
+        ("clock jumps", times(10, &jumping_clock)),
+        ("store deleted during a search, created again", times(10, &|| Some(deleted_store()))),
         ("disk full", times(10, &full_disk)),
-        ("store that cannot be written", times(10, &read_only_store)),
+        ("read-only store", times(10, &read_only_store)),
     ];
     println!("| fault | times | records | lost | different |\n| --- | ---: | ---: | ---: | ---: |");
     for (fault, (times, Damage { records, lost, different })) in rows {

@@ -229,9 +229,12 @@ pub(super) fn sensitivity_section(results: &Results, paper: &Paper, supplement: 
         blocks.extend([Block::text(text), Block::NotRun]);
         return blocks;
     }
-    let lambdas = settings_of(rows.iter().map(|r| r.lambda));
-    text +=
-        &format!(" Our runs use λ = {lambdas}. Each line is one seed. The paper prints no numbers for these figures.");
+    let ours = if rows.iter().all(|r| r.lambda == paper.final_.lambda) {
+        "the same λ".to_owned()
+    } else {
+        format!("λ = {}", settings_of(rows.iter().map(|r| r.lambda)))
+    };
+    text += &format!(" Our runs use {ours}. Each line is one seed. The paper prints no numbers for these figures.");
     blocks.push(Block::text(text));
     let curves = || rows.iter().flat_map(|r| &r.curves).map(Vec::as_slice);
     let values = curves().flatten().flat_map(|p| [p.training_loss, p.validation_loss]);
@@ -258,7 +261,7 @@ pub(super) fn sensitivity_section(results: &Results, paper: &Paper, supplement: 
     }
     blocks.push(sensitivity_table(rows));
     let sentences = [true, false].into_iter().filter_map(|batch_norm| spread(rows, batch_norm));
-    let guessing = format!("The loss of guessing is ln {} = {}.", paper.dataset.classes, loss(chance(paper)));
+    let guessing = format!("The loss of random guessing is ln {} = {}.", paper.dataset.classes, loss(chance(paper)));
     blocks.push(Block::text(sentences.chain([guessing]).collect::<Vec<_>>().join(" ")));
     blocks
 }
@@ -291,5 +294,9 @@ fn spread(rows: &[Sensitivity], batch_norm: bool) -> Option<String> {
     let (lo, hi) = range(means)?;
     let heading = capital(norm(batch_norm));
     let (from, to, apart) = (loss(lo), loss(hi), loss(hi - lo));
-    Some(format!("{heading} the mean validation loss lies between {from} and {to} over all σ, {apart} apart."))
+    Some(if from == to {
+        format!("{heading} the mean validation loss is {from} for all σ.")
+    } else {
+        format!("{heading} the mean validation loss lies between {from} and {to} over all σ, {apart} apart.")
+    })
 }

@@ -17,7 +17,7 @@ pub(super) enum Span {
     Code(String),
     /// A subscript.
     Sub(String),
-    /// In a muted colour.
+    /// In a muted color.
     Muted(String),
     /// A link to a file, relative to the page.
     Link(String),

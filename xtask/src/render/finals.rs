@@ -20,13 +20,22 @@ fn lambda(row: &Final, paper: &Paper) -> String {
     if row.lambda == paper.final_.lambda { exact(row.lambda) } else { setting(row.lambda) }
 }
 
+/// The source of the lambda, with its article.
+fn source(row: &Final) -> &str {
+    match row.origin.as_str() {
+        "paper" => "the paper",
+        "fine search" => "our fine search",
+        origin => origin,
+    }
+}
+
 pub(super) fn section(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {
     let rows = &results.finals;
     let mut blocks = vec![Block::Heading(2, "3.5 Final search".into())];
     blocks.push(Block::text(format!(
-        "The paper trains one final network with the best λ of its fine search, {}, for {} cycles, and reports its \
-         accuracy on the test images. We train with the best λ of our fine search and with the paper’s. The test \
-         images are not used to choose any setting.",
+        "“Final search” is the paper’s heading: it trains one network with the best λ of its fine search, {}, for {} \
+         cycles, and reports its accuracy on the test images. We train with the best λ of our fine search and with the \
+         paper’s. The test images are not used to choose any setting.",
         exact(paper.final_.lambda),
         paper.final_.cycles
     )));
@@ -82,7 +91,7 @@ fn table(rows: &[Final], paper: &Paper) -> Block {
     ])];
     cells.extend(rows.iter().map(|row| {
         Row::cells([
-            format!("Ours, {}", row.origin).into(),
+            format!("Ours, λ of {}", source(row)).into(),
             mean(row).into(),
             lambda(row, paper).into(),
             row.cycles.to_string().into(),
@@ -96,11 +105,7 @@ fn table(rows: &[Final], paper: &Paper) -> Block {
         ("Cycles", Kind::Number),
         ("Every run", Kind::Number),
     ];
-    Table::block(
-        "Accuracy on the test images: mean ± sample standard deviation over the seeds. Our rows are named after the source of their λ.",
-        columns,
-        cells,
-    )
+    Table::block("Accuracy on the test images: mean ± sample standard deviation over the seeds.", columns, cells)
 }
 
 fn dots(rows: &[Final], paper: &Paper, label: String) -> Figure {

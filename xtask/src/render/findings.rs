@@ -25,7 +25,7 @@ pub(super) fn summary(results: &Results, paper: &Paper) -> Vec<Block> {
     }
     let row = |f: &Finding| Row::Verdict(vec![f.claim.as_str().into(), measured(f, results, paper).into()], f.holds);
     let columns = [("The paper’s claim", Kind::Words), ("Measured", Kind::Words), ("Verdict", Kind::Words)];
-    let caption = "The paper’s claims in short; see Findings for the measurements.";
+    let caption = "Summary of the paper’s claims; see Findings for how each is measured.";
     vec![
         heading,
         Block::text(tally(&results.findings)),
@@ -49,7 +49,7 @@ pub(super) fn section(results: &Results) -> Vec<Block> {
         Row::Verdict(vec![claim, value(f).into()], f.holds)
     };
     let columns = [("Claim and measure", Kind::Words), ("Value", Kind::Number), ("Verdict", Kind::Words)];
-    let caption = "Each claim of the paper, its measure, and whether it holds; computed from the runs.";
+    let caption = "Each claim of the paper, how it is measured, and whether it holds; computed from the runs.";
     blocks.push(Table::block(caption, columns, results.findings.iter().map(row).collect()));
     blocks
 }
@@ -78,7 +78,7 @@ fn measured(finding: &Finding, results: &Results, paper: &Paper) -> String {
         claims::FINAL => {
             let row = results.finals.iter().find(|row| row.lambda == paper.final_.lambda);
             let mean = row.map_or(String::new(), |row| format!("mean test accuracy {}; ", accuracy(row.mean)));
-            format!("{mean}paper {}; difference {figure}", exact(paper.final_.accuracy))
+            format!("{mean}paper {}; difference {figure}; {}", exact(paper.final_.accuracy), limit(claims::ONE_POINT))
         }
         claims::INSENSITIVE => {
             format!("largest difference in mean final validation loss across σ: {figure}; {}", limit(claims::HARDLY))
@@ -99,12 +99,15 @@ fn measured(finding: &Finding, results: &Results, paper: &Paper) -> String {
     }
 }
 
-/// How many claims hold.
+/// How many checks of the claims hold.
 fn tally(findings: &[Finding]) -> String {
     let of = |holds| findings.iter().filter(|f| f.holds == holds).count();
     let hold = |n: usize| if n == 1 { "holds" } else { "hold" };
     let (yes, no, open) = (of(Some(true)), of(Some(false)), of(None));
-    let mut text = format!("Of {} of the paper, {yes} {}", plural(findings.len(), "claim"), hold(yes));
+    if yes == findings.len() && yes > 1 {
+        return format!("All {yes} checks of the paper’s claims hold.");
+    }
+    let mut text = format!("Of {} of the paper’s claims, {yes} {}", plural(findings.len(), "check"), hold(yes));
     if no > 0 {
         text += &format!(" and {no} {} not", if no == 1 { "does" } else { "do" });
     }

@@ -72,7 +72,7 @@ fn method(results: &Results, checks: &[Check<'_>]) -> Text {
     let checked: usize = rows.iter().map(|r| r.checked).sum();
     let kinks: usize = rows.iter().map(|r| r.kinks).sum();
     let mut text = Text::from("The gradient from back-propagation, g").sub("a");
-    text = text.plain(", is compared with centred differences, g").sub("n").plain(", in double precision");
+    text = text.plain(", is compared with central differences, g").sub("n").plain(", in double precision");
     if let Some(check) = &results.gradient_check {
         text = text.plain(format!(
             " on {} images, with step h = {} and relative error ε = |g",
@@ -83,11 +83,11 @@ fn method(results: &Results, checks: &[Check<'_>]) -> Text {
         text = text.plain(format!("|), eps = {}", setting(check.floor)));
     }
     text.plain(format!(
-        ". {} parameters were compared in {} checks; {} more were excluded because a ReLU switches within the \
-         step. The largest relative error is {}, the largest absolute error {}.",
+        ". {} parameters were compared in {} checks; {} excluded at a kink, where a ReLU switches between the two \
+         evaluations. The largest relative error is {}, the largest absolute error {}.",
         count(checked as u64),
         count(checks.len() as u64),
-        count(kinks as u64),
+        if kinks == 0 { "none were".to_owned() } else { format!("{} more were", count(kinks as u64)) },
         significant(largest(&rows, |r| r.max_relative_error), 3),
         significant(largest(&rows, |r| r.max_absolute_error), 3),
     ))

@@ -20,7 +20,7 @@ pub(super) fn draw(confusion: &Confusion, alt: String) -> Drawing {
     let classes = confusion.classes.len() as f64;
     let mut svg = String::new();
     text(&mut svg, (2.0, 16.0), "title", "True class by predicted class");
-    text(&mut svg, (2.0, 38.0), "name", "test images; stronger colour: larger fraction of the true class");
+    text(&mut svg, (2.0, 38.0), "name", "test images; stronger color: larger fraction of the true class");
     for (i, name) in confusion.classes.iter().enumerate() {
         let middle = (i as f64 + 0.5) * CELL;
         text(&mut svg, (LEFT - 8.0, TOP + middle + 4.5), "tick end", &short(name));

@@ -19,10 +19,10 @@ const SECTIONS: [(&str, &str); 6] = [
 /// What the page shows, its main result, and the summary.
 pub(super) fn opening(results: &Results, paper: &Paper) -> Vec<Block> {
     let mut blocks = vec![Block::text(
-        "A paper trained K-layer fully connected networks with batch normalization to classify the images of CIFAR-10. \
-         This page repeats its experiments and shows every table and figure of its results, in the paper’s order and \
-         with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the paper’s; Figures S1, S2 and so \
-         on are additions.",
+        "A course report, here called the paper, trained K-layer fully connected networks with batch normalization to \
+         classify the images of CIFAR-10. This page repeats its experiments and shows every table and figure of its \
+         results, in the paper’s order and with its numbering; the paper’s numbers appear beside ours. Figures 1 to 5 are the \
+         paper’s; Figures S1, S2 and so on are additions.",
     )];
     let of_paper = |row: &&Final| row.lambda == paper.final_.lambda && !row.test_accuracy.is_empty();
     if let Some(row) = results.finals.iter().find(of_paper).filter(|_| !results.quick) {
@@ -45,7 +45,7 @@ pub(super) fn provenance(results: &Results, paper: &Paper, tables: &[String]) ->
     let total = data.training + data.validation + data.test;
     let mut blocks = vec![Block::Heading(2, "Settings and environment".into())];
     blocks.push(Block::text(format!(
-        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. Ours are {}: {} for training, {} for \
+        "The paper describes {} images of {}×{} pixels in {} classes, {} of each. We use {}: {} for training, {} for \
          validation and {} for testing.",
         count(images.images as u64),
         images.width,

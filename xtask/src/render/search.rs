@@ -8,12 +8,18 @@ use klayer_chart::{Mark, Panel, Scale, Swatch};
 
 /// Section 3.3.
 pub(super) fn coarse(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {
-    section("3.3 Coarse search", "coarse", results.coarse.as_ref(), &paper.coarse, results.quick, supplement)
+    section("3.3 Coarse search", "coarse", results.coarse.as_ref(), &paper.coarse, "", results.quick, supplement)
 }
 
 /// Section 3.4.
 pub(super) fn fine(results: &Results, paper: &Paper, supplement: &mut Supplement) -> Vec<Block> {
-    section("3.4 Fine search", "fine", results.fine.as_ref(), &paper.fine, results.quick, supplement)
+    let (top, range) = (&paper.coarse.top, paper.fine.from..=paper.fine.to);
+    let remark = if top.iter().all(|trial| !range.contains(&trial.lambda)) {
+        format!(" The best {} values of its coarse search are outside this range.", top.len())
+    } else {
+        String::new()
+    };
+    section("3.4 Fine search", "fine", results.fine.as_ref(), &paper.fine, &remark, results.quick, supplement)
 }
 
 /// The trials, best first; diverged trials come last.
@@ -33,11 +39,13 @@ fn section(
     name: &str,
     search: Option<&Search>,
     paper: &PaperSearch,
+    remark: &str,
     quick: bool,
     supplement: &mut Supplement,
 ) -> Vec<Block> {
     let mut text =
         format!("The paper searches λ from {} to {} with {} cycles.", exact(paper.from), exact(paper.to), paper.cycles);
+    text += remark;
     if let Some(search) = search {
         text += &format!(
             " We draw {} log-uniformly from {} to {} and train the 3-layer network with batch norm for {} each.",
@@ -103,7 +111,7 @@ fn comparison(trials: &[&Trial], search: &Search, paper: &PaperSearch) -> Option
     );
     if let (Some(noise), Some(last)) = (&search.noise, accuracies.get(paper.top.len() - 1)) {
         text += &format!(
-            " Our best {} lie within {} of each other, {} the standard deviation over seeds alone, {}.",
+            " Our best {} accuracies differ by at most {}, {} the standard deviation over seeds, {}.",
             paper.top.len(),
             accuracy(best - last),
             if best - last <= noise.std { "no more than" } else { "more than" },
@@ -160,7 +168,7 @@ fn noise_table(noise: &Noise) -> Block {
     let spread = format!("{} ± {}", accuracy(noise.mean), accuracy(noise.std));
     rows.push(Row::cells([Text::new().strong("mean ± standard deviation"), Text::new().strong(spread)]));
     let caption = format!(
-        "Noise between seeds: λ = {} repeated with {}.",
+        "Variation between seeds: λ = {} repeated with {}.",
         setting(noise.lambda),
         plural(noise.seeds.len() + noise.diverged.len(), "other seed")
     );

@@ -229,9 +229,12 @@ fn the_text_follows_the_numbers() {
         let page = render_checked(results).swap_remove(0).contents;
         assert!(page.contains(sentence), "{sentence}");
     };
-    says(&results, "Of 4 claims of the paper, 2 hold and 1 does not; 1 could not be computed");
+    says(&results, "Of 4 checks of the paper’s claims, 2 hold and 1 does not; 1 could not be computed");
     results.findings[2].holds = Some(true);
-    says(&results, "Of 4 claims of the paper, 3 hold; 1 could not be computed");
+    says(&results, "Of 4 checks of the paper’s claims, 3 hold; 1 could not be computed");
+    let mut all = results.clone();
+    all.findings.iter_mut().for_each(|finding| finding.holds = Some(true));
+    says(&all, "All 4 checks of the paper’s claims hold.");
     for (mean, words) in
         [(0.55, "1.56 percentage points higher"), (0.52, "1.44 percentage points lower"), (0.5344, "the same")]
     {
@@ -251,13 +254,13 @@ fn the_summary_names_each_figure_and_its_comparison() {
     let rows: Vec<Vec<&str>> =
         text.lines().map(|line| line.split(" | ").collect()).filter(|row: &Vec<_>| row.len() == 3).collect();
     for (claim, measured) in [
-        ("The analytic gradients are right", "largest relative error 3.985 × 10⁻⁷; limit 10⁻⁶"),
+        ("The analytic gradients are correct", "largest relative error 3.985 × 10⁻⁷; limit 10⁻⁶"),
         ("The 3-layer network ends at a lower loss", "difference in final validation loss "),
         ("The 9-layer network ends at a lower loss", "; with batch norm "),
         ("The coarse search leads", "range of the paper’s fine search 0.001 to 0.01"),
         ("The fine search finds a better", "difference in best validation accuracy "),
         ("The fine search finds a better", "; fine search 0.5398, coarse search 0.5254"),
-        ("The final test accuracy", "mean test accuracy 0.5339; paper 0.5344; difference −5 × 10⁻⁴"),
+        ("The final test accuracy", "mean test accuracy 0.5339; paper 0.5344; difference −5 × 10⁻⁴; limit 0.01"),
         ("With batch normalization", "largest difference in mean final validation loss across σ: 0; limit 0.1"),
         ("Without batch normalization", "largest distance of a final validation loss from ln 10: 0; limit 0.05"),
     ] {
@@ -275,7 +278,7 @@ fn the_quick_form_states_no_verdicts() {
         let page = get(&files, path);
         assert!(page.contains("The pipeline ran. This is the quick form: its figures are not the study’s results"));
         for verdict in
-            ["hold", "✓", "✗", "not computed", "percentage points", "claims of the paper", "more than", "lower"]
+            ["hold", "✓", "✗", "not computed", "percentage points", "checks of the paper", "more than", "lower"]
         {
             let body = page.split("</style>").last().unwrap();
             assert!(!body.contains(verdict), "{path} contains {verdict}");

@@ -10,7 +10,7 @@ Written from the definitions alone, one column per image:
     running <- a running + (1 - a) batch, a = 0.9, set by the first mini-batch
 
 The gradient goes back through batch norm by the full n x n Jacobian of each unit, and every number of it is held
-against a centred difference before anything is written.
+against a central difference before anything is written.
 """
 
 import copy
@@ -94,7 +94,7 @@ def gradients_of(layers, x, labels):
 
 
 def assert_gradients(layers, x, labels):
-    """Every analytic gradient against a centred difference."""
+    """Every analytic gradient against a central difference."""
     h, worst = 1e-5, 0.0
     for l, gradient in enumerate(gradients_of(layers, x, labels)):
         for name, analytic in gradient.items():
