@@ -130,6 +130,17 @@ pub fn numerical_gradient(
     step: f64,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<NumericalGradient, Error> {
+    numerical(network, x, labels, step, &mut progress)
+}
+
+/// [`numerical_gradient`] without generics, so that it is compiled and optimized in this crate.
+fn numerical(
+    network: &Network<f64>,
+    x: Columns<'_, f64>,
+    labels: &[u8],
+    step: f64,
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<NumericalGradient, Error> {
     check_step(step)?;
     let mut probe = Probe::new(network, x, labels, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
@@ -137,15 +148,15 @@ pub fn numerical_gradient(
     for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
         for unit in 0..gradient.affine.bias.len() {
             let input = probe.go_to(layer, unit);
-            gradient.affine.bias[unit] = probe.difference(|h, unit| unit.shift(h, |_| 1.0))?;
+            gradient.affine.bias[unit] = probe.difference(&|h, unit| unit.shift(h, |_| 1.0))?;
             for (feature, gradient) in gradient.affine.weight.row_mut(unit).iter_mut().enumerate() {
                 let input = input.row(feature);
-                *gradient = probe.difference(|h, unit| unit.shift(h, |image| input[image]))?;
+                *gradient = probe.difference(&|h, unit| unit.shift(h, |image| input[image]))?;
             }
             done += 1 + input.nrows();
             if let Some(gradient) = &mut gradient.batch_norm {
-                gradient.gamma[unit] = probe.difference(|h, unit| unit.batch_norm().gamma[0] += h)?;
-                gradient.beta[unit] = probe.difference(|h, unit| unit.batch_norm().beta[0] += h)?;
+                gradient.gamma[unit] = probe.difference(&|h, unit| unit.batch_norm().gamma[0] += h)?;
+                gradient.beta[unit] = probe.difference(&|h, unit| unit.batch_norm().beta[0] += h)?;
                 done += 2;
             }
             if progress(done).is_break() {

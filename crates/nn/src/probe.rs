@@ -92,10 +92,10 @@ impl<'a> Probe<'a> {
 
     /// Computes the central difference of the loss, where `change` moves a parameter of the unit, or its affine output,
     /// by h. Returns NaN at a kink.
-    pub(crate) fn difference(&mut self, change: impl Fn(f64, &mut Unit)) -> Result<f64, Error> {
-        self.pass(self.step, &change)?;
+    pub(crate) fn difference(&mut self, change: &dyn Fn(f64, &mut Unit)) -> Result<f64, Error> {
+        self.pass(self.step, change)?;
         mem::swap(&mut self.here, &mut self.ahead);
-        self.pass(-self.step, &change)?;
+        self.pass(-self.step, change)?;
         let (here, ahead, above) = (&self.here, &self.ahead, self.layer + 1);
         let mut layers = here.workspace.layers[above..].iter().zip(&ahead.workspace.layers[above..]);
         if (above < self.outputs.len() && other_sides(&here.h, &ahead.h))
@@ -110,7 +110,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Runs the pass up to the loss, with the unit moved by `change(h)`.
-    fn pass(&mut self, h: f64, change: impl Fn(f64, &mut Unit)) -> Result<(), Error> {
+    fn pass(&mut self, h: f64, change: &dyn Fn(f64, &mut Unit)) -> Result<(), Error> {
         let (unit, Pass { h: out, workspace }) = (&mut self.unit, &mut self.here);
         unit.s.row_mut(0).copy_from_slice(self.outputs[self.layer].row(self.place));
         if let (Some(unit), Some(layer)) = (&mut unit.batch_norm, &self.network.layers[self.layer].batch_norm) {
