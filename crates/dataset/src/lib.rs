@@ -49,6 +49,7 @@ mod normalization;
 mod place;
 mod progress;
 mod python;
+mod shape;
 mod shuffle;
 mod source;
 mod synthetic;
@@ -60,6 +61,7 @@ pub use download::Patience;
 pub use error::Error;
 pub use normalization::{Normalization, Normalizer};
 pub use progress::Progress;
+pub use shape::Shape;
 pub use shuffle::Shuffle;
 pub use source::{Source, fetch, load, load_or_generate};
 
