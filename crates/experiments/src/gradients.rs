@@ -10,13 +10,11 @@ use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
 use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
 use klayer_optim::L2;
+use klayer_store::Recorded;
+use klayer_train::{Data, DatasetInfo, Environment, Event, Observer, check_batch};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::config::check_batch;
-use crate::data::{Data, DatasetInfo};
-use crate::environment::Environment;
-use crate::observer::Observer;
 use crate::runs::Job;
 
 /// Settings of a gradient check of a newly initialized network in `f64`.
@@ -85,14 +83,16 @@ pub struct GradientRow {
     pub max_absolute_error: f64,
 }
 
-impl Job for GradientConfig {
+impl Recorded for GradientConfig {
     type Record = GradientRecord;
     const KIND: &'static str = "gradients";
 
-    fn origin(record: &GradientRecord) -> (&Self, &DatasetInfo) {
-        (&record.config, &record.dataset)
+    fn origin(record: &GradientRecord) -> (&Self, &str) {
+        (&record.config, &record.dataset.sha256)
     }
+}
 
+impl Job for GradientConfig {
     fn work(&self, data: &Data) -> Result<u64, Error> {
         Ok(self.architecture(data.dataset.class_names().len())?.parameters() as u64)
     }
@@ -114,7 +114,7 @@ impl GradientConfig {
     /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    /// [`Error::Train`].
     pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
         let architecture = self.architecture(classes)?;
         check_batch(self.images, self.batch_norm && !self.hidden.is_empty(), images)?;
@@ -127,11 +127,7 @@ impl GradientConfig {
     fn architecture(&self, classes: usize) -> Result<Architecture, Error> {
         let features = self.features.unwrap_or(FEATURES);
         if features > FEATURES {
-            return Err(Error::Setting {
-                name: "the number of features",
-                value: features.to_string(),
-                needed: format!("it must be at most {FEATURES}"),
-            });
+            return Err(Error::setting("the number of features", features, format!("it must be at most {FEATURES}")));
         }
         Ok(Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
     }
@@ -158,7 +154,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
 
     let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let progress = |done| {
-        observer.progressed(done as u64);
+        observer.on(&Event::Progressed(done as u64));
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let numerical = numerical_gradient(&network, images.as_ref(), sample.labels(), config.step, progress);

@@ -1,66 +1,47 @@
-//! Training runs and experiments: training, evaluation, records and checkpoints.
+//! Experiments of many runs, each computed once and kept in a store, and studies of a network's training.
 //!
-//! - [`train`](train()) trains one [`RunConfig`]; an [`Evaluator`] evaluates networks on labelled images, a
-//!   [`Classifier`] classifies unlabelled ones;
-//! - [`runs`] computes sets of independent runs in parallel, and writes each to a [`Store`] of JSON records;
-//! - [`gradients`] checks every gradient of a network, [`search`] draws and ranks the trials of a lambda search;
-//! - [`lr_range`] finds learning rates for training;
-//! - [`model`] saves a trained network with everything needed to use it.
+//! - [`runs`] computes sets of independent [`Job`](runs::Job)s in parallel, and writes each record to a
+//!   [`Store`](klayer_store::Store);
+//! - [`search`] draws and ranks the trials of a lambda search, [`statistics`] summarizes runs over seeds;
+//! - [`gradients`] checks every gradient of a network;
+//! - [`lr_range`] finds learning rates for training.
 //!
-//! On one machine and build, the same settings give the same bits, on any number of threads. Progress is reported
-//! through an [`Observer`]; this crate prints nothing.
+//! Training itself is in [`klayer_train`]. On one machine and build, the same settings give the same bits, on any
+//! number of threads and next to any other runs.
 //!
-//! ```no_run
-//! use klayer_dataset::{Kind, Source, load};
-//! use klayer_experiments::{Data, Par, RunConfig, Silent, train};
+//! ```
+//! use klayer_dataset::{Dataset, Sizes};
+//! use klayer_experiments::runs::run_all;
+//! use klayer_experiments::search::best;
+//! use klayer_store::Store;
+//! use klayer_train::{Cyclical, Data, RunConfig, Silent};
 //!
-//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
-//! let config = RunConfig::three_layer(0.005, 2, 42)?;
-//! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
-//! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));
+//! let sizes = Sizes { training: 200, validation: 50, test: 50 };
+//! let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
+//! let base = RunConfig { schedule: Cyclical::new(1e-5, 0.1, 5)?, ..RunConfig::three_layer(0.005, 1, 42)? };
+//! let trials = [5, 10].map(|width| RunConfig { hidden: vec![width], ..base.clone() });
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let store = Store::open(folder)?;
+//! let records = run_all(&trials, &data, &store, 2, &Silent)?;
+//! assert!(best(&records).is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
-mod arithmetic;
-pub mod checkpoint;
-mod config;
-mod data;
-mod environment;
 mod error;
-mod evaluate;
-pub mod files;
 pub mod gradients;
 mod left_over;
-mod lock;
 pub mod lr_range;
-mod metrics;
-pub mod model;
-mod observer;
-mod predict;
-pub mod record;
 pub mod runs;
 pub mod search;
 pub mod statistics;
-mod store;
-mod train;
 
-pub use arithmetic::Arithmetic;
-pub use checkpoint::Checkpoints;
-pub use config::RunConfig;
-pub use data::{Data, DatasetInfo};
-pub use environment::Environment;
 pub use error::Error;
-pub use evaluate::{Evaluation, Evaluator};
-pub use klayer_linalg::Par;
-pub use klayer_nn::{Init, Network};
-pub use klayer_optim::{Cyclical, Growth, Ramp};
-pub use metrics::Metrics;
-pub use observer::{Observer, RunsObserver, Silent, Step};
-pub use predict::Classifier;
-pub use store::Store;
-pub use train::{Run, Trained, train, train_from};
+pub use klayer_optim::{Growth, Ramp};
+pub use runs::RunsObserver;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

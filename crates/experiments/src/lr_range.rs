@@ -4,23 +4,17 @@
 //! cyclical schedule should use. Smith's rule: eta_min is the rate at which the accuracy starts to rise, and eta_max
 //! the rate at which it slows, becomes ragged or starts to fall. [`suggest`] defines these terms.
 
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
 
 use klayer_dataset::FEATURES;
 use klayer_linalg::Par;
-use klayer_linalg::random::stream;
-use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Ramp, Schedule, Sgd};
+use klayer_nn::{Architecture, Init};
+use klayer_optim::{L2, Ramp};
+use klayer_train::record::Divergence;
+use klayer_train::{Data, Event, Observer, Plan, check_batch};
 use serde::Serialize;
 
 use crate::Error;
-use crate::config::check_batch;
-use crate::data::Data;
-use crate::evaluate::Evaluator;
-use crate::metrics::Metrics;
-use crate::observer::Observer;
-use crate::record::{Divergence, Point};
-use crate::train::Batches;
 
 /// Minimum number of points for [`suggest`].
 const FEWEST: usize = 8;
@@ -58,16 +52,11 @@ impl RangeConfig {
     /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    /// [`Error::Train`].
     pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
         check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if self.every == 0 {
-            let needed = "it must be at least 1".to_owned();
-            return Err(Error::Setting {
-                name: "the number of update steps between points",
-                value: "0".to_owned(),
-                needed,
-            });
+            return Err(Error::setting("the number of update steps between points", 0, "it must be at least 1"));
         }
         let architecture = Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?;
         self.init.check(architecture.inputs())?;
@@ -111,66 +100,52 @@ pub struct Suggestion {
     pub reason: String,
 }
 
+/// Keeps the points of a range test, and reports all events to its observer.
+struct Points<'a> {
+    observer: &'a dyn Observer,
+    points: Mutex<Vec<RangePoint>>,
+}
+
+impl Observer for Points<'_> {
+    fn on(&self, event: &Event<'_>) {
+        self.observer.on(event);
+        if let Event::Evaluated(metrics) = event {
+            self.points.lock().unwrap_or_else(PoisonError::into_inner).push(RangePoint {
+                step: metrics.point.step,
+                rate: metrics.rate,
+                batch_loss: metrics.batch_loss,
+                validation_loss: metrics.point.validation_loss,
+                validation_accuracy: metrics.point.validation_accuracy,
+            });
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled()
+    }
+}
+
 /// Trains a network while raising the learning rate. The result does not depend on `par`.
 ///
 /// # Errors
-/// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`] for invalid settings, [`Error::Cancelled`] if the
-/// observer cancels. A loss that is no longer finite ends the test early and is a result, not an error.
+/// [`Error::Train`] for invalid settings, [`Error::Cancelled`] if the observer cancels. A loss that is no longer finite
+/// ends the test early and is a result, not an error.
 pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    par.install(|| test(config, data, par, observer))
-}
-
-fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    let (images, classes) = (data.dataset.training().len(), data.dataset.class_names().len());
-    let architecture = config.check(images, classes)?;
-    let mut network = Network::<f32>::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
-    let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
-    let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
-    let normalizer = data.normalization.normalizer();
-    let mut batches = Batches::new((config.seed, config.batch), None, data, &normalizer)?;
-    let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
-
-    let (start, mut points, mut losses) = (Instant::now(), Vec::new(), Vec::new());
-    let diverged = |network: &Network<f32>, step| Some(Divergence::of(network, step, config.ramp.rate(step)));
-    for step in 0..config.ramp.steps() {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        batches.advance();
-        let x = batches.pixels();
-        match network.forward_train(x, &mut workspace)?.cross_entropy(&batches.labels) {
-            Err(klayer_nn::Error::NonFiniteLoss { .. }) => {
-                return Ok(RangeTest { points, diverged: diverged(&network, step) });
-            }
-            loss => losses.push(loss?),
-        }
-        sgd.descend(&mut network, x, &mut workspace, config.ramp.rate(step))?;
-        let done = step + 1;
-        observer.progressed(done);
-        if done.is_multiple_of(config.every) || done == config.ramp.steps() {
-            let validation = evaluator.evaluate(&network, data.dataset.validation())?;
-            if !validation.loss.is_finite() {
-                return Ok(RangeTest { points, diverged: diverged(&network, step) });
-            }
-            let (rate, batch_loss) = (config.ramp.rate(step), losses.iter().sum::<f64>() / losses.len() as f64);
-            observer.evaluated(&Metrics {
-                point: Point::new(done, None, &validation, sgd.l2.penalty(&network)),
-                batch_loss,
-                rate,
-                epoch: done as f64 / (images / config.batch) as f64,
-                seconds: start.elapsed().as_secs_f64(),
-            });
-            points.push(RangePoint {
-                step: done,
-                rate,
-                batch_loss,
-                validation_loss: validation.loss,
-                validation_accuracy: validation.accuracy,
-            });
-            losses.clear();
-        }
-    }
-    Ok(RangeTest { points, diverged: None })
+    let plan = Plan {
+        architecture: config.check(data.dataset.training().len(), data.dataset.class_names().len())?,
+        init: config.init,
+        lambda: config.lambda,
+        batch: config.batch,
+        seed: config.seed,
+        schedule: &config.ramp,
+        steps: config.ramp.steps(),
+        validate_every: config.every,
+        training_sample: None,
+        test: false,
+    };
+    let points = Points { observer, points: Mutex::default() };
+    let diverged = plan.train::<f32>(data, par, &points)?.diverged;
+    Ok(RangeTest { points: points.points.into_inner().unwrap_or_else(PoisonError::into_inner), diverged })
 }
 
 /// Suggests rates from the accuracy against the rate; `chance` is the accuracy of guessing.

@@ -8,35 +8,21 @@ use std::time::{Duration, Instant};
 
 use klayer_dataset::FEATURES;
 use klayer_linalg::product::BLOCK;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use klayer_store::{Claim, Owner, Recorded, Store, Taken};
+use klayer_train::record::RunRecord;
+use klayer_train::{
+    Checkpoints, Data, Environment, Event, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
+};
 
-use crate::checkpoint::Checkpoints;
-use crate::config::RunConfig;
-use crate::data::{Data, DatasetInfo};
-use crate::environment::Environment;
+use crate::Error;
 use crate::left_over::left_over;
-use crate::lock::{Claim, Owner, Taken};
-use crate::metrics::Metrics;
-use crate::observer::{Observer, RunsObserver, Step};
-use crate::record::{self, RunRecord};
-use crate::store::Store;
-use crate::train::{Run, Trained, train, train_from};
-use crate::{Error, Par};
 
 /// Settings that determine a record, and how to compute it.
-pub trait Job: Serialize + Sync {
-    /// The record of the job.
-    type Record: Serialize + DeserializeOwned + Send;
-    /// The kind of job; part of the record's key.
-    const KIND: &'static str;
+pub trait Job: Recorded + Sync {
     /// Number of threads that a job uses efficiently; more give little speedup.
     const THREADS: usize = 1;
 
-    /// The settings and the dataset that determine a record.
-    fn origin(record: &Self::Record) -> (&Self, &DatasetInfo);
-
-    /// The final count of [`Observer::progressed`]: update steps, or parameters.
+    /// The final count of [`Event::Progressed`]: update steps, or parameters.
     ///
     /// # Errors
     /// The errors of invalid settings.
@@ -71,14 +57,37 @@ pub struct Task<'a, J: ?Sized> {
     pub metrics: PathBuf,
 }
 
-impl Job for RunConfig {
-    type Record = RunRecord;
-    const KIND: &'static str = "run";
-    const THREADS: usize = FEATURES.div_ceil(BLOCK);
+/// Observes a set of runs, several of which may run at the same time.
+pub trait RunsObserver: Sync {
+    /// Run `index` starts; `work` is the final count of [`Event::Progressed`]. The observer is dropped when the run
+    /// ends.
+    fn started(&self, index: usize, work: u64) -> Box<dyn Observer + '_>;
 
-    fn origin(record: &RunRecord) -> (&Self, &DatasetInfo) {
-        (&record.config, &record.dataset)
+    /// The record of run `index` was found: it was computed earlier or by another process.
+    fn found(&self, index: usize, work: u64) {
+        let _ = (index, work);
     }
+
+    /// The remaining `left` runs are all held by other processes, one of them by `owner`. Called every few seconds.
+    fn waiting(&self, left: usize, owner: &str) {
+        let _ = (left, owner);
+    }
+
+    /// Whether to cancel while waiting for other processes.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Ignores all events.
+impl RunsObserver for Silent {
+    fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
+        Box::new(Silent)
+    }
+}
+
+impl Job for RunConfig {
+    const THREADS: usize = FEATURES.div_ceil(BLOCK);
 
     fn work(&self, _: &Data) -> Result<u64, Error> {
         Ok(self.steps())
@@ -115,7 +124,7 @@ fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
 /// process is resumed from its last checkpoint.
 ///
 /// # Errors
-/// [`Error::Threads`] if the system cannot start the threads; the first error of a job, in order. After an error no
+/// [`klayer_train::Error::Threads`] if the system cannot start the threads; the first error of a job, in order. After an error no
 /// job is started; running jobs finish first.
 pub fn run_all<J: Job>(
     jobs: &[J],
@@ -126,7 +135,7 @@ pub fn run_all<J: Job>(
 ) -> Result<Vec<J::Record>, Error> {
     Par::check(threads)?;
     let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
-    let keys = jobs.iter().map(|job| record::key(J::KIND, job, data.dataset.sha256())).collect::<Result<_, _>>()?;
+    let keys = jobs.iter().map(|job| job.key(data.dataset.sha256())).collect::<Result<_, _>>()?;
     let set = Set { jobs, work, keys, data, store, threads: threads.max(1), observer };
     let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
     set.find(&mut records)?;
@@ -143,7 +152,7 @@ pub fn run_all<J: Job>(
             }
             let left = records.iter().filter(|record| record.is_none()).count();
             if let Some(name) = elsewhere.filter(|_| left == missing.len()) {
-                set.wait(left, &name, owner.times().beat)?;
+                set.wait(left, &name, owner.beat())?;
             }
             set.find(&mut records)?;
         }
@@ -182,7 +191,7 @@ impl<J: Job> Set<'_, J> {
     /// Adds the records in the store.
     fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
         for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
-            *record = get::<J>(self.store, &self.keys[index])?;
+            *record = self.store.record::<J>(&self.keys[index])?;
             if record.is_some() {
                 self.observer.found(index, self.work[index]);
             }
@@ -230,11 +239,13 @@ impl<J: Job> Set<'_, J> {
             Err(outcome) => return Ok(outcome),
         };
         let observer = Claimed { observer: self.observer.started(index, self.work[index]), claim: &claim };
+        let held = || claim.held();
+        let (key, every) = (&self.keys[index], self.store.checkpoint_interval());
         let task = Task {
             job: &self.jobs[index],
             observer: &observer,
-            checkpoints: self.store.checkpoints(&self.keys[index], &claim),
-            metrics: self.store.metrics(&self.keys[index]),
+            checkpoints: Checkpoints::shared(self.store.checkpoint(key), every, &held),
+            metrics: self.store.metrics(key),
         };
         let record = J::go_on(&task, self.data, par);
         self.keep(index, &claim, &task, record)
@@ -247,7 +258,7 @@ impl<J: Job> Set<'_, J> {
             Taken::Ours(claim) => claim,
             Taken::Others(name) => return Ok(Err(Outcome::Elsewhere(name))),
         };
-        let Some(record) = get::<J>(self.store, key)? else { return Ok(Ok(claim)) };
+        let Some(record) = self.store.record::<J>(key)? else { return Ok(Ok(claim)) };
         claim.finish();
         self.observer.found(index, self.work[index]);
         Ok(Err(Outcome::Record(record)))
@@ -266,7 +277,7 @@ impl<J: Job> Set<'_, J> {
         }
         let record = record?;
         // Another process may have taken over and finished the run while this one was suspended.
-        if let Some(record) = get::<J>(self.store, &self.keys[index])? {
+        if let Some(record) = self.store.record::<J>(&self.keys[index])? {
             return Ok(Outcome::Record(record));
         }
         self.store.put(&self.keys[index], &record)?;
@@ -290,50 +301,11 @@ impl<J: Job> Set<'_, J> {
 }
 
 impl Observer for Claimed<'_> {
-    fn progressed(&self, done: u64) {
-        self.observer.progressed(done);
-    }
-
-    fn resumed(&self, before: &[Metrics]) {
-        self.observer.resumed(before);
-    }
-
-    fn stepped(&self, step: &Step) {
-        self.observer.stepped(step);
-    }
-
-    fn evaluated(&self, metrics: &Metrics) {
-        self.observer.evaluated(metrics);
-    }
-
-    fn warned(&self, warning: &str) {
-        self.observer.warned(warning);
+    fn on(&self, event: &Event<'_>) {
+        self.observer.on(event);
     }
 
     fn cancelled(&self) -> bool {
         self.observer.cancelled() || self.claim.lost()
     }
-}
-
-/// Reads the record `key` from `store`; `None` if there is none.
-///
-/// # Errors
-/// The errors of [`Store::get`]; [`Error::OtherRecord`] if it is the record of other settings or another dataset.
-pub fn get<J: Job>(store: &Store, key: &str) -> Result<Option<J::Record>, Error> {
-    let Some(record) = store.get(key)? else { return Ok(None) };
-    let (job, dataset) = J::origin(&record);
-    let name = record::key(J::KIND, job, &dataset.sha256)?;
-    if name == key { Ok(Some(record)) } else { Err(Error::OtherRecord { path: store.path(key), name }) }
-}
-
-/// Reads the records of `jobs` on the dataset with checksum `sha256`, in order, without running any.
-///
-/// # Errors
-/// [`Error::Missing`] for the first missing record, and read errors.
-pub fn found<J: Job>(jobs: &[J], sha256: &str, store: &Store) -> Result<Vec<J::Record>, Error> {
-    let records = jobs.iter().map(|job| {
-        let key = record::key(J::KIND, job, sha256)?;
-        get::<J>(store, &key)?.ok_or_else(|| Error::Missing { path: store.path(&key) })
-    });
-    records.collect()
 }

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 
 use klayer_linalg::random::stream;
+use klayer_train::record::RunRecord;
 use rand::RngExt;
 
 use crate::Error;
-use crate::record::RunRecord;
 
 /// Maximum number of trials of a search.
 pub const MOST_TRIALS: usize = 100_000;
@@ -17,7 +17,7 @@ pub const MOST_TRIALS: usize = 100_000;
 /// The first values do not depend on the number of trials.
 ///
 /// # Errors
-/// [`Error::Setting`] unless 0 < from <= to < infinity, and for more than [`MOST_TRIALS`].
+/// [`klayer_train::Error::Setting`] unless 0 < from <= to < infinity, and for more than [`MOST_TRIALS`].
 ///
 /// ```
 /// use klayer_experiments::search::log_uniform;
@@ -29,12 +29,12 @@ pub const MOST_TRIALS: usize = 100_000;
 /// ```
 pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> Result<Vec<f64>, Error> {
     if !(0.0 < from && from <= to && to.is_finite()) {
-        let needed = "expected 0 < from <= to < infinity".to_owned();
-        return Err(Error::Setting { name: "the range of lambda", value: format!("{from:e} to {to:e}"), needed });
+        let (range, needed) = (format!("{from:e} to {to:e}"), "expected 0 < from <= to < infinity");
+        return Err(Error::setting("the range of lambda", range, needed));
     }
     if trials > MOST_TRIALS {
         let needed = format!("it must be at most {MOST_TRIALS}");
-        return Err(Error::Setting { name: "the number of trials", value: trials.to_string(), needed });
+        return Err(Error::setting("the number of trials", trials, needed));
     }
     let mut rng = stream(seed, name);
     let (low, high) = (from.ln(), to.ln());

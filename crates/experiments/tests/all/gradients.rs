@@ -1,8 +1,10 @@
 //! Gradient checks of a small network on images.
 
+use klayer_experiments::Error;
 use klayer_experiments::gradients::{GradientConfig, GradientRow};
 use klayer_experiments::runs::{Job, run_all};
-use klayer_experiments::{Error, Init, Observer, Silent, Store};
+use klayer_store::Store;
+use klayer_train::{Event, Init, Observer, Silent};
 use tempfile::TempDir;
 
 use crate::DATA;
@@ -60,8 +62,10 @@ fn a_check_reports_every_parameter_and_can_be_cancelled() {
         most: u64,
     }
     impl Observer for Watch {
-        fn progressed(&self, done: u64) {
-            self.done.store(done, Ordering::Relaxed);
+        fn on(&self, event: &Event<'_>) {
+            if let Event::Progressed(done) = event {
+                self.done.store(*done, Ordering::Relaxed);
+            }
         }
         fn cancelled(&self) -> bool {
             self.done.load(Ordering::Relaxed) >= self.most

@@ -1,20 +1,14 @@
-//! Guarantees of klayer-experiments: results do not depend on threads, finished runs are kept, files are written
-//! atomically.
+//! Guarantees of klayer-experiments: each run is computed once, and is the same alone and next to others.
 
-mod checkpoints;
-mod files;
 mod gradients;
-mod metrics;
-mod models;
 mod records;
 mod runs;
 mod search;
-mod training;
 
 use std::sync::LazyLock;
 
 use klayer_dataset::{Dataset, Sizes};
-use klayer_experiments::{Cyclical, Data, Init, RunConfig};
+use klayer_train::{Cyclical, Data, Init, RunConfig};
 
 /// Generated images, few enough that a run takes a fraction of a second. No part is a multiple of the chunk or batch
 /// size.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use klayer_experiments::gradients::GradientConfig;
-use klayer_experiments::record::{RunRecord, key};
-use klayer_experiments::runs::{Job, found, run_all};
-use klayer_experiments::{Cyclical, Error, Init, RunConfig, Silent, Store};
-use serde::Serialize;
+use klayer_experiments::runs::run_all;
+use klayer_store::{Recorded, Store};
+use klayer_train::record::RunRecord;
+use klayer_train::{Cyclical, Init, RunConfig, Silent};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,14 +16,9 @@ use crate::{DATA, short_run, small_run};
 const SHA256: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Asserts that every variant has a distinct key, and that together the variants change every field of `base`.
-fn assert_every_field_counts<C: Serialize>(kind: &str, base: &C, variants: &[C]) {
-    let keys = || variants.iter().map(|variant| key(kind, variant, SHA256).expect("a key"));
-    let name = key(kind, base, SHA256).expect("a key");
-    assert_eq!(key(kind, base, SHA256).expect("a key"), name);
-    assert_ne!(key(kind, base, &SHA256.replace('0', "1")).expect("a key"), name, "the dataset counts");
-    assert_ne!(key("another kind", base, SHA256).expect("a key"), name, "the kind counts");
-    assert!(name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
-    let distinct: BTreeSet<String> = keys().chain([name]).collect();
+fn assert_every_field_counts<S: Recorded>(base: &S, variants: &[S]) {
+    let keys = variants.iter().chain([base]).map(|variant| variant.key(SHA256).expect("a key"));
+    let distinct: BTreeSet<String> = keys.collect();
     assert_eq!(distinct.len(), variants.len() + 1, "every field counts");
 
     let (base, variants) = (json(base), variants.iter().map(json).collect::<Vec<_>>());
@@ -32,7 +27,7 @@ fn assert_every_field_counts<C: Serialize>(kind: &str, base: &C, variants: &[C])
     }
 }
 
-fn json(settings: &impl Serialize) -> Value {
+fn json(settings: &impl Recorded) -> Value {
     serde_json::to_value(settings).expect("settings are JSON")
 }
 
@@ -58,7 +53,7 @@ fn every_setting_and_the_dataset_change_a_runs_record_key() {
         RunConfig { training_sample: Some(261), ..base() },
         RunConfig { test: false, ..base() },
     ];
-    assert_every_field_counts(RunConfig::KIND, &base(), &variants);
+    assert_every_field_counts(&base(), &variants);
 }
 
 #[test]
@@ -75,7 +70,7 @@ fn every_setting_of_a_gradient_check_changes_its_record_key() {
         GradientConfig { features: Some(100), ..base() },
         GradientConfig { init: Init::Normal { sigma: 0.01 }, ..base() },
     ];
-    assert_every_field_counts(GradientConfig::KIND, &base(), &variants);
+    assert_every_field_counts(&base(), &variants);
 }
 
 #[test]
@@ -84,7 +79,7 @@ fn a_damaged_record_is_reported_with_its_position_and_never_overwritten() {
     let store = Store::open(folder.path()).expect("a store");
     let jobs = [short_run(0.003, 5)];
     run_all(&jobs, &DATA, &store, 1, &Silent).expect("a run");
-    let name = key(RunConfig::KIND, &jobs[0], DATA.dataset.sha256()).expect("a key");
+    let name = jobs[0].key(DATA.dataset.sha256()).expect("a key");
     let whole = fs::read_to_string(store.path(&name)).expect("a record");
     let lines = whole.lines().count();
 
@@ -103,14 +98,16 @@ fn a_damaged_record_is_reported_with_its_position_and_never_overwritten() {
     for (contents, expected_line) in cases {
         assert_ne!(contents, whole);
         fs::write(store.path(&name), &contents).expect("written");
+        let run = run_all(&jobs, &DATA, &store, 1, &Silent).expect_err("it is damaged");
+        let klayer_experiments::Error::Store(run) = run else { panic!("{run}") };
         let errors = [
-            run_all(&jobs, &DATA, &store, 1, &Silent).expect_err("it is damaged"),
-            found(&jobs, DATA.dataset.sha256(), &store).expect_err("it is damaged"),
+            run,
+            store.records(&jobs, DATA.dataset.sha256()).expect_err("it is damaged"),
             store.get::<RunRecord>(&name).expect_err("it is damaged"),
         ];
         for error in errors {
             let text = error.to_string();
-            let Error::Record { path, line, column, .. } = error else { panic!("{text}") };
+            let klayer_store::Error::Record { path, line, column, .. } = error else { panic!("{text}") };
             assert_eq!(path, store.path(&name));
             assert!(text.starts_with(&path.display().to_string()), "{text}");
             assert!(text.contains(&format!("line {line}")) && text.contains(&format!("column {column}")), "{text}");
@@ -127,33 +124,14 @@ fn the_record_of_another_run_is_rejected_and_kept() {
     let store = Store::open(folder.path()).expect("a store");
     let jobs = [short_run(0.003, 5), short_run(0.004, 5)];
     run_all(&jobs, &DATA, &store, 1, &Silent).expect("runs");
-    let [one, other] = jobs.each_ref().map(|job| key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key"));
+    let [one, other] = jobs.each_ref().map(|job| job.key(DATA.dataset.sha256()).expect("a key"));
     fs::copy(store.path(&one), store.path(&other)).expect("copied");
     let errors = [
-        run_all(&jobs, &DATA, &store, 1, &Silent).expect_err("it is of another run"),
-        found(&jobs, DATA.dataset.sha256(), &store).expect_err("it is of another run"),
+        run_all(&jobs, &DATA, &store, 1, &Silent).expect_err("it is of another run").to_string(),
+        store.records(&jobs, DATA.dataset.sha256()).expect_err("it is of another run").to_string(),
     ];
-    for error in errors {
-        let text = error.to_string();
+    for text in errors {
         assert!(text.contains(&format!("{other}.json: ")) && text.contains(&format!("{one}.json;")), "{text}");
     }
     assert_eq!(fs::read(store.path(&one)).expect("a record"), fs::read(store.path(&other)).expect("a record"));
-}
-
-#[test]
-fn record_errors_give_their_position_once() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let store = Store::open(folder.path()).expect("a store");
-    fs::write(store.path("some"), "{").expect("written");
-    let text = store.get::<RunRecord>("some").expect_err("it is damaged").to_string();
-    assert_eq!(text.matches("line").count(), 1, "{text}");
-}
-
-#[test]
-fn control_characters_in_record_errors_are_escaped() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let store = Store::open(folder.path()).expect("a store");
-    fs::write(store.path("some"), r#"{"config": {"\u001b[2J\n": 1}}"#).expect("written");
-    let text = store.get::<RunRecord>("some").expect_err("no such field").to_string();
-    assert!(text.contains(r"\u{1b}[2J\n") && !text.contains(char::is_control), "{text}");
 }

@@ -6,9 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use klayer_experiments::record::{RunRecord, key};
-use klayer_experiments::runs::{Job, found, run_all};
-use klayer_experiments::{Error, Observer, RunConfig, RunsObserver, Silent, Store};
+use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::{Error, RunsObserver};
+use klayer_store::{Recorded, Store};
+use klayer_train::record::RunRecord;
+use klayer_train::{Arithmetic, Event, Metrics, Observer, RunConfig, Silent};
 use tempfile::TempDir;
 
 use crate::{DATA, diverging_run, short_run};
@@ -39,7 +41,7 @@ fn timeless_all(records: &[RunRecord]) -> Vec<RunRecord> {
 }
 
 fn kept(job: &RunConfig, store: &Store) -> Option<RunRecord> {
-    store.get(&key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key")).expect("a readable record")
+    store.get(&job.key(DATA.dataset.sha256()).expect("a key")).expect("a readable record")
 }
 
 /// The files of a store by name, with their bytes, except for metrics.
@@ -111,9 +113,10 @@ fn a_run_among_others_equals_the_same_run_alone() {
         let (_folder, store) = store();
         let watch = Watch::default();
         let records = run_all(&jobs, &DATA, &store, threads, &watch).expect("all runs");
-        assert!(records.iter().all(|record| record.seconds > 0.0));
+        let here = Some(Arithmetic::here());
+        assert!(records.iter().all(|record| record.seconds > 0.0 && record.environment.arithmetic == here));
         assert_eq!(timeless_all(&records), alone, "{threads} at a time");
-        assert_eq!(found(&jobs, DATA.dataset.sha256(), &store).expect("all are kept"), records);
+        assert_eq!(store.records(&jobs, DATA.dataset.sha256()).expect("all are kept"), records);
         assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
         assert_eq!(watch.running.into_inner(), 0, "every observer is dropped");
         assert_eq!(files(&store).len(), 5, "a file a record and no other");
@@ -128,7 +131,7 @@ fn finished_runs_are_not_repeated() {
     let first = run_all(&jobs[..3], &DATA, &store, 2, &Silent).expect("three runs");
     // No training gives this record: it can only come from the store.
     let sentinel = RunRecord { seconds: 123_456.0, ..first[1].clone() };
-    store.put(&key(RunConfig::KIND, &jobs[1], DATA.dataset.sha256()).expect("a key"), &sentinel).expect("written");
+    store.put(&jobs[1].key(DATA.dataset.sha256()).expect("a key"), &sentinel).expect("written");
     let before = files(&store);
 
     let watch = Watch::default();
@@ -148,7 +151,7 @@ fn an_error_keeps_finished_runs_and_starts_no_more() {
         let (_folder, store) = store();
         let watch = Watch::default();
         let error = run_all(&jobs, &DATA, &store, threads, &watch).expect_err("the third cannot be trained");
-        assert!(matches!(error, Error::Network(_)), "{error}");
+        assert!(matches!(error, Error::Train(klayer_train::Error::Network(_))), "{error}");
         let started = watch.started();
         assert_eq!(started[..2], [0, 1], "{threads} at a time");
         for &index in started.iter().filter(|&&index| index != 2) {
@@ -174,7 +177,7 @@ fn a_cancelled_set_resumes_to_the_same_records() {
     let mut finished = files(&store);
     finished.retain(|(name, _)| name.ends_with(".json"));
     assert_eq!(finished.len(), 2, "the first two were finished, the third was not");
-    assert!(matches!(found(&jobs, DATA.dataset.sha256(), &store), Err(Error::Missing { .. })));
+    assert!(matches!(store.records(&jobs, DATA.dataset.sha256()), Err(klayer_store::Error::Missing { .. })));
 
     let watch = Watch::default();
     let records = run_all(&jobs, &DATA, &store, 2, &watch).expect("the rest");
@@ -199,7 +202,8 @@ fn a_set_cancelled_within_its_runs_resumes_them() {
         }
     }
     impl Observer for Steps<'_> {
-        fn progressed(&self, done: u64) {
+        fn on(&self, event: &Event<'_>) {
+            let &Event::Progressed(done) = event else { return };
             if !self.2.swap(true, Ordering::Relaxed) {
                 self.0.first.lock().expect("no panic").push((self.1, done));
             }
@@ -258,4 +262,17 @@ fn a_diverged_run_has_a_record_and_the_others_continue() {
     let watch = Watch::default();
     run_all(&jobs, &DATA, &store, 1, &watch).expect("all are kept");
     assert_eq!(watch.started(), [0_usize; 0], "a run that diverged is not tried again");
+}
+
+#[test]
+fn every_run_in_a_store_has_metrics_beside_its_record() {
+    let (_folder, store) = store();
+    let jobs = [0.1, 0.01, 0.001].map(|lambda| short_run(lambda, 15));
+    let records = run_all(&jobs, &DATA, &store, 1, &Silent).expect("all runs");
+    for (job, record) in jobs.iter().zip(records) {
+        let path = store.metrics(&job.key(DATA.dataset.sha256()).expect("a key"));
+        let text = fs::read_to_string(path).expect("a file");
+        let lines = text.lines().map(|line| serde_json::from_str::<Metrics>(line).expect("a line").point);
+        assert_eq!(lines.collect::<Vec<_>>(), record.curve);
+    }
 }

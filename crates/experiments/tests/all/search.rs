@@ -1,8 +1,9 @@
 //! Random search for lambda: drawing and ranking trials.
 
-use klayer_experiments::record::{Divergence, Point, RunRecord};
+use klayer_experiments::Error;
 use klayer_experiments::search::{best, log_uniform};
-use klayer_experiments::{Environment, Error, RunConfig};
+use klayer_train::record::{Divergence, Point, RunRecord};
+use klayer_train::{Environment, RunConfig};
 
 use crate::{DATA, small_run};
 
@@ -62,7 +63,7 @@ fn invalid_ranges_are_rejected() {
     let ranges = [(0.081, 0.01), (0.0, 0.1), (-1e-5, 0.1), (1e-5, f64::INFINITY), (f64::NAN, 0.1), (1e-5, f64::NAN)];
     for (from, to) in ranges {
         let error = log_uniform(42, "search", from, to, 4).expect_err("no range");
-        assert!(matches!(error, Error::Setting { .. }), "{error}");
+        assert!(matches!(error, Error::Train(klayer_train::Error::Setting { .. })), "{error}");
     }
     assert_eq!(log_uniform(42, "search", 0.005, 0.005, 2).expect("a range"), [0.005; 2]);
 }

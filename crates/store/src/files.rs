@@ -10,21 +10,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use klayer_nn::model_file::{HEADER, Kind, check_header, promised_length};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
-use crate::environment::boot;
+use crate::error::NO_FOLDER;
+use crate::machine::boot;
 
 /// Prefix of temporary file names.
 pub(crate) const TEMPORARY: &str = ".klayer-";
-
-/// Message for a missing folder above a file to read or write.
-pub(crate) const NO_FOLDER: &str = "no such directory";
-
-/// Maximum size of a model or checkpoint read from a pipe, in bytes.
-const LONGEST_STREAM: u64 = 1 << 30;
 
 /// A temporary file not modified for this long is a leftover, whatever machine wrote it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,13 +59,14 @@ fn target(path: &Path) -> PathBuf {
 }
 
 /// A file that is written and synced but has no final name yet. Removed on drop.
-pub(crate) struct Staged(NamedTempFile);
+#[derive(Debug)]
+pub struct Staged(NamedTempFile);
 
 /// Writes a file for `path` beside it.
 ///
 /// # Errors
 /// [`Error::File`].
-pub(crate) fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, Error> {
+pub fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, Error> {
     let mut file = temporary(path)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::file(path))?;
     Ok(Staged(file))
@@ -82,7 +77,7 @@ impl Staged {
     ///
     /// # Errors
     /// [`Error::File`]; an existing file at `path` is then unchanged.
-    pub(crate) fn place(self, path: &Path) -> Result<(), Error> {
+    pub fn place(self, path: &Path) -> Result<(), Error> {
         self.0.persist(path).map_err(|error| Error::File { path: path.into(), error: error.error })?;
         // Sync the rename to disk; ignore folders that cannot be opened for that.
         if let Ok(folder) = File::open(folder(path)) {
@@ -127,21 +122,6 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::file(path))?;
     if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
-}
-
-/// Reads the file of `kind` at `path`. Fails without reading to the end if the header is invalid or declares another
-/// length.
-pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
-    let mut file = File::open(path).map_err(Error::file(path))?;
-    let data = file.metadata().map_err(Error::file(path))?;
-    let refuse = |error| Error::Model { path: path.into(), error };
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    // A pipe has no known length: the header determines how much to read.
-    let length = if data.is_file() { data.len() } else { promised_length(&bytes).min(LONGEST_STREAM) };
-    check_header(kind, &bytes, length).map_err(refuse)?;
-    file.take(length - bytes.len() as u64 + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    Ok(bytes)
 }
 
 /// The folder of `path`.

@@ -95,7 +95,10 @@ impl RunConfig {
 }
 
 /// Rejects batch sizes of 0 or above `images`, and batches of one image with batch norm, which have no variance.
-pub(crate) fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::Network`].
+pub fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Result<(), Error> {
     let least = if batch_norm { 2 } else { 1 };
     if (least..=images).contains(&batch) {
         return Ok(());

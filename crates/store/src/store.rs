@@ -1,4 +1,4 @@
-//! A store: a folder with one JSON record per run, its metrics, and the locks and checkpoints of running trials.
+//! A store: a folder with one JSON record per job, its metrics, and the locks and checkpoints of running jobs.
 //!
 //! docs/store.md documents the layout for other programs.
 
@@ -10,9 +10,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{self, Checkpoints};
-use crate::lock::{Claim, Owner, Times};
+use crate::lock::{Owner, Times};
+use crate::record::Recorded;
 use crate::{Error, files};
+
+/// Default interval between the checkpoints of a running job.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// A folder of records by key. Records are written atomically.
 #[derive(Debug, Clone)]
@@ -29,12 +32,17 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-        Ok(Self { folder, checkpoint_every: checkpoint::EVERY })
+        Ok(Self { folder, checkpoint_every: CHECKPOINT_EVERY })
     }
 
-    /// Sets the interval between checkpoints, which are also written at the end of each cycle.
+    /// Sets the interval between the checkpoints of running jobs.
     pub fn checkpoint_every(self, every: Duration) -> Self {
         Self { checkpoint_every: every, ..self }
+    }
+
+    /// The interval between the checkpoints of running jobs.
+    pub fn checkpoint_interval(&self) -> Duration {
+        self.checkpoint_every
     }
 
     /// Reads the record `key`, if it exists.
@@ -57,6 +65,29 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Reads the record `key` of settings of type `S`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The errors of [`Store::get`]; [`Error::OtherRecord`] if it is the record of other settings or another dataset.
+    pub fn record<S: Recorded>(&self, key: &str) -> Result<Option<S::Record>, Error> {
+        let Some(record) = self.get(key)? else { return Ok(None) };
+        let (settings, sha256) = S::origin(&record);
+        let name = settings.key(sha256)?;
+        if name == key { Ok(Some(record)) } else { Err(Error::OtherRecord { path: self.path(key), name }) }
+    }
+
+    /// Reads the records of all `settings` on the dataset with checksum `sha256`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for the first missing record, and the errors of [`Store::record`].
+    pub fn records<S: Recorded>(&self, settings: &[S], sha256: &str) -> Result<Vec<S::Record>, Error> {
+        let records = settings.iter().map(|settings| {
+            let key = settings.key(sha256)?;
+            self.record::<S>(&key)?.ok_or_else(|| Error::Missing { path: self.path(&key) })
+        });
+        records.collect()
+    }
+
     /// Writes `record` as `key`.
     ///
     /// # Errors
@@ -72,18 +103,21 @@ impl Store {
         self.folder().join(key).with_extension("json")
     }
 
-    /// Path of the metrics of the run `key`.
+    /// Path of the metrics of the job `key`.
     pub fn metrics(&self, key: &str) -> PathBuf {
         self.folder().join(key).with_extension("metrics.jsonl")
     }
 
-    /// Checkpoints of the run `key`, locked by `claim`.
-    pub(crate) fn checkpoints<'a>(&self, key: &str, claim: &'a Claim) -> Checkpoints<'a> {
-        Checkpoints::claimed(self.folder().join(key).with_extension("checkpoint"), self.checkpoint_every, claim)
+    /// Path of the checkpoint of the unfinished job `key`.
+    pub fn checkpoint(&self, key: &str) -> PathBuf {
+        self.folder().join(key).with_extension("checkpoint")
     }
 
-    /// Creates a new owner of trials.
-    pub(crate) fn owner(&self) -> Result<Owner, Error> {
+    /// Makes this process an owner of jobs, until the result is dropped.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the folder is not writable.
+    pub fn owner(&self) -> Result<Owner, Error> {
         Owner::new(&self.folder, Times::default())
     }
 

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use klayer_experiments::model::{self, ModelInfo};
-use klayer_experiments::{Error, Evaluator, Par, Silent, train};
 use klayer_nn::model_file::{self, MODEL};
+use klayer_train::model::{self, ModelInfo};
+use klayer_train::{Error, Evaluator, Par, Silent, train};
 use tempfile::TempDir;
 
 use crate::{DATA, short_run};

@@ -4,13 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use klayer_dataset::Subset;
-use klayer_experiments::record::Point;
-use klayer_experiments::{
-    Error, Evaluation, Evaluator, Init, Metrics, Observer, Par, RunConfig, Silent, Trained, train,
-};
 use klayer_linalg::Scalar;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, MODEL};
+use klayer_train::record::Point;
+use klayer_train::{Error, Evaluation, Evaluator, Event, Init, Observer, Par, RunConfig, Silent, Trained, train};
 
 use crate::{DATA, diverging_run, short_run, small_run};
 
@@ -57,11 +55,14 @@ fn the_curve_has_points_at_the_interval_and_the_end() {
         points: Mutex<Vec<Point>>,
     }
     impl Observer for Watch {
-        fn progressed(&self, done: u64) {
-            assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step is reported, in order");
-        }
-        fn evaluated(&self, metrics: &Metrics) {
-            self.points.lock().expect("no panic").push(metrics.point);
+        fn on(&self, event: &Event<'_>) {
+            match *event {
+                Event::Progressed(done) => {
+                    assert_eq!(self.steps.fetch_add(1, Ordering::Relaxed) + 1, done, "every step, in order");
+                }
+                Event::Evaluated(metrics) => self.points.lock().expect("no panic").push(metrics.point),
+                _ => {}
+            }
         }
     }
     let watch = Watch::default();
@@ -154,8 +155,10 @@ fn a_cancelled_run_stops_at_that_step() {
     #[derive(Default)]
     struct StopAfter(AtomicU64);
     impl Observer for StopAfter {
-        fn progressed(&self, done: u64) {
-            self.0.store(done, Ordering::Relaxed);
+        fn on(&self, event: &Event<'_>) {
+            if let Event::Progressed(done) = event {
+                self.0.store(*done, Ordering::Relaxed);
+            }
         }
         fn cancelled(&self) -> bool {
             self.0.load(Ordering::Relaxed) == 5

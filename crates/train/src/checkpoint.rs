@@ -9,6 +9,7 @@
 //! run in a store uses the previous checkpoint or starts again.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use klayer_linalg::Scalar;
 use klayer_linalg::text::printable;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, Kind};
+use klayer_store::{Recorded, files};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,23 +28,21 @@ use crate::arithmetic::Arithmetic;
 use crate::config::RunConfig;
 use crate::data::{Data, DatasetInfo};
 use crate::environment::Environment;
-use crate::lock::Claim;
-use crate::record::{self, Point};
-use crate::runs::Job;
-use crate::{Error, files};
+use crate::record::Point;
+use crate::{Error, network_file};
 
 /// File kind of checkpoints.
 pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 3 };
 
 /// Default interval between checkpoints. A checkpoint is also written at the end of each cycle.
-pub const EVERY: Duration = Duration::from_secs(30);
+pub use klayer_store::CHECKPOINT_EVERY as EVERY;
 
 /// The checkpoint files of a run.
-#[derive(Debug)]
 pub struct Checkpoints<'a> {
     path: PathBuf,
     every: Duration,
-    claim: Option<&'a Claim>,
+    /// For a run in a store: whether this process still holds the run.
+    held: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
 
 /// The state of a training run between two update steps, except for its parameters and running statistics.
@@ -86,15 +86,27 @@ pub(crate) struct Found<T> {
     pub(crate) state: State,
 }
 
+impl fmt::Debug for Checkpoints<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, every, held } = self;
+        f.debug_struct("Checkpoints")
+            .field("path", path)
+            .field("every", every)
+            .field("shared", &held.is_some())
+            .finish()
+    }
+}
+
 impl<'a> Checkpoints<'a> {
     /// Checkpoints at `path`, written at the end of every cycle and when `every` has passed since the last one.
     pub fn new(path: impl Into<PathBuf>, every: Duration) -> Self {
-        Self { path: path.into(), every, claim: None }
+        Self { path: path.into(), every, held: None }
     }
 
-    /// Checkpoints of a run in a store, written only while `claim` is held.
-    pub(crate) fn claimed(path: PathBuf, every: Duration, claim: &'a Claim) -> Self {
-        Self { path, every, claim: Some(claim) }
+    /// Checkpoints of a run that other processes may take over: written only while `held` returns `true`. If none can
+    /// be used, the run starts again.
+    pub fn shared(path: impl Into<PathBuf>, every: Duration, held: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { path: path.into(), every, held: Some(held) }
     }
 
     /// Path of the last checkpoint.
@@ -117,11 +129,11 @@ impl<'a> Checkpoints<'a> {
     /// Removes both checkpoints.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// [`Error::Store`].
     pub fn remove(&self) -> Result<(), Error> {
         for path in [self.path.clone(), self.previous()] {
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::file(path)(error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::file(&path)(error)),
                 _ => {}
             }
         }
@@ -134,15 +146,15 @@ impl<'a> Checkpoints<'a> {
 
     /// Writes a checkpoint; the last one becomes the previous one.
     pub(crate) fn write<T: Scalar>(&self, network: &Network<T>, state: &State) -> Result<(), Error> {
-        if self.claim.is_some_and(|claim| !claim.held()) {
+        if self.held.is_some_and(|held| !held()) {
             return Ok(());
         }
-        let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(refuse(&self.path))?;
+        let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(Error::model(&self.path))?;
         // Write and sync the new one first: if that fails, the older ones are unchanged.
         let staged = files::stage(&self.path, &bytes)?;
         match fs::rename(&self.path, self.previous()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&self.path)(error)),
-            _ => staged.place(&self.path),
+            _ => Ok(staged.place(&self.path)?),
         }
     }
 
@@ -150,7 +162,7 @@ impl<'a> Checkpoints<'a> {
     /// skipped.
     ///
     /// # Errors
-    /// [`Error::OtherRun`]; [`Error::File`] if one cannot be read and there is no other to resume from: it may be
+    /// [`Error::OtherRun`]; [`Error::Store`] if one cannot be read and there is no other to resume from: it may be
     /// readable later. For a run outside a store also [`Error::OtherArithmetic`], [`Error::Model`] for one of another
     /// version, and [`Error::Model`] if all are damaged. In these cases a trial in a store starts again.
     pub(crate) fn find<T: Scalar>(
@@ -175,19 +187,21 @@ impl<'a> Checkpoints<'a> {
             };
             let another = path == &last && previous.exists();
             let instead = if another { "using the previous checkpoint" } else { "no other checkpoint found" };
-            let alone = self.claim.is_none();
+            let alone = self.held.is_none();
             match &error {
-                Error::OtherArithmetic { path, difference } if self.claim.is_some() => {
+                Error::OtherArithmetic { path, difference } if !alone => {
                     let path = path.display();
                     warn(&format!("{path}: checkpoint not used: {}; {instead}", printable(difference)));
                 }
                 // Of another version: keep it for that version. In a store this cannot be a trial's checkpoint.
                 Error::Model { error: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
                 Error::Model { .. } if alone && !another => return Err(unread.unwrap_or(error)),
-                Error::Model { .. } | Error::File { .. } => warn(&format!("{error}; {instead}")),
+                Error::Model { .. } | Error::Store(klayer_store::Error::File { .. }) => {
+                    warn(&format!("{error}; {instead}"))
+                }
                 _ => return Err(error),
             }
-            if alone || matches!(error, Error::File { .. }) {
+            if alone || matches!(error, Error::Store(klayer_store::Error::File { .. })) {
                 unread = unread.or(Some(error));
             }
             passed_over = true;
@@ -197,11 +211,13 @@ impl<'a> Checkpoints<'a> {
 
     /// Loads the checkpoint at `path`, if it exists.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
-        let bytes = match files::read_kind(&CHECKPOINT, path) {
-            Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        let bytes = match network_file::read(&CHECKPOINT, path) {
+            Err(Error::Store(klayer_store::Error::File { error, .. })) if error.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
             bytes => bytes?,
         };
-        let (network, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(refuse(path))?;
+        let (network, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(Error::model(path))?;
         Found { network, state }.check(path, config, data).map(Some)
     }
 }
@@ -246,7 +262,7 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
             tell(&dataset)
         )));
     }
-    let json = |config: &RunConfig| serde_json::to_value(config).map_err(Error::Json);
+    let json = |config: &RunConfig| serde_json::to_value(config).map_err(klayer_store::Error::Json);
     let (there, here) = (json(&state.config)?, json(config)?);
     for (name, value) in there.as_object().into_iter().flatten() {
         let other = here.get(name).unwrap_or(&Value::Null);
@@ -259,10 +275,6 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
     if there != version {
         return Ok(Some(format!("it was written by klayer {there}, but this is klayer {version}")));
     }
-    let key = record::key(RunConfig::KIND, config, &dataset.sha256)?;
+    let key = config.key(&dataset.sha256)?;
     Ok((state.key != key).then(|| format!("the run is {} in the checkpoint, but {key} here", state.key)))
-}
-
-fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {
-    move |error| Error::Model { path: path.into(), error }
 }

@@ -40,11 +40,6 @@ impl Environment {
     }
 }
 
-/// Linux's boot ID.
-pub(crate) fn boot() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|boot| boot.trim().to_owned())
-}
-
 /// The processor name on Linux; `None` elsewhere.
 fn processor() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;

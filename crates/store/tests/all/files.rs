@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use klayer_experiments::{Error, files};
+use klayer_store::{Error, files};
 use tempfile::TempDir;
 
 /// Names in a folder, sorted.

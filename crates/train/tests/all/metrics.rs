@@ -7,15 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use klayer_experiments::record::key;
-use klayer_experiments::runs::{Job, run_all};
-use klayer_experiments::{
-    Checkpoints, Error, Metrics, Observer, Par, Run, RunConfig, Silent, Step, Store, Trained, train_from,
-};
 use klayer_optim::Schedule;
+use klayer_train::{Checkpoints, Error, Event, Metrics, Observer, Par, Run, Step, Trained, train_from};
 use tempfile::TempDir;
 
-use crate::{DATA, short_run, small_run};
+use crate::{DATA, small_run};
 
 /// Cancels a run after some steps of its own, and records all events.
 #[derive(Default)]
@@ -29,21 +25,17 @@ struct Watch {
 }
 
 impl Observer for Watch {
-    fn resumed(&self, before: &[Metrics]) {
-        self.resumed.lock().expect("no panic").extend(before);
-    }
-
-    fn stepped(&self, step: &Step) {
-        self.made.fetch_add(1, Ordering::Relaxed);
-        self.steps.lock().expect("no panic").push(*step);
-    }
-
-    fn evaluated(&self, metrics: &Metrics) {
-        self.points.lock().expect("no panic").push(*metrics);
-    }
-
-    fn warned(&self, warning: &str) {
-        self.warnings.lock().expect("no panic").push(warning.to_owned());
+    fn on(&self, event: &Event<'_>) {
+        match *event {
+            Event::Resumed(before) => self.resumed.lock().expect("no panic").extend(before),
+            Event::Stepped(step) => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                self.steps.lock().expect("no panic").push(step);
+            }
+            Event::Evaluated(metrics) => self.points.lock().expect("no panic").push(*metrics),
+            Event::Warned(warning) => self.warnings.lock().expect("no panic").push(warning.to_owned()),
+            _ => {}
+        }
     }
 
     fn cancelled(&self) -> bool {
@@ -144,19 +136,6 @@ fn lines_after_the_checkpoint_are_dropped_and_missing_ones_reported() {
     let warnings = watch.warnings.into_inner().expect("no panic");
     assert!(warnings.len() == 1 && warnings[0].contains("has only the first 0 of 1 points"), "{warnings:?}");
     assert_eq!(lines(&path).iter().map(|line| line.point.step).collect::<Vec<_>>(), [60, 80]);
-}
-
-#[test]
-fn every_run_in_a_store_has_metrics_beside_its_record() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let store = Store::open(folder.path()).expect("a store");
-    let jobs = [0.1, 0.01, 0.001].map(|lambda| short_run(lambda, 15));
-    let records = run_all(&jobs, &DATA, &store, 1, &Silent).expect("all runs");
-    for (job, record) in jobs.iter().zip(records) {
-        let key = key(RunConfig::KIND, job, DATA.dataset.sha256()).expect("a key");
-        let points: Vec<_> = lines(&store.metrics(&key)).iter().map(|line| line.point).collect();
-        assert_eq!(points, record.curve);
-    }
 }
 
 #[test]

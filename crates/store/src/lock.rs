@@ -31,7 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
-use crate::environment::boot;
+use crate::machine::boot;
 use crate::{Error, files};
 
 /// Intervals of the locking protocol.
@@ -43,9 +43,9 @@ pub(crate) struct Times {
     pub(crate) stale: Duration,
 }
 
-/// A process that runs trials of a store, from start to end.
+/// A process that runs trials of a store, from start to end. Its heartbeat stops when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Owner {
+pub struct Owner {
     folder: PathBuf,
     id: String,
     times: Times,
@@ -70,7 +70,7 @@ struct Shared {
 
 /// A trial locked by an owner, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub struct Claim {
     lock: PathBuf,
     next: PathBuf,
     content: Lock,
@@ -83,7 +83,7 @@ const KEY_DIGITS: usize = 32;
 
 /// The result of locking a trial.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// This process holds the lock.
     Ours(Claim),
     /// Another process holds the lock; describes it.
@@ -151,12 +151,17 @@ impl Owner {
         })
     }
 
-    pub(crate) fn times(&self) -> Times {
-        self.times
+    /// Interval between heartbeats: how long to wait before trying a trial of another owner again.
+    pub fn beat(&self) -> Duration {
+        self.times.beat
     }
 
-    /// Locks the trial `key` if it is free.
-    pub(crate) fn take(&self, key: &str) -> Result<Taken, Error> {
+    /// Locks the trial `key` if it is free. The caller then checks for the record, which another process may just have
+    /// written.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn take(&self, key: &str) -> Result<Taken, Error> {
         let highest = highest(&self.folder, key)?;
         if let Some(number) = highest
             && let Some(owner) = self.alive(&lock_path(&self.folder, key, number))?
@@ -266,7 +271,7 @@ impl Drop for Owner {
 
 impl Claim {
     /// Whether the lock is still held, by checking the files.
-    pub(crate) fn held(&self) -> bool {
+    pub fn held(&self) -> bool {
         if is_taken_over(&self.lock, &self.next) {
             self.lost.store(true, Ordering::Release);
         }
@@ -274,12 +279,12 @@ impl Claim {
     }
 
     /// Whether the last heartbeat found that another process has taken over the lock.
-    pub(crate) fn lost(&self) -> bool {
+    pub fn lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
 
     /// Removes the locks; the trial's record is written.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         self.lost.store(true, Ordering::Release);
         let _ = fs::remove_file(&self.lock);
     }

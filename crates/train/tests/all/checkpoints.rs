@@ -6,15 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use klayer_experiments::checkpoint::{CHECKPOINT, State};
-use klayer_experiments::record::key;
-use klayer_experiments::runs::{Job, run_all};
-use klayer_experiments::{
-    Arithmetic, Checkpoints, Cyclical, Data, Error, Init, Observer, Par, Run, RunConfig, RunsObserver, Silent, Store,
-    Trained, train, train_from,
-};
 use klayer_linalg::random::stream;
 use klayer_nn::{Network, model_file};
+use klayer_train::checkpoint::{CHECKPOINT, State};
+use klayer_train::{
+    Arithmetic, Checkpoints, Cyclical, Data, Error, Event, Init, Observer, Par, Run, RunConfig, Silent, Trained, train,
+    train_from,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::Config;
@@ -45,37 +43,18 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn progressed(&self, done: u64) {
-        if self.made.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.first.store(done, Ordering::Relaxed);
+    fn on(&self, event: &Event<'_>) {
+        match *event {
+            Event::Progressed(done) if self.made.fetch_add(1, Ordering::Relaxed) == 0 => {
+                self.first.store(done, Ordering::Relaxed);
+            }
+            Event::Warned(warning) => self.warnings.lock().expect("no panic").push(warning.to_owned()),
+            _ => {}
         }
-    }
-
-    fn warned(&self, warning: &str) {
-        self.warnings.lock().expect("no panic").push(warning.to_owned());
     }
 
     fn cancelled(&self) -> bool {
         self.most.is_some_and(|most| self.made.load(Ordering::Relaxed) >= most)
-    }
-}
-
-/// A watch shared with the only run of a set.
-struct Lent<'a>(&'a Watch);
-
-impl RunsObserver for Watch {
-    fn started(&self, _: usize, _: u64) -> Box<dyn Observer + '_> {
-        Box::new(Lent(self))
-    }
-}
-
-impl Observer for Lent<'_> {
-    fn progressed(&self, done: u64) {
-        self.0.progressed(done);
-    }
-
-    fn warned(&self, warning: &str) {
-        self.0.warned(warning);
     }
 }
 
@@ -233,7 +212,8 @@ fn an_unreadable_checkpoint_falls_back_to_the_previous_one_or_fails() {
         spoil(path);
     }
     let error = go(&small_run(), &checkpoints, &Silent).expect_err("none can be read");
-    assert!(matches!(&error, Error::File { path, .. } if path == checkpoints.path()), "{error}");
+    let Error::Store(klayer_store::Error::File { path, .. }) = &error else { panic!("{error}") };
+    assert_eq!(path, checkpoints.path());
     assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is unchanged");
 }
 
@@ -276,15 +256,13 @@ fn a_checkpoint_of_other_arithmetic_is_rejected_with_the_difference_and_kept() {
 }
 
 #[test]
-fn a_store_ignores_checkpoints_of_other_arithmetic() {
-    let alone = small_run().run(&DATA, &Silent).expect("a run");
-    let key = key(RunConfig::KIND, &small_run(), DATA.dataset.sha256()).expect("a key");
+fn a_shared_run_ignores_checkpoints_of_other_arithmetic() {
+    let alone = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
     for (other, words) in other_arithmetics() {
         // (whether each has the other arithmetic, the step to resume from)
         for (foreign, first) in [([true, false], 10), ([true, true], 1), ([false, true], 30)] {
             let folder = TempDir::new().expect("a temporary folder");
-            let store = Store::open(folder.path()).expect("a store");
-            let checkpoints = Checkpoints::new(folder.path().join(&key).with_extension("checkpoint"), NEVER);
+            let checkpoints = Checkpoints::shared(folder.path().join("run.checkpoint"), NEVER, &|| true);
             stop(&small_run(), &checkpoints, 10);
             stop(&small_run(), &checkpoints, 21);
             for (path, foreign) in [checkpoints.path(), &checkpoints.previous()].into_iter().zip(foreign) {
@@ -293,18 +271,24 @@ fn a_store_ignores_checkpoints_of_other_arithmetic() {
                 }
             }
             let watch = Watch::default();
-            let record = run_all(&[small_run()], &DATA, &store, 1, &watch).expect("a run").remove(0);
-            assert_eq!((&record.curve, &record.test), (&alone.curve, &alone.test), "{foreign:?}");
-            assert_eq!(record.environment.arithmetic, Some(Arithmetic::here()), "the record names the arithmetic");
+            assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == alone, "{foreign:?}");
             assert_eq!(watch.first.load(Ordering::Relaxed), first, "{foreign:?}");
             let expected = if foreign[0] { 1 + usize::from(foreign[1]) } else { 0 };
-            // The interrupted runs had no metrics, which causes a warning too.
-            let (metrics, warnings): (Vec<_>, Vec<_>) =
-                watch.warnings().into_iter().partition(|told| told.contains("metrics.jsonl"));
-            assert_eq!(metrics.len(), usize::from(!foreign[0]), "{metrics:?}");
+            let warnings = watch.warnings();
             assert!(warnings.len() == expected && warnings.iter().all(|told| told.contains(words)), "{warnings:?}");
         }
     }
+}
+
+#[test]
+fn a_run_taken_over_by_another_process_writes_no_checkpoint() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (path, asked) = (folder.path().join("run.checkpoint"), AtomicU64::new(0));
+    // Held for the first two checkpoints.
+    let held = || asked.fetch_add(1, Ordering::Relaxed) < 2;
+    let checkpoints = Checkpoints::shared(&path, Duration::ZERO, &held);
+    go(&small_run(), &checkpoints, &Silent).expect("a run");
+    assert_eq!((state(&path).done, asked.load(Ordering::Relaxed)), (2, 79), "one is due after every step but the last");
 }
 
 /// A checkpoint of a small network after five steps.

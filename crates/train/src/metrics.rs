@@ -7,10 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use klayer_store::files;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::record::Point;
-use crate::{Error, files};
 
 /// Data of a run at a point of its curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,8 +45,8 @@ impl MetricsFile {
     pub(crate) fn open(path: &Path, curve: &[Point]) -> Result<(Self, Vec<Metrics>), Error> {
         let found = match files::read(path, LONGEST) {
             Ok(bytes) => bytes,
-            Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            Err(klayer_store::Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
         };
         let whole = found.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let parsed = whole.map_while(|line| Some((line, serde_json::from_slice::<Metrics>(line).ok()?)));

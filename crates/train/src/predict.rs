@@ -15,7 +15,7 @@ use crate::evaluate::CHUNK;
 /// ```no_run
 /// use std::path::Path;
 ///
-/// use klayer_experiments::{Classifier, Par, model};
+/// use klayer_train::{Classifier, Par, model};
 ///
 /// let (network, info) = model::load(Path::new("model.klayer"))?;
 /// let mut classifier = Classifier::new(&network, &info.normalization, Par::Seq);
@@ -25,7 +25,7 @@ use crate::evaluate::CHUNK;
 /// for (class, probability) in info.classes.iter().zip(&probabilities[0]) {
 ///     println!("{class}: {probability:.3}");
 /// }
-/// # Ok::<(), klayer_experiments::Error>(())
+/// # Ok::<(), klayer_train::Error>(())
 /// ```
 pub struct Classifier<'a> {
     network: &'a Network<f32>,

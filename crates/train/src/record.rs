@@ -1,18 +1,14 @@
-//! Records of runs: JSON files named by a hash of everything that determines the result.
+//! Records of runs: their results as JSON.
 
 use klayer_linalg::Scalar;
 use klayer_nn::Network;
+use klayer_store::Recorded;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::Error;
 use crate::config::RunConfig;
 use crate::data::DatasetInfo;
 use crate::environment::Environment;
 use crate::evaluate::Evaluation;
-
-/// Version of the records; incremented when the same settings give another record.
-pub const FORMAT: u32 = 4;
 
 /// The record of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +58,15 @@ pub struct Divergence {
     pub largest_weight: Option<f64>,
 }
 
+impl Recorded for RunConfig {
+    type Record = RunRecord;
+    const KIND: &'static str = "run";
+
+    fn origin(record: &RunRecord) -> (&Self, &str) {
+        (&record.config, &record.dataset.sha256)
+    }
+}
+
 impl Point {
     pub(crate) fn new(step: u64, training: Option<&Evaluation>, validation: &Evaluation, penalty: f64) -> Self {
         Self {
@@ -92,17 +97,4 @@ impl RunRecord {
     pub fn last(&self) -> Option<&Point> {
         self.curve.last().filter(|_| self.diverged.is_none())
     }
-}
-
-/// The key of the record of `settings` on the dataset with checksum `sha256`: a hash of both, of the kind of record
-/// and of klayer's version.
-///
-/// # Errors
-/// [`Error::Json`] if a number in the settings cannot be represented in JSON.
-pub fn key(kind: &str, settings: &impl Serialize, sha256: &str) -> Result<String, Error> {
-    let version = env!("CARGO_PKG_VERSION");
-    let determined_by = (kind, FORMAT, version, settings, sha256);
-    let bytes = serde_json::to_vec(&determined_by).map_err(Error::Json)?;
-    let hash = Sha256::digest(&bytes);
-    Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -6,8 +6,9 @@ use std::time::Instant;
 use klayer_dataset::{Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
 use klayer_linalg::{Par, Pixels, Scalar};
-use klayer_nn::{Network, Workspace};
+use klayer_nn::{Architecture, Init, Network, Workspace};
 use klayer_optim::{L2, Schedule, Sgd};
+use klayer_store::Recorded;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
@@ -16,9 +17,8 @@ use crate::data::Data;
 use crate::environment::Environment;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics::{Metrics, MetricsFile};
-use crate::observer::{Observer, Step};
-use crate::record::{self, Divergence, Point};
-use crate::runs::Job;
+use crate::observer::{Event, Observer, Step};
+use crate::record::{Divergence, Point};
 
 /// A run to train.
 pub struct Run<'a> {
@@ -30,6 +30,31 @@ pub struct Run<'a> {
     pub checkpoints: Option<&'a Checkpoints<'a>>,
     /// The file for its [`Metrics`]. Replaced, except for the lines before the checkpoint that the run resumes from.
     pub metrics: Option<&'a Path>,
+}
+
+/// What the training loop does, on what network, for how long.
+#[derive(Clone)]
+pub struct Plan<'a> {
+    /// Architecture of the network.
+    pub architecture: Architecture,
+    /// Weight initialization.
+    pub init: Init,
+    /// L2 penalty weight.
+    pub lambda: f64,
+    /// Batch size, n.
+    pub batch: usize,
+    /// Root seed of the initial weights and of the order of the images.
+    pub seed: u64,
+    /// Learning rates.
+    pub schedule: &'a (dyn Schedule + Sync),
+    /// Number of update steps.
+    pub steps: u64,
+    /// Update steps between points of the curve. The last step always has a point.
+    pub validate_every: u64,
+    /// Number of training images, the first ones, for the curve's training loss; `None` to omit it.
+    pub training_sample: Option<usize>,
+    /// Whether to evaluate the trained network on the test images.
+    pub test: bool,
 }
 
 /// The result of a training run.
@@ -49,7 +74,7 @@ pub struct Trained<T> {
 
 /// The state of a running training.
 struct UnderWay<'a, T> {
-    config: &'a RunConfig,
+    plan: Plan<'a>,
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
@@ -66,19 +91,27 @@ struct UnderWay<'a, T> {
     epoch: u64,
     diverged: Option<Divergence>,
     test: Option<Evaluation>,
-    checkpoints: Option<&'a Checkpoints<'a>>,
-    /// When the last checkpoint was written, or the run started.
-    kept: Instant,
+    keeper: Option<Keeper<'a>>,
     seconds: f64,
 }
 
+/// Where the checkpoints of a run are written, and what identifies the run.
+#[derive(Clone, Copy)]
+struct Keeper<'a> {
+    checkpoints: &'a Checkpoints<'a>,
+    config: &'a RunConfig,
+    data: &'a Data,
+    /// When the last checkpoint was written, or the run started.
+    kept: Instant,
+}
+
 /// The sequence of mini-batches of the training images.
-pub(crate) struct Batches<'a, T> {
+struct Batches<'a, T> {
     training: Subset<'a>,
     normalizer: &'a Normalizer<T>,
     shuffle: Shuffle,
     images: Vec<&'a [u8]>,
-    pub(crate) labels: Vec<u8>,
+    labels: Vec<u8>,
 }
 
 /// Trains a network with the settings `config`. The result does not depend on `par`.
@@ -103,58 +136,98 @@ pub fn train<T: Scalar>(
 /// computed with different arithmetic, [`Error::Model`] for one of another version of klayer, [`Error::File`] for one
 /// that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
-    let (mut under_way, shuffle) = UnderWay::new(run, data, par)?;
-    par.install(|| under_way.make(shuffle, data, par))?;
-    let UnderWay { network, curve, diverged, test, seconds, .. } = under_way;
-    Ok(Trained { network, curve, diverged, test, seconds })
+    let &Run { config, observer, checkpoints, metrics } = run;
+    let mut under_way = UnderWay::new(config.plan(data)?, data, par, observer)?;
+    under_way.metrics_at = metrics;
+    under_way.keeper = checkpoints.map(|checkpoints| Keeper { checkpoints, config, data, kept: Instant::now() });
+    let shuffle = under_way.resume()?;
+    under_way.finish(shuffle, data, par)
+}
+
+impl RunConfig {
+    /// Validates the settings for `data` and returns what the training loop does.
+    fn plan(&self, data: &Data) -> Result<Plan<'_>, Error> {
+        Ok(Plan {
+            architecture: self.check(data.dataset.training().len(), data.dataset.class_names().len())?,
+            init: self.init,
+            lambda: self.lambda,
+            batch: self.batch,
+            seed: self.seed,
+            schedule: &self.schedule,
+            steps: self.steps(),
+            validate_every: self.validate_every,
+            training_sample: self.training_sample,
+            test: self.test,
+        })
+    }
+}
+
+impl Plan<'_> {
+    /// Trains a network as planned, without checkpoints and metrics. The result does not depend on `par`. The caller
+    /// has validated the settings.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Optimizer`], [`Error::Dataset`] for invalid settings, [`Error::Cancelled`] if the
+    /// observer cancels. A diverged run is a result, not an error.
+    pub fn train<T: Scalar>(self, data: &Data, par: &Par, observer: &dyn Observer) -> Result<Trained<T>, Error> {
+        UnderWay::new(self, data, par, observer)?.finish(None, data, par)
+    }
 }
 
 impl<'a, T: Scalar> UnderWay<'a, T> {
-    /// Starts a run, or resumes it from its last checkpoint, which also holds the position in the mini-batches.
-    fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<(Self, Option<Shuffle>), Error> {
-        let &Run { config, observer, checkpoints, metrics } = run;
-        let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
-        let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
-        let mut under_way = Self {
-            config,
+    fn new(plan: Plan<'a>, data: &Data, par: &Par, observer: &'a dyn Observer) -> Result<Self, Error> {
+        Ok(Self {
             observer,
-            network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
-            workspace: Workspace::new(&architecture, config.batch, par.clone()),
-            sgd: Sgd { l2: L2::new(config.lambda)?, par: par.clone() },
+            network: Network::new(&plan.architecture, plan.init, &mut stream(plan.seed, "init"))?,
+            workspace: Workspace::new(&plan.architecture, plan.batch, par.clone()),
+            sgd: Sgd { l2: L2::new(plan.lambda)?, par: par.clone() },
             done: 0,
             curve: Vec::new(),
             batch_losses: 0.0,
             metrics: None,
-            metrics_at: metrics,
-            epoch: (data.dataset.training().len() / config.batch) as u64,
+            metrics_at: None,
+            epoch: (data.dataset.training().len() / plan.batch) as u64,
             diverged: None,
             test: None,
-            checkpoints,
-            kept: Instant::now(),
+            keeper: None,
             seconds: 0.0,
-        };
-        let Some(Found { network, state }) = found.transpose()?.flatten() else { return Ok((under_way, None)) };
-        let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
-        under_way = Self { network, done, curve, batch_losses, seconds, ..under_way };
-        observer.progressed(done);
-        under_way.open_metrics();
-        Ok((under_way, Some(shuffle)))
+            plan,
+        })
     }
 
-    /// Runs the remaining steps, on the mini-batches of `shuffle` or from the first one, and the final test if
-    /// requested.
+    /// Continues from the last checkpoint, if there is one, and returns its position in the mini-batches.
+    fn resume(&mut self) -> Result<Option<Shuffle>, Error> {
+        let Some(Keeper { checkpoints, config, data, .. }) = self.keeper else { return Ok(None) };
+        let warn = |warning: &str| self.observer.on(&Event::Warned(warning));
+        let Some(Found { network, state }) = checkpoints.find(config, data, warn)? else { return Ok(None) };
+        let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+        self.network = network;
+        (self.done, self.curve, self.batch_losses, self.seconds) = (done, curve, batch_losses, seconds);
+        self.observer.on(&Event::Progressed(done));
+        self.open_metrics();
+        Ok(Some(shuffle))
+    }
+
+    /// Runs the remaining steps, on the mini-batches of `shuffle` or from the first one.
+    fn finish(mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
+        par.install(|| self.make(shuffle, data, par))?;
+        let Self { network, curve, diverged, test, seconds, .. } = self;
+        Ok(Trained { network, curve, diverged, test, seconds })
+    }
+
+    /// Runs the remaining steps, and the final test if requested.
     fn make(&mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<(), Error> {
-        let &RunConfig { seed, batch, validate_every, training_sample, test, .. } = self.config;
-        let (steps, normalizer) = (self.config.steps(), data.normalization.normalizer());
+        let &Plan { seed, batch, steps, validate_every, training_sample, test, .. } = &self.plan;
+        let normalizer = data.normalization.normalizer();
         let mut batches = Batches::new((seed, batch), shuffle, data, &normalizer)?;
-        let mut evaluator = Evaluator::new(self.network.architecture(), &normalizer, par.clone());
+        let mut evaluator = Evaluator::new(&self.plan.architecture, &normalizer, par.clone());
         let validation = data.dataset.validation();
         let sample = training_sample.map(|sample| data.dataset.training().first(sample));
 
         let mut clock = Instant::now();
         while self.done < steps && self.diverged.is_none() {
             if self.observer.cancelled() {
-                self.keep_or_warn(&batches.shuffle, data);
+                self.keep_or_warn(&batches.shuffle);
                 return Err(Error::Cancelled);
             }
             batches.advance();
@@ -168,7 +241,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             self.seconds += (now - clock).as_secs_f64();
             clock = now;
             self.tell_point();
-            self.keep_now_and_then(&batches.shuffle, data, now);
+            self.keep_now_and_then(&batches.shuffle, now);
         }
         if test && self.diverged.is_none() {
             self.tested(evaluator.evaluate(&self.network, data.dataset.test())?);
@@ -177,29 +250,32 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     }
 
     /// Writes a checkpoint at the end of a cycle, and when the interval has passed.
-    fn keep_now_and_then(&mut self, shuffle: &Shuffle, data: &Data, now: Instant) {
-        let Some(checkpoints) = self.checkpoints else { return };
-        let due = self.done.is_multiple_of(self.config.schedule.cycle()) || now - self.kept >= checkpoints.every();
-        if due && self.diverged.is_none() && self.done < self.config.steps() {
-            self.kept = now;
-            self.keep_or_warn(shuffle, data);
+    fn keep_now_and_then(&mut self, shuffle: &Shuffle, now: Instant) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let due =
+            self.done.is_multiple_of(keeper.config.schedule.cycle()) || now - keeper.kept >= keeper.checkpoints.every();
+        if due && self.diverged.is_none() && self.done < self.plan.steps {
+            keeper.kept = now;
+            self.keep_or_warn(shuffle);
         }
     }
 
-    fn keep_or_warn(&self, shuffle: &Shuffle, data: &Data) {
-        if let Err(error) = self.keep(shuffle, data) {
-            self.observer.warned(&format!("cannot write a checkpoint: {error}"));
+    fn keep_or_warn(&self, shuffle: &Shuffle) {
+        if let Err(error) = self.keep(shuffle) {
+            self.warn(&format!("cannot write a checkpoint: {error}"));
         }
     }
 
     /// Writes a checkpoint, if a path is configured and there is progress to save.
-    fn keep(&self, shuffle: &Shuffle, data: &Data) -> Result<(), Error> {
-        let Some(checkpoints) = self.checkpoints.filter(|_| self.done > 0) else { return Ok(()) };
+    fn keep(&self, shuffle: &Shuffle) -> Result<(), Error> {
+        let Some(Keeper { checkpoints, config, data, .. }) = self.keeper.filter(|_| self.done > 0) else {
+            return Ok(());
+        };
         let dataset = data.info();
         let state = State {
-            key: record::key(RunConfig::KIND, self.config, &dataset.sha256)?,
+            key: config.key(&dataset.sha256)?,
             environment: Environment::here(self.sgd.par.count()),
-            config: self.config.clone(),
+            config: config.clone(),
             dataset,
             optimizer: OptimizerState::Sgd,
             done: self.done,
@@ -211,6 +287,10 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         checkpoints.write(&self.network, &state)
     }
 
+    fn warn(&self, warning: &str) {
+        self.observer.on(&Event::Warned(warning));
+    }
+
     /// Performs one update step on a mini-batch, unless the run diverges there.
     fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         match self.descend(images, labels) {
@@ -219,18 +299,18 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             Ok(()) => {
                 self.done += 1;
                 self.open_metrics();
-                self.observer.progressed(self.done);
+                self.observer.on(&Event::Progressed(self.done));
             }
         }
         Ok(())
     }
 
     fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
-        let rate = self.config.schedule.rate(self.done);
+        let rate = self.plan.schedule.rate(self.done);
         let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
         self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?;
         self.batch_losses += loss;
-        self.observer.stepped(&Step { step: self.done + 1, loss, rate });
+        self.observer.on(&Event::Stepped(Step { step: self.done + 1, loss, rate }));
         Ok(())
     }
 
@@ -252,14 +332,14 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
                 let (has, needs) = (before.len(), self.curve.len());
                 if has < needs {
                     let file = path.display();
-                    self.observer.warned(&format!("{file}: has only the first {has} of {needs} points"));
+                    self.warn(&format!("{file}: has only the first {has} of {needs} points"));
                 }
                 if !self.curve.is_empty() {
-                    self.observer.resumed(&before);
+                    self.observer.on(&Event::Resumed(&before));
                 }
                 self.metrics = Some(file);
             }
-            Err(error) => self.observer.warned(&format!("cannot write metrics: {error}")),
+            Err(error) => self.warn(&format!("cannot write metrics: {error}")),
         }
     }
 
@@ -272,16 +352,16 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let metrics = Metrics {
             point,
             batch_loss: self.batch_losses / (point.step - before) as f64,
-            rate: self.config.schedule.rate(self.done - 1),
+            rate: self.plan.schedule.rate(self.done - 1),
             epoch: self.done as f64 / self.epoch as f64,
             seconds: self.seconds,
         };
         self.batch_losses = 0.0;
-        self.observer.evaluated(&metrics);
+        self.observer.on(&Event::Evaluated(&metrics));
         if let Some(Err(error)) = self.metrics.as_mut().map(|file| file.push(&metrics)) {
             // The last line may be truncated: write no further lines.
             self.metrics = None;
-            self.observer.warned(&format!("cannot write further metrics: {error}"));
+            self.warn(&format!("cannot write further metrics: {error}"));
         }
     }
 
@@ -295,13 +375,13 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 
     /// Records that the run diverged at update step `step`: its loss is no longer finite.
     fn diverge(&mut self, step: u64) {
-        self.diverged = Some(Divergence::of(&self.network, step, self.config.schedule.rate(step)));
+        self.diverged = Some(Divergence::of(&self.network, step, self.plan.schedule.rate(step)));
     }
 }
 
 impl<'a, T: Scalar> Batches<'a, T> {
     /// Batches of `batch` images in the order of `seed`: from the start, or from the position of `shuffle`.
-    pub(crate) fn new(
+    fn new(
         (seed, batch): (u64, usize),
         shuffle: Option<Shuffle>,
         data: &'a Data,
@@ -319,7 +399,7 @@ impl<'a, T: Scalar> Batches<'a, T> {
     }
 
     /// Advances to the next mini-batch.
-    pub(crate) fn advance(&mut self) {
+    fn advance(&mut self) {
         let batch = self.shuffle.next_batch().iter().map(|&image| image as usize);
         self.images.clear();
         self.images.extend(batch.clone().map(|image| self.training.image(image)));
@@ -328,7 +408,7 @@ impl<'a, T: Scalar> Batches<'a, T> {
     }
 
     /// The images of the current mini-batch.
-    pub(crate) fn pixels(&self) -> Pixels<'_, T> {
+    fn pixels(&self) -> Pixels<'_, T> {
         self.normalizer.pixels(&self.images)
     }
 }

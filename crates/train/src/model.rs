@@ -5,11 +5,12 @@ use std::path::Path;
 use klayer_dataset::Normalization;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, MODEL};
+use klayer_store::files;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::data::DatasetInfo;
-use crate::{Error, files};
+use crate::{Error, network_file};
 
 /// The metadata of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,20 +32,20 @@ pub struct ModelInfo {
 /// Writes `network` and `info` to the file `path`.
 ///
 /// # Errors
-/// [`Error::File`], [`Error::Model`].
+/// [`Error::Store`], [`Error::Model`].
 pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(), Error> {
-    let bytes = model_file::encode(&MODEL, network, info).map_err(refuse(path))?;
-    files::write(path, &bytes)
+    let bytes = model_file::encode(&MODEL, network, info).map_err(Error::model(path))?;
+    Ok(files::write(path, &bytes)?)
 }
 
 /// Reads the file `path`.
 ///
 /// # Errors
-/// [`Error::File`], and [`Error::Model`] if the file is not a valid model or its network, normalization and classes
+/// [`Error::Store`], and [`Error::Model`] if the file is not a valid model or its network, normalization and classes
 /// do not match.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
     let (network, info): (Network<f32>, ModelInfo) =
-        model_file::decode(&MODEL, &files::read_kind(&MODEL, path)?).map_err(refuse(path))?;
+        model_file::decode(&MODEL, &network_file::read(&MODEL, path)?).map_err(Error::model(path))?;
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
     if info.normalization.mean().len() != inputs || info.classes.len() != classes {
         let reason = format!(
@@ -52,11 +53,7 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
             info.normalization.mean().len(),
             info.classes.len()
         );
-        return Err(refuse(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
+        return Err(Error::model(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
     }
     Ok((network, info))
-}
-
-fn refuse(path: &Path) -> impl FnOnce(klayer_nn::Error) -> Error {
-    move |error| Error::Model { path: path.into(), error }
 }

@@ -1,0 +1,56 @@
+//! Training of one network, and its use: the loop, evaluation, checkpoints, metrics and model files.
+//!
+//! - [`train`](train()) trains one [`RunConfig`]; [`train_from`] also resumes it from [`Checkpoints`] and writes its
+//!   [`Metrics`]. Both are one loop, which follows a [`Plan`];
+//! - an [`Evaluator`] evaluates networks on labelled images, a [`Classifier`] classifies unlabelled ones;
+//! - [`model`] saves a trained network with everything needed to use it; [`record`] is the result of a run as JSON.
+//!
+//! On one machine and build, the same settings give the same bits, on any number of threads. An [`Observer`] receives
+//! the [`Event`]s of a run; this crate prints nothing.
+//!
+//! ```no_run
+//! use klayer_dataset::{Kind, Source, load};
+//! use klayer_train::{Data, Par, RunConfig, Silent, train};
+//!
+//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
+//! let config = RunConfig::three_layer(0.005, 2, 42)?;
+//! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
+//! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod arithmetic;
+pub mod checkpoint;
+mod config;
+mod data;
+mod environment;
+mod error;
+mod evaluate;
+mod metrics;
+pub mod model;
+mod network_file;
+mod observer;
+mod predict;
+pub mod record;
+mod train;
+
+pub use arithmetic::Arithmetic;
+pub use checkpoint::Checkpoints;
+pub use config::{RunConfig, check_batch};
+pub use data::{Data, DatasetInfo};
+pub use environment::Environment;
+pub use error::Error;
+pub use evaluate::{Evaluation, Evaluator};
+pub use klayer_linalg::Par;
+pub use klayer_nn::{Init, Network};
+pub use klayer_optim::Cyclical;
+pub use metrics::Metrics;
+pub use observer::{Event, Observer, Silent, Step};
+pub use predict::Classifier;
+pub use train::{Plan, Run, Trained, train, train_from};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
