@@ -1,112 +1,136 @@
 //! Settings of a training run.
+//!
+//! Each setting is defined once, as a field of one of these structs. The field's name, documentation and default also
+//! give the option of the command line (feature `clap`), the key of a settings file, and the entry of a record.
+//! Settings that a record does not mention have their default, so a new setting leaves old records valid.
 
-use klayer_dataset::FEATURES;
-use klayer_nn::{Architecture, Init};
-use klayer_optim::{Cyclical, L2};
+mod batch;
+mod network;
+mod optimizer;
+mod schedule;
+
+use klayer_nn::Architecture;
+use klayer_optim::L2;
 use serde::{Deserialize, Serialize};
+
+pub use batch::BatchConfig;
+pub use network::{Activations, NetworkConfig, Widths};
+pub use optimizer::OptimizerConfig;
+pub use schedule::{ScheduleConfig, ScheduleKind};
 
 use crate::Error;
 
 /// Settings of a training run. On one machine and build, they and the dataset determine the result to the bit.
+///
+/// The defaults are those of the report's 3-layer network.
+///
+/// ```
+/// use klayer_train::{NetworkConfig, RunConfig};
+///
+/// let network = NetworkConfig { hidden: "200,100".parse()?, ..NetworkConfig::default() };
+/// let config = RunConfig { network, lambda: 0.004, ..RunConfig::default() };
+/// assert_eq!(config.steps(45_000), 9_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct RunConfig {
-    /// Widths of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Whether hidden layers use batch norm.
-    pub batch_norm: bool,
-    /// Weight initialization.
-    pub init: Init,
-    /// L2 penalty weight.
+    /// Network.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub network: NetworkConfig,
+    /// Weight of the L2 penalty. Not an option here: a search draws it.
+    #[cfg_attr(feature = "clap", arg(skip = 0.005))]
     pub lambda: f64,
-    /// Learning-rate schedule.
-    pub schedule: Cyclical,
-    /// Number of cycles, of 2 n_s update steps each.
-    pub cycles: u64,
-    /// Batch size, n.
-    pub batch: usize,
-    /// Root seed of the initial weights and of the order of the images.
+    /// Learning rates and number of update steps.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub schedule: ScheduleConfig,
+    /// Mini-batches.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub batch: BatchConfig,
+    /// Optimizer.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub optimizer: OptimizerConfig,
+    /// Seed of the initial weights and of everything random during training
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = RunConfig::default().seed))]
     pub seed: u64,
-    /// Update steps between points of the curve. The last step always has a point.
-    pub validate_every: u64,
+    /// Update steps between validations [default: one epoch]
+    ///
+    /// The last step always has a validation.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "STEPS"))]
+    pub validate_every: Option<u64>,
     /// Number of training images, the first ones, for the curve's training loss; `None` to omit it.
+    #[cfg_attr(feature = "clap", arg(skip))]
     pub training_sample: Option<usize>,
     /// Whether to evaluate the trained network on the test images. Only for runs that do not choose settings.
+    #[cfg_attr(feature = "clap", arg(skip))]
     pub test: bool,
 }
 
-impl RunConfig {
-    /// The report's 3-layer network with batch norm, for `lambda` and `cycles`.
-    ///
-    /// # Errors
-    /// None with these settings; the type is that of the schedule's constructor.
-    pub fn three_layer(lambda: f64, cycles: u64, seed: u64) -> Result<Self, Error> {
-        Ok(Self {
-            hidden: vec![50, 50],
-            batch_norm: true,
-            init: Init::He,
-            lambda,
-            schedule: Cyclical::new(1e-5, 1e-1, 2250)?,
-            cycles,
-            batch: 100,
-            seed,
-            validate_every: 450,
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            network: NetworkConfig::default(),
+            lambda: 0.005,
+            schedule: ScheduleConfig::default(),
+            batch: BatchConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            seed: 42,
+            validate_every: None,
             training_sample: None,
             test: false,
-        })
-    }
-
-    /// Total update steps of the run.
-    pub fn steps(&self) -> u64 {
-        self.cycles.saturating_mul(self.schedule.cycle())
-    }
-
-    /// The architecture of the network.
-    ///
-    /// # Errors
-    /// [`Error::Network`] if a width is 0.
-    pub fn architecture(&self, inputs: usize, classes: usize) -> Result<Architecture, Error> {
-        Ok(Architecture::new(inputs, &self.hidden, classes, self.batch_norm)?)
-    }
-
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
-    ///
-    /// # Errors
-    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
-        let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
-        if self.cycles == 0 {
-            return setting("the number of cycles", "0".into(), "it must be at least 1".into());
         }
-        if self.validate_every == 0 {
-            return setting("--validate-every", "0".into(), "it must be at least 1".into());
-        }
-        check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
-        if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
-            let nearest = sample.clamp(1, images);
-            let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");
-            return setting("the sample size for the training loss", sample.to_string(), needed);
-        }
-        let architecture = self.architecture(FEATURES, classes)?;
-        self.init.check(architecture.inputs())?;
-        L2::new(self.lambda)?;
-        Ok(architecture)
     }
 }
 
-/// Rejects batch sizes of 0 or above `images`, and batches of one image with batch norm, which have no variance.
-///
-/// # Errors
-/// [`Error::Setting`], [`Error::Network`].
-pub fn check_batch(batch: usize, batch_norm: bool, images: usize) -> Result<(), Error> {
-    let least = if batch_norm { 2 } else { 1 };
-    if (least..=images).contains(&batch) {
-        return Ok(());
+impl RunConfig {
+    /// Total update steps of a run on `images` training images.
+    pub fn steps(&self, images: usize) -> u64 {
+        self.schedule.steps(self.epoch(images))
     }
-    if batch == 1 && batch_norm {
-        return Err(klayer_nn::Error::BatchTooSmall { images: batch }.into());
+
+    /// Update steps of an epoch of `images` training images, at least 1.
+    pub fn epoch(&self, images: usize) -> u64 {
+        self.batch.epoch(images)
     }
-    let nearest = batch.clamp(least, images.max(least));
-    let needed = format!("it must be from {least} to {images}, the number of training images (nearest: {nearest})");
-    Err(Error::Setting { name: "the batch size", value: batch.to_string(), needed })
+
+    /// Validates the settings that do not depend on the images.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.network.check()?;
+        self.schedule.check()?;
+        self.batch.check(self.network.uses_batch_norm())?;
+        self.optimizer.check()?;
+        L2::new(self.lambda)?;
+        if self.validate_every == Some(0) {
+            return Err(Error::setting("--validate-every", 0, "it must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// Validates the settings for `images` training images with `features` features of `classes` classes; returns the
+    /// network's architecture.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
+    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<Architecture, Error> {
+        self.check()?;
+        self.batch.check_images(images)?;
+        if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
+            let nearest = sample.clamp(1, images);
+            let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");
+            return Err(Error::setting("the sample size for the training loss", sample, &needed));
+        }
+        self.network.architecture(features, classes)
+    }
+}
+
+/// Whether a setting has its default, and is therefore left out of a record.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
