@@ -1,7 +1,7 @@
 //! Train a 3-layer network with batch norm on generated images: `cargo run --release --example 01_train`.
 
 use klayer_dataset::{Dataset, Sizes};
-use klayer_experiments::{Cyclical, Data, Par, RunConfig, Silent, train};
+use klayer_train::{Cyclical, Data, Par, RunConfig, Silent, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = Sizes { training: 4_000, validation: 500, test: 500 };

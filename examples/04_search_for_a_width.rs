@@ -9,7 +9,8 @@ use std::env;
 use klayer_dataset::{Dataset, Sizes};
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::ranks;
-use klayer_experiments::{Cyclical, Data, RunConfig, Silent, Store};
+use klayer_store::Store;
+use klayer_train::{Cyclical, Data, RunConfig, Silent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = Sizes { training: 4_000, validation: 500, test: 500 };

@@ -7,8 +7,8 @@ use std::env;
 use std::path::Path;
 
 use klayer_dataset::{Dataset, Sizes};
-use klayer_experiments::{Par, model};
 use klayer_nn::Workspace;
+use klayer_train::{Par, model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = env::args().nth(1).ok_or("missing argument: the path of a model")?;

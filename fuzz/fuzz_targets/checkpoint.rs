@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use klayer_experiments::checkpoint::{CHECKPOINT, State};
 use klayer_fuzz::model::{check, sealed};
+use klayer_train::checkpoint::{CHECKPOINT, State};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -7,9 +7,9 @@ use std::fs;
 use std::sync::LazyLock;
 
 use klayer_experiments::gradients::GradientRecord;
-use klayer_experiments::record::RunRecord;
-use klayer_experiments::{Error, Store};
 use klayer_fuzz::{assert_sentence, scratch};
+use klayer_store::{Error, Store};
+use klayer_train::record::RunRecord;
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

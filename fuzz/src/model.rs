@@ -1,6 +1,6 @@
 //! Model files and checkpoints: valid headers, and checks of everything that decodes.
 
-use klayer_experiments::{DatasetInfo, RunConfig};
+use klayer_train::{DatasetInfo, RunConfig};
 use klayer_linalg::{ColMajor, Par, Scalar};
 use klayer_nn::model_file::{HEADER, Kind, decode, encode};
 use klayer_nn::{Error, Network, Workspace};
@@ -69,7 +69,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use klayer_experiments::checkpoint::{CHECKPOINT, State};
+    use klayer_train::checkpoint::{CHECKPOINT, State};
     use klayer_nn::model_file::MODEL;
 
     use super::*;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use klayer_experiments::Error;
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
-use klayer_experiments::record::RunRecord;
-use klayer_experiments::runs::{Job, found};
 use klayer_experiments::search::best;
 use klayer_experiments::statistics::{deviation, mean};
-use klayer_experiments::{Error, Store};
+use klayer_store::{Recorded, Store};
+use klayer_train::record::{self, RunRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::findings::findings;
@@ -87,10 +87,10 @@ struct Records<'a> {
 
 impl Records<'_> {
     /// The records of `jobs`; `None` if one is missing.
-    fn of<J: Job>(&self, jobs: &[J]) -> Result<Option<Vec<J::Record>>, Error> {
-        match found(jobs, &self.dataset.sha256, self.store) {
-            Err(Error::Missing { .. }) => Ok(None),
-            records => records.map(Some),
+    fn of<J: Recorded>(&self, jobs: &[J]) -> Result<Option<Vec<J::Record>>, Error> {
+        match self.store.records(jobs, &self.dataset.sha256) {
+            Err(klayer_store::Error::Missing { .. }) => Ok(None),
+            records => Ok(Some(records?)),
         }
     }
 }
@@ -184,7 +184,7 @@ fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String
 }
 
 fn sensitivity_row(sigma: f64, batch_norm: bool, records: &[RunRecord]) -> Sensitivity {
-    let last = |figure: fn(&klayer_experiments::record::Point) -> Option<f64>| {
+    let last = |figure: fn(&record::Point) -> Option<f64>| {
         records.iter().map(|record| record.last().and_then(figure)).collect()
     };
     Sensitivity {

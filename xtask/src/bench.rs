@@ -10,14 +10,17 @@ use std::time::Instant;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_experiments::RunsObserver;
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
-use klayer_experiments::{Cyclical, Data, Observer, Par, RunConfig, RunsObserver, Store, files, train};
 use klayer_linalg::peak::multiply_adds;
-use serde::Serialize;
+use klayer_store::{Store, files};
+use klayer_train::{Cyclical, Data, Environment, Observer, Par, RunConfig, train};
 
 use crate::error::Error;
-use crate::{render, root};
+use crate::measurements::{Bench, Row};
+use crate::render;
+use crate::root::root;
 
 /// The options of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -34,55 +37,6 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     data: DataArgs,
 }
-
-/// A row of the table: the settings and the measurements.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Row {
-    /// The setting that varies.
-    pub(crate) group: &'static str,
-    /// Its value.
-    pub(crate) value: usize,
-    /// Widths of the hidden layers.
-    pub(crate) hidden: Vec<usize>,
-    /// Images in a mini-batch.
-    pub(crate) batch: usize,
-    /// Number of threads.
-    pub(crate) threads: usize,
-    /// Number of trials, each with its own lambda.
-    pub(crate) trials: usize,
-    /// Update steps of each trial.
-    pub(crate) steps: u64,
-    /// Update steps between validations.
-    pub(crate) validate_every: u64,
-    /// Operations of the matrix products of all trials, in training and validation; a multiply-add counts as two.
-    pub(crate) operations: f64,
-    /// Seconds of each round.
-    pub(crate) seconds: Vec<f64>,
-    /// Peak of one core in `f32`, measured before each round, in operations per second.
-    pub(crate) peak: Vec<f64>,
-    /// Median of the update steps per second, over all trials together.
-    pub(crate) steps_per_second: f64,
-    /// Median of the operations per second, divided by the number of threads and the peak of the same round.
-    pub(crate) of_peak: f64,
-}
-
-/// All measurements, and the machine.
-#[derive(Debug, Serialize)]
-pub(crate) struct Bench {
-    environment: klayer_experiments::Environment,
-    pub(crate) synthetic: bool,
-    pub(crate) quick: bool,
-    pub(crate) rows: Vec<Row>,
-}
-
-/// The groups of rows with a figure, and the label of its axis.
-pub(crate) const AXES: [(&str, &str); 5] = [
-    ("threads", "threads"),
-    ("width", "units of each hidden layer"),
-    ("depth", "affine layers"),
-    ("batch", "images in a mini-batch"),
-    ("trials", "trials of a search, all cores"),
-];
 
 /// Cancels a run when the user interrupts the task.
 struct Watch<'a>(&'a Interrupt);
@@ -106,7 +60,7 @@ impl BenchArgs {
         let data = Data::new(self.data.load(&root(), 42, &terminal, interrupt)?);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut bench = Bench {
-            environment: klayer_experiments::Environment::here(cores),
+            environment: Environment::here(cores),
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
             rows: rows(cores, self.quick, data.dataset.validation().len())?,
@@ -194,7 +148,7 @@ impl Row {
     /// The settings of a trial.
     fn config(&self, lambda: f64) -> Result<RunConfig, Error> {
         let run = RunConfig::three_layer(lambda, 1, 42)?;
-        let schedule = Cyclical::new(1e-5, 1e-1, self.steps / 2).map_err(klayer_experiments::Error::from)?;
+        let schedule = Cyclical::new(1e-5, 1e-1, self.steps / 2).map_err(klayer_train::Error::from)?;
         let Self { batch, validate_every, .. } = *self;
         Ok(RunConfig { hidden: self.hidden.clone(), batch, schedule, validate_every, ..run })
     }
@@ -211,7 +165,7 @@ impl Row {
             let seconds = start.elapsed().as_secs_f64();
             return self.of_whole_runs(records.iter().all(|record| record.diverged.is_none()), seconds);
         }
-        let par = Par::threads(self.threads).map_err(klayer_experiments::Error::from)?;
+        let par = Par::threads(self.threads).map_err(klayer_train::Error::from)?;
         let trained = train::<f32>(&self.config(0.005)?, data, &par, &Watch(interrupt))?;
         self.of_whole_runs(trained.diverged.is_none(), trained.seconds)
     }
@@ -276,6 +230,7 @@ fn table(bench: &Bench) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurements::AXES;
 
     #[test]
     fn operations_count_all_products_and_runs_have_the_counted_steps() {

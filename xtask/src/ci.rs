@@ -5,7 +5,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::error::Error;
-use crate::root;
+use crate::root::root;
 
 /// The heavy checks, by name, with the command that runs them in the checkout.
 const CHECKS: [(&str, &[&str]); 5] = [

@@ -7,7 +7,7 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 
 use crate::error::Error;
-use crate::root;
+use crate::root::root;
 
 /// The options of `cargo xtask data`.
 #[derive(Debug, Args)]

@@ -53,9 +53,21 @@ impl From<klayer_experiments::Error> for Error {
     fn from(error: klayer_experiments::Error) -> Self {
         match error {
             klayer_experiments::Error::Cancelled => Self::Interrupted,
-            klayer_experiments::Error::Dataset(error) => error.into(),
+            klayer_experiments::Error::Train(klayer_train::Error::Dataset(error)) => error.into(),
             error => Self::Experiment(error),
         }
+    }
+}
+
+impl From<klayer_train::Error> for Error {
+    fn from(error: klayer_train::Error) -> Self {
+        klayer_experiments::Error::from(error).into()
+    }
+}
+
+impl From<klayer_store::Error> for Error {
+    fn from(error: klayer_store::Error) -> Self {
+        Self::Experiment(error.into())
     }
 }
 

@@ -9,13 +9,14 @@ mod ci;
 mod data;
 mod error;
 mod findings;
+mod measurements;
 mod paper;
 mod render;
 mod report;
 mod results;
+mod root;
 mod study;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -62,10 +63,4 @@ fn main() -> ExitCode {
         }
         Err(error) => fail(&error),
     }
-}
-
-/// The root of the checkout.
-fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or(here.clone(), PathBuf::from)
 }

@@ -11,15 +11,17 @@ use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::best;
-use klayer_experiments::{Data, RunConfig, Store, checkpoint, files, record};
+use klayer_store::{Store, files, key};
+use klayer_train::{Data, Init, RunConfig, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{Manifest, assemble};
 use crate::error::Error;
 use crate::paper::Paper;
+use crate::render;
 use crate::results::{DatasetInfo, Environment};
+use crate::root::root;
 use crate::study::Study;
-use crate::{render, root};
 
 /// The options of `cargo xtask report`.
 #[derive(Debug, Args)]
@@ -100,7 +102,7 @@ impl ReportArgs {
         let data = Data::new(self.data.load_or_generate(&root(), self.seed, &terminal, interrupt)?);
         let store = Store::open(records)?.checkpoint_every(self.checkpoint_every.unwrap_or(checkpoint::EVERY));
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-        let study_key = format!("study-{}", record::key("study", &(self.quick, self.seed), data.dataset.sha256())?);
+        let study_key = format!("study-{}", key("study", &(self.quick, self.seed), data.dataset.sha256())?);
         let manifest = manifest(&study_key, self.quick, self.seed, threads, &data, &store)?;
         let study = Study::new(&paper, self.seed, self.quick);
         let sections: Vec<Section> = match self.only {
@@ -136,7 +138,7 @@ impl ReportArgs {
 /// The manifest of this report, with the seconds of earlier starts.
 fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
     let info = data.info();
-    let here = klayer_experiments::Environment::here(threads);
+    let here = klayer_train::Environment::here(threads);
     let new = Manifest {
         quick,
         seed,
@@ -243,8 +245,8 @@ impl Pipeline<'_> {
                 let groups = self.study.sensitivity()?;
                 let runs: Vec<_> = groups.into_iter().flat_map(|(_, _, runs)| runs).collect();
                 let name = |run: &RunConfig| match run.init {
-                    klayer_experiments::Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.batch_norm)),
-                    klayer_experiments::Init::He => with(run.batch_norm).to_owned(),
+                    Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.batch_norm)),
+                    Init::He => with(run.batch_norm).to_owned(),
                 };
                 self.runs("sensitivity", "3.6 Sensitivity", runs.iter().map(name).collect(), 1.0, &runs)?;
             }

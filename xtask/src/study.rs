@@ -1,8 +1,9 @@
 //! The runs of the report: the paper's settings, in the full or the quick form.
 
+use klayer_experiments::Error;
 use klayer_experiments::gradients::GradientConfig;
 use klayer_experiments::search::log_uniform;
-use klayer_experiments::{Cyclical, Error, Init, RunConfig};
+use klayer_train::{Cyclical, Init, RunConfig};
 
 use crate::paper::{Paper, PaperSearch};
 use crate::results::Settings;

@@ -1,9 +1,9 @@
 use std::io;
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::Error;
+use crate::{Error, config};
 
 /// Options of `klayer completions`.
 #[derive(Debug, Args)]
@@ -17,9 +17,10 @@ pub(crate) struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
-    pub(crate) fn run(self) -> Result<(), Error> {
+    /// Prints the script for the parser `command`.
+    pub(crate) fn run(self, command: Command) -> Result<(), Error> {
         let mut script = Vec::new();
-        generate(self.shell, &mut crate::config::command(), "klayer", &mut script);
+        generate(self.shell, &mut config::settable(command), "klayer", &mut script);
         io::Write::write_all(&mut io::stdout(), &script).map_err(Error::Output)
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory};
-use klayer_experiments::files;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+use klayer_store::files;
 use toml::{Table, Value};
 
 use crate::Error;
@@ -37,10 +37,10 @@ pub(crate) struct ConfigArgs {
     print_config: bool,
 }
 
-/// The command-line parser. Options accept values that start with a minus, so that an invalid negative number gets a
-/// specific error. Flags accept `=false`, which overrides a settings file.
-pub(crate) fn command() -> Command {
-    let settable = |arg: Arg| match arg.get_action() {
+/// The parser `command` for settings files: its options accept values that start with a minus, so that an invalid
+/// negative number gets a specific error. Flags accept `=false`, which overrides a settings file.
+pub(crate) fn settable(command: Command) -> Command {
+    let each = |arg: Arg| match arg.get_action() {
         ArgAction::SetTrue if arg.get_long().is_some() => arg
             .action(ArgAction::Set)
             .value_name("BOOL")
@@ -54,24 +54,23 @@ pub(crate) fn command() -> Command {
         action if action.takes_values() => arg.allow_negative_numbers(true),
         _ => arg,
     };
-    crate::Args::command().mut_subcommands(|command| command.mut_args(settable))
+    command.mut_subcommands(|command| command.mut_args(each))
 }
 
-/// The command line, completed by the settings file. Exits with status 2 on usage errors.
-pub(crate) fn matches() -> ArgMatches {
+/// The command line of `command`, completed by the settings file. Exits with status 2 on usage errors.
+pub(crate) fn matches(command: Command) -> ArgMatches {
     let typed: Vec<OsString> = env::args_os().collect();
-    complete(typed).unwrap_or_else(|error| error.exit())
+    complete(settable(command), typed).unwrap_or_else(|error| error.exit())
 }
 
 /// The settings as a file, if `--print-config` is given.
-pub(crate) fn printed(matches: &ArgMatches) -> Option<Result<String, Error>> {
+pub(crate) fn printed(command: Command, matches: &ArgMatches) -> Option<Result<String, Error>> {
     let (name, given) = matches.subcommand()?;
     let asked = matches!(given.try_get_one("print_config"), Ok(Some(true)));
-    asked.then(|| file(name, given))
+    asked.then(|| file(settable(command), name, given))
 }
 
-fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
-    let mut command = command();
+fn complete(mut command: Command, typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
     let first = command.clone().ignore_errors(true).try_get_matches_from(&typed);
     let named = first.as_ref().ok().and_then(|first| first.subcommand()).and_then(|(name, given)| {
         let path = given.try_get_one::<PathBuf>("config").ok()??;
@@ -106,7 +105,7 @@ fn complete(typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
 
 fn read(path: &Path) -> Result<Table, String> {
     let bytes = files::read(path, LONGEST).map_err(|error| match error {
-        klayer_experiments::Error::File { error, .. } => error.to_string(),
+        klayer_store::Error::File { error, .. } => error.to_string(),
         error => error.to_string(),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
@@ -171,8 +170,7 @@ fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
 }
 
 /// All settings of the command `name` as a file, including defaults.
-fn file(name: &str, given: &ArgMatches) -> Result<String, Error> {
-    let mut command = command();
+fn file(mut command: Command, name: &str, given: &ArgMatches) -> Result<String, Error> {
     command.build();
     let command = command.find_subcommand(name).expect("it was found");
     let mut text = format!("# klayer {name} --config FILE, klayer {}\n", env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::{Dataset, FEATURES, Normalization, Subset};
-use klayer_experiments::files;
+use klayer_store::files;
 use serde_json::json;
 
 use crate::inspect::write;

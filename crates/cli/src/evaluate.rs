@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::{Dataset, Subset};
-use klayer_experiments::model::ModelInfo;
-use klayer_experiments::{Evaluation, Evaluator, files, model};
 use klayer_export::safetensors;
 use klayer_linalg::text::printable;
+use klayer_store::files;
+use klayer_train::model::ModelInfo;
+use klayer_train::{Evaluation, Evaluator, model};
 use serde_json::json;
 
 use crate::Error;

@@ -2,10 +2,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use klayer_experiments::model::{self, ModelInfo};
-use klayer_experiments::{DatasetInfo, RunConfig, files};
 use klayer_export::{Model, onnx, safetensors};
 use klayer_nn::Network;
+use klayer_store::files;
+use klayer_train::model::{self, ModelInfo};
+use klayer_train::{DatasetInfo, RunConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watchers};
-use klayer_experiments::Data;
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
+use klayer_train::Data;
 use serde_json::json;
 
 use crate::Error;
@@ -58,7 +58,7 @@ impl GradcheckArgs {
             if !(value.is_finite() && value > 0.0) {
                 let needed = "it must be greater than 0".to_owned();
                 let value = value.to_string();
-                return Err(klayer_experiments::Error::Setting { name, value, needed }.into());
+                return Err(klayer_train::Error::Setting { name, value, needed }.into());
             }
         }
         let config = GradientConfig {

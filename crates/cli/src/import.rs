@@ -2,8 +2,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use klayer_experiments::{files, model};
 use klayer_export::safetensors;
+use klayer_store::files;
+use klayer_train::model;
 use serde_json::json;
 
 use crate::Error;

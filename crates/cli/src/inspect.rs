@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::Subset;
-use klayer_experiments::model::{self, ModelInfo};
-use klayer_experiments::{Classifier, Init, Network, files};
 use klayer_linalg::text::printable;
+use klayer_store::files;
+use klayer_train::model::{self, ModelInfo};
+use klayer_train::{Classifier, Init, Network};
 use serde::Serialize;
 use serde_json::{Value, json};
 

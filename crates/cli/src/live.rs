@@ -11,7 +11,7 @@ use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use klayer_experiments::{Metrics, Step};
+use klayer_train::{Event, Metrics, Observer, Step};
 use serde_json::{Value, json};
 
 use server::Server;
@@ -116,8 +116,19 @@ impl Drop for Live {
     }
 }
 
+impl Observer for LiveRun<'_> {
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::Resumed(before) => self.resumed(before),
+            Event::Stepped(step) => self.stepped(step),
+            Event::Evaluated(metrics) => self.show(&mut self.state(), metrics),
+            _ => {}
+        }
+    }
+}
+
 impl LiveRun<'_> {
-    pub(crate) fn resumed(&self, before: &[Metrics]) {
+    fn resumed(&self, before: &[Metrics]) {
         let mut state = self.state();
         for metrics in before {
             state.done = metrics.point.step;
@@ -125,7 +136,7 @@ impl LiveRun<'_> {
         }
     }
 
-    pub(crate) fn stepped(&self, step: &Step) {
+    fn stepped(&self, step: &Step) {
         let mut state = self.state();
         state.done = step.step;
         state.sum += step.loss;
@@ -135,10 +146,6 @@ impl LiveRun<'_> {
             (state.sum, state.count) = (0.0, 0);
             self.push(&mut state, "step", json!({ "step": step.step, "loss": loss, "rate": step.rate }));
         }
-    }
-
-    pub(crate) fn evaluated(&self, metrics: &Metrics) {
-        self.show(&mut self.state(), metrics);
     }
 
     /// Adds a validation, unless the previous one in the log is too close.
@@ -272,7 +279,7 @@ mod tests {
         let log = log();
         let run = run(&log);
         for step in 1..=7 {
-            run.stepped(&Step { step, loss: step as f64, rate: 0.5 });
+            run.on(&Event::Stepped(Step { step, loss: step as f64, rate: 0.5 }));
         }
         drop(run);
         let data = data(&log);
@@ -300,8 +307,8 @@ mod tests {
                 let run = run(&log);
                 let (before, after): (Vec<_>, Vec<_>) =
                     validated.clone().map(metrics).partition(|metrics| metrics.point.step <= resumed);
-                run.resumed(&before);
-                after.iter().for_each(|metrics| run.evaluated(metrics));
+                run.on(&Event::Resumed(&before));
+                after.iter().for_each(|metrics| run.on(&Event::Evaluated(metrics)));
                 let steps: Vec<_> = data(&log).iter().filter_map(|event| event["step"].as_u64()).collect();
                 assert_eq!(steps, expected, "validated at {validated:?}, {resumed} steps before the checkpoint");
             }

@@ -6,7 +6,9 @@ use clap::Args;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
-use klayer_experiments::{Data, Growth, Ramp, files};
+use klayer_experiments::{Growth, Ramp};
+use klayer_store::files;
+use klayer_train::Data;
 use serde_json::json;
 
 use crate::Error;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use klayer_experiments::files;
+use klayer_store::files;
 
 use crate::Error;
 

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
-use klayer_experiments::{Classifier, model};
 use klayer_linalg::text::printable;
+use klayer_train::{Classifier, model};
 use serde_json::json;
 use walkdir::WalkDir;
 
@@ -57,7 +57,7 @@ impl PredictArgs {
             let mut read = Vec::new();
             for path in paths {
                 if interrupt.requested() {
-                    return Err(klayer_experiments::Error::Cancelled.into());
+                    return Err(klayer_train::Error::Cancelled.into());
                 }
                 read.push((path, picture::read(path).map_err(printable)));
             }

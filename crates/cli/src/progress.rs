@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use klayer_experiments::{Metrics, Observer, RunsObserver, Step};
+use klayer_experiments::RunsObserver;
+use klayer_train::{Event, Observer};
 
 use crate::{Interrupt, Terminal, Watch, Watchers};
 
@@ -94,26 +95,12 @@ impl RunsObserver for Section<'_> {
 }
 
 impl Observer for Run<'_> {
-    fn progressed(&self, done: u64) {
-        let before = self.done.swap(done, Ordering::Relaxed);
-        self.section.advance(done - before);
-        self.watch.progressed(done);
-    }
-
-    fn resumed(&self, before: &[Metrics]) {
-        self.watch.resumed(before);
-    }
-
-    fn stepped(&self, step: &Step) {
-        self.watch.stepped(step);
-    }
-
-    fn evaluated(&self, metrics: &Metrics) {
-        self.watch.evaluated(metrics);
-    }
-
-    fn warned(&self, warning: &str) {
-        self.watch.warned(warning);
+    fn on(&self, event: &Event<'_>) {
+        if let &Event::Progressed(done) = event {
+            let before = self.done.swap(done, Ordering::Relaxed);
+            self.section.advance(done - before);
+        }
+        self.watch.on(event);
     }
 
     fn cancelled(&self) -> bool {

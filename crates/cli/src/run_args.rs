@@ -4,7 +4,7 @@ use std::thread;
 
 use clap::Args;
 use klayer_cli::DataArgs;
-use klayer_experiments::{Cyclical, Error, Init, Par, RunConfig};
+use klayer_train::{Cyclical, Error, Init, Par, RunConfig};
 
 /// Options of the network and its mini-batches.
 #[derive(Debug, Clone, Args)]

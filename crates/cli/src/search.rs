@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
-use klayer_experiments::record::{self, RunRecord};
-use klayer_experiments::runs::{Job, get, run_all};
+use klayer_experiments::runs::run_all;
 use klayer_experiments::search::{log_uniform, ranks};
-use klayer_experiments::{Data, RunConfig, Store, checkpoint};
+use klayer_store::{Recorded, Store};
+use klayer_train::record::RunRecord;
+use klayer_train::{Data, RunConfig, checkpoint};
 use serde_json::json;
 
 use crate::Error;
@@ -104,7 +105,7 @@ impl TrialArgs {
     /// The configurations of all trials in order; an error if the settings are invalid.
     fn configs(&self) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
         let setting = |name, value: String, needed: &str| {
-            Err(klayer_experiments::Error::Setting { name, value, needed: needed.to_owned() })
+            Err(klayer_train::Error::Setting { name, value, needed: needed.to_owned() }.into())
         };
         if !(self.from.is_normal() && self.from > 0.0) {
             return setting("the smallest lambda", self.from.to_string(), "it must be greater than 0");
@@ -116,7 +117,7 @@ impl TrialArgs {
             return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
         let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
-        lambdas.into_iter().map(|lambda| self.run.config(lambda, false)).collect()
+        lambdas.into_iter().map(|lambda| Ok(self.run.config(lambda, false)?)).collect()
     }
 
     /// The options as command-line arguments that give the same trials.
@@ -231,7 +232,7 @@ impl SearchArgs {
 fn missing(configs: &[RunConfig], data: &Data, store: &Store) -> Result<usize, Error> {
     let mut missing = 0;
     for config in configs {
-        missing += usize::from(!store.path(&record::key(RunConfig::KIND, config, data.dataset.sha256())?).exists());
+        missing += usize::from(!store.path(&config.key(data.dataset.sha256())?).exists());
     }
     Ok(missing)
 }
@@ -240,8 +241,8 @@ fn missing(configs: &[RunConfig], data: &Data, store: &Store) -> Result<usize, E
 fn collect(configs: &[RunConfig], data: &Data, store: &Store) -> Result<Vec<RunRecord>, Error> {
     let (mut records, mut missing) = (Vec::new(), Vec::new());
     for (index, config) in configs.iter().enumerate() {
-        let key = record::key(RunConfig::KIND, config, data.dataset.sha256())?;
-        match get::<RunConfig>(store, &key)? {
+        let key = config.key(data.dataset.sha256())?;
+        match store.record::<RunConfig>(&key)? {
             Some(record) => records.push(record),
             None => missing.push(format!("trial {} (lambda {:.3e}, {key}.json)", index + 1, config.lambda)),
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use klayer_experiments::{Metrics, Step};
+use klayer_train::Metrics;
 use prost::{Enumeration, Message, Oneof};
 
 /// Event file of one run, created at the first validation.
@@ -78,14 +78,19 @@ impl TensorBoardRun {
         Self { folder, first: AtomicU64::new(0), file: Mutex::new(None) }
     }
 
-    pub(crate) fn stepped(&self, step: &Step) {
-        if self.first.load(Ordering::Relaxed) == 0 {
-            self.first.store(step.step, Ordering::Relaxed);
+    /// Notes the first step, and adds the scalars of each validation.
+    pub(crate) fn on(&self, event: &klayer_train::Event<'_>) -> io::Result<()> {
+        match event {
+            klayer_train::Event::Stepped(step) if self.first.load(Ordering::Relaxed) == 0 => {
+                self.first.store(step.step, Ordering::Relaxed);
+                Ok(())
+            }
+            klayer_train::Event::Evaluated(metrics) => self.evaluated(metrics),
+            _ => Ok(()),
         }
     }
 
-    /// Adds the scalars of a validation.
-    pub(crate) fn evaluated(&self, metrics: &Metrics) -> io::Result<()> {
+    fn evaluated(&self, metrics: &Metrics) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
             *file = Some(begin(&self.folder, self.first.load(Ordering::Relaxed))?);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
 use klayer_dataset::Dataset;
-use klayer_experiments::model::{self, ModelInfo};
-use klayer_experiments::record::Point;
-use klayer_experiments::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, files, train_from};
+use klayer_store::files;
+use klayer_train::model::{self, ModelInfo};
+use klayer_train::record::Point;
+use klayer_train::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, train_from};
 use serde_json::json;
 
 use crate::Error;
@@ -115,11 +116,11 @@ impl TrainArgs {
         let run =
             Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref(), metrics: growing.as_deref() };
         let trained = match train_from::<f32>(&run, &data, &par) {
-            Err(klayer_experiments::Error::Cancelled) => {
+            Err(klayer_train::Error::Cancelled) => {
                 drop(watch);
                 return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
             }
-            Err(error @ klayer_experiments::Error::Model { .. }) => return Err(Error::DamagedCheckpoint(error)),
+            Err(error @ klayer_train::Error::Model { .. }) => return Err(Error::DamagedCheckpoint(error)),
             trained => trained?,
         };
         drop(watch);
@@ -194,7 +195,7 @@ fn table(
     config: &RunConfig,
     trained: &Trained<f32>,
     last: &Point,
-    test: &klayer_experiments::Evaluation,
+    test: &klayer_train::Evaluation,
     out: Option<&Path>,
     synthetic: bool,
 ) -> String {

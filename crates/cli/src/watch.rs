@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use klayer_experiments::{Metrics, Observer, Step};
+use klayer_train::{Event, Metrics, Observer};
 
 use crate::live::{Live, LiveRun};
 use crate::tensorboard::TensorBoardRun;
@@ -138,36 +138,9 @@ impl Watch<'_> {
     pub const STEPS: &'static str = "{bar:40} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
 }
 
-impl Observer for Watch<'_> {
-    fn progressed(&self, done: u64) {
-        self.bar.set_position(done);
-    }
-
-    fn resumed(&self, before: &[Metrics]) {
-        if let Some(live) = &self.live {
-            live.resumed(before);
-        }
-    }
-
-    fn stepped(&self, step: &Step) {
-        if let Some(live) = &self.live {
-            live.stepped(step);
-        }
-        if let Some(tensorboard) = &self.tensorboard {
-            tensorboard.stepped(step);
-        }
-    }
-
-    fn evaluated(&self, metrics: &Metrics) {
-        if let Some(live) = &self.live {
-            live.evaluated(metrics);
-        }
-        if let Some(tensorboard) = self.tensorboard.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed))
-            && let Err(error) = tensorboard.evaluated(metrics)
-        {
-            self.failed.store(true, Ordering::Relaxed);
-            self.terminal.warn(&format!("cannot write TensorBoard events, disabling them: {error}"));
-        }
+impl Watch<'_> {
+    /// Shows a point of the curve.
+    fn show(&self, metrics: &Metrics) {
         let step = metrics.point.step;
         let accuracy = format!("validation {:.2}%", 100.0 * metrics.point.validation_accuracy);
         self.terminal.now_and_then(|| match self.name {
@@ -177,10 +150,30 @@ impl Observer for Watch<'_> {
         self.bar.set_message(accuracy);
     }
 
-    fn warned(&self, warning: &str) {
+    fn warn(&self, warning: &str) {
         match self.name {
             Some(name) => self.terminal.warn(&format!("{name}: {warning}")),
             None => self.terminal.warn(warning),
+        }
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn on(&self, event: &Event<'_>) {
+        if let Some(live) = &self.live {
+            live.on(event);
+        }
+        if let Some(tensorboard) = self.tensorboard.as_ref().filter(|_| !self.failed.load(Ordering::Relaxed))
+            && let Err(error) = tensorboard.on(event)
+        {
+            self.failed.store(true, Ordering::Relaxed);
+            self.terminal.warn(&format!("cannot write TensorBoard events, disabling them: {error}"));
+        }
+        match *event {
+            Event::Progressed(done) => self.bar.set_position(done),
+            Event::Evaluated(metrics) => self.show(metrics),
+            Event::Warned(warning) => self.warn(warning),
+            _ => {}
         }
     }
 

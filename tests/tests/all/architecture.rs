@@ -1,11 +1,14 @@
 //! Checks of the sources against ARCHITECTURE.md, and of the results in README.md against the report.
 
+mod uses;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use klayer_tests::workspace;
 
 use crate::{array, json, numbers};
+use uses::Files;
 
 /// All Rust files below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -39,17 +42,91 @@ fn assert_absent(word: &str, folders: &[&str], allowed: &[&str]) {
     }
 }
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 11] = [
     "crates/linalg/src",
     "crates/dataset/src",
     "crates/nn/src",
     "crates/optim/src",
+    "crates/store/src",
+    "crates/train/src",
     "crates/experiments/src",
     "crates/chart/src",
     "crates/export/src",
     "crates/cli/src",
     "xtask/src",
 ];
+
+/// Groups of files that use each other, by crate, and count as one file.
+const TOGETHER: [(&str, &[&str]); 3] = [
+    // The traits of numbers and kernels are each other's bounds, so that generic code calls kernels compiled once.
+    ("crates/linalg/src", &["scalar", "kernels", "images", "matrix"]),
+    ("crates/dataset/src", &["cifar", "place"]),
+    ("crates/dataset/src", &["dataset", "synthetic"]),
+];
+
+#[test]
+fn no_files_of_a_crate_use_each_other_in_a_circle() {
+    for folder in ALL {
+        let files = Files::read(&workspace().join(folder));
+        let groups: Vec<_> = TOGETHER.iter().filter(|(of, _)| *of == folder).map(|(_, group)| *group).collect();
+        assert_eq!(files.circle(&groups), None, "{folder}");
+        for (i, group) in groups.iter().enumerate() {
+            let others = [&groups[..i], &groups[i + 1..]].concat();
+            assert!(files.circle(&others).is_some(), "{folder}: {group:?} are no longer a circle");
+        }
+    }
+}
+
+#[test]
+fn planted_circles_of_files_are_found() {
+    let circle = |files: &[(&str, &str)]| {
+        let files = Files::new(files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        files.circle(&[]).map(|names| names.join(" "))
+    };
+    let root =
+        ("lib", "mod a;\nmod b;\nmod error;\n\npub use a::{A, go as start};\npub use b::B;\npub use error::Error;\n");
+    let found = Some("a b a".to_owned());
+    for uses_b in ["use crate::B;", "use crate::{Error, b::{self, C}};", "fn f() { crate::b::c() }", "use super::b::C;"]
+    {
+        for uses_a in ["use crate::A;", "use crate::{\n    B,\n    start,\n};", "use crate::a as other;"] {
+            assert_eq!(circle(&[root, ("a", uses_b), ("b", uses_a)]), found, "{uses_b} {uses_a}");
+        }
+        let harmless = "use crate::{B, Error};\n// crate::a\n\n#[cfg(test)]\nmod tests {\n    use crate::A;\n}\n";
+        assert_eq!(circle(&[root, ("a", uses_b), ("b", harmless), ("error", "use crate::a::MOST;")]), None, "{uses_b}");
+    }
+    let part = [("a", ""), ("a/part", "use crate::B;"), ("b", "use crate::a::part::X;")];
+    assert_eq!(circle(&[&[root], &part[..]].concat()), found, "a part counts as its file");
+    let parts = [("a", "mod part;\nuse part::X;"), ("a/part", "use super::A;"), ("a/other", "use super::part::X;")];
+    assert_eq!(circle(&[&[root], &parts[..]].concat()), None, "a file and its parts are one");
+    let main = [("main", "mod a;\nfn main() { a::run() }\nenum Kind {}"), ("a", "use crate::Kind;")];
+    assert_eq!(circle(&main), Some("a main a".to_owned()));
+}
+
+/// The rows of the drawing in ARCHITECTURE.md, from the top: the names of the crates.
+fn rows() -> Vec<Vec<String>> {
+    let page = fs::read_to_string(workspace().join("ARCHITECTURE.md")).expect("the page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("    │ "));
+    let name = |cell: &str| cell.split_once(": ").map(|(name, _)| name.trim().to_owned());
+    rows.map(|row| row.split('│').filter_map(name).collect()).collect()
+}
+
+#[test]
+fn crates_depend_only_on_lower_rows_of_the_drawing() {
+    let rows = rows();
+    let row = |name: &str| rows.iter().position(|row| row.iter().any(|of| of == name));
+    for folder in ALL.map(|folder| folder.trim_end_matches("/src")) {
+        let name = folder.trim_start_matches("crates/");
+        let here = row(name).unwrap_or_else(|| panic!("{name} is not in the drawing"));
+        let manifest = fs::read_to_string(workspace().join(folder).join("Cargo.toml")).expect("a manifest");
+        let (_, dependencies) = manifest.split_once("[dependencies]").unwrap_or_default();
+        let dependencies = dependencies.lines().take_while(|line| !line.starts_with('['));
+        for used in dependencies.filter_map(|line| line.strip_prefix("klayer-")) {
+            let used = used.split(['.', ' ']).next().expect("a name");
+            assert!(row(used).is_some_and(|there| there > here), "{name} uses {used}, which is not below it");
+        }
+    }
+    assert_eq!(rows.concat().len(), ALL.len());
+}
 
 #[test]
 fn only_linalg_uses_faer_and_pulp() {
@@ -157,5 +234,5 @@ fn errors_do_not_both_print_and_return_their_source() {
             assert!(!returned || attribute.contains("#[error(transparent)]"), "{}: {variant}", path.display());
         }
     }
-    assert!(enums >= 8, "{enums}");
+    assert!(enums >= 10, "{enums}");
 }

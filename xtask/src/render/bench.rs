@@ -1,6 +1,6 @@
 //! The figures of `cargo xtask bench`: the time of a step, and its share of the processor's peak.
 
-use crate::bench::{AXES, Bench, Row};
+use crate::measurements::{AXES, Bench, Row};
 
 use super::{File, stamps};
 use klayer_chart::{Mark, Panel, Scale, file};
