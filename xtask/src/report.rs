@@ -246,7 +246,7 @@ impl Pipeline<'_> {
                 let runs: Vec<_> = groups.into_iter().flat_map(|(_, _, runs)| runs).collect();
                 let name = |run: &RunConfig| match run.init {
                     Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.batch_norm)),
-                    Init::He => with(run.batch_norm).to_owned(),
+                    _ => with(run.batch_norm).to_owned(),
                 };
                 self.runs("sensitivity", "3.6 Sensitivity", runs.iter().map(name).collect(), 1.0, &runs)?;
             }

@@ -183,7 +183,7 @@ fn layers(network: &Network<f32>) -> Vec<Layer> {
         layer: l + 1,
         inputs,
         outputs,
-        parameters: (inputs + 1) * outputs + layer.batch_norm.as_ref().map_or(0, |_| 2 * outputs),
+        parameters: layer.parameters().map(|(_, values)| values.len()).sum(),
         weight: Summary::of(layer.affine.weight.rows().flatten()),
         bias: Summary::of(&layer.affine.bias),
         batch_norm: layer.batch_norm.as_ref().map(|norm| Norm {
@@ -257,6 +257,7 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
     let init = match config.init {
         Init::He => "He".to_owned(),
         Init::Normal { sigma } => format!("sigma {sigma}"),
+        Init::HeLecun => "He, LeCun in the last layer".to_owned(),
     };
     let cycles = if config.cycles == 1 { "1 cycle".to_owned() } else { format!("{} cycles", config.cycles) };
     let classes: Vec<_> = info.classes.iter().map(printable).collect();

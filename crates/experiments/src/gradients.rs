@@ -8,7 +8,7 @@ use klayer_dataset::FEATURES;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
-use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+use klayer_nn::{Architecture, Gradients, Init, Network, Objective, Workspace};
 use klayer_optim::L2;
 use klayer_store::Recorded;
 use klayer_train::{Data, DatasetInfo, Environment, Event, Observer, check_batch};
@@ -157,7 +157,14 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         observer.on(&Event::Progressed(done as u64));
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let numerical = numerical_gradient(&network, images.as_ref(), sample.labels(), config.step, progress);
+    let numerical = numerical_gradient(
+        &network,
+        images.as_ref(),
+        sample.labels(),
+        Objective::default(),
+        config.step,
+        progress,
+    );
     let numerical = match numerical {
         Err(klayer_nn::Error::Stopped) => return Err(Error::Cancelled),
         numerical => numerical?,

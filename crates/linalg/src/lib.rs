@@ -33,6 +33,7 @@ mod error;
 mod images;
 mod kernels;
 mod matrix;
+mod normal;
 mod par;
 pub mod peak;
 mod prefetch;

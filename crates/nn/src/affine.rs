@@ -12,8 +12,6 @@ use klayer_linalg::random::fill_normal;
 use klayer_linalg::{Par, RowMajor, Scalar, reduce, vectorize};
 use rand::Rng;
 
-use crate::Init;
-
 /// The weights and biases of one layer.
 #[derive(Debug, Clone)]
 pub struct Affine<T> {
@@ -29,9 +27,8 @@ impl<T: Scalar> Affine<T> {
         Self { weight: RowMajor::zeros(outputs, inputs), bias: vec![T::from_f64(0.0); outputs] }
     }
 
-    /// Draws new weights, row by row. The biases are unchanged.
-    pub fn draw(&mut self, init: Init, rng: &mut impl Rng) {
-        let deviation = init.deviation(self.weight.ncols());
+    /// Draws new weights from N(0, `deviation`^2), row by row. The biases are unchanged.
+    pub fn draw(&mut self, deviation: f64, rng: &mut impl Rng) {
         fill_normal(&mut self.weight, deviation, rng);
     }
 

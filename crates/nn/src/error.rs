@@ -1,6 +1,6 @@
 use klayer_linalg::text::printable;
 
-use crate::Architecture;
+use crate::{Activation, Architecture};
 
 /// The errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -27,6 +27,40 @@ pub enum Error {
         classes: usize,
         /// The largest supported number of classes.
         most: usize,
+    },
+    /// An unknown activation.
+    #[error("unknown activation {}: expected relu, gelu or modulus", printable(name))]
+    Activation {
+        /// The name.
+        name: String,
+    },
+    /// More activations than hidden layers.
+    #[error("{activations} activations for {hidden} hidden layers")]
+    Activations {
+        /// The number of activations.
+        activations: usize,
+        /// The number of hidden layers.
+        hidden: usize,
+    },
+    /// A layer whose units cannot be divided into the groups that its activation needs.
+    #[error("hidden layer {} has {units} units, but the activation {activation} needs a multiple of {group}", layer + 1)]
+    Units {
+        /// The hidden layer, counted from 0.
+        layer: usize,
+        /// Its number of units.
+        units: usize,
+        /// Its activation.
+        activation: Activation,
+        /// The number of units that make one output.
+        group: usize,
+    },
+    /// A number that must be at least 0 and less than 1.
+    #[error("{name} is {value}, but must be at least 0 and less than 1")]
+    Fraction {
+        /// The name of the number.
+        name: &'static str,
+        /// Its value.
+        value: f64,
     },
     /// A number that must be positive and finite.
     #[error("{name} is {value}, but must be a positive, finite f32")]

@@ -1,8 +1,8 @@
 //! Gradient checking: compares the analytic gradient with central differences, for every parameter.
 //!
 //! The numerical gradient of the loss L with respect to a parameter p is (L(p + h) - L(p - h)) / 2h, in `f64`. L is
-//! computed by the forward pass of the network in training mode, skipping everything that p does not affect (see the
-//! module `probe`).
+//! the mean of the objective, computed by the forward pass of the network in training mode, with the dropout masks of
+//! step 0, skipping everything that p does not affect (see the module `probe`).
 //!
 //! If the input of a ReLU changes sign between p - h and p + h, L has a kink there and the difference does not
 //! approximate the gradient. The check detects such parameters by comparing the active units on both sides, counts
@@ -12,28 +12,16 @@ use std::ops::ControlFlow;
 
 use klayer_linalg::Columns;
 
+pub use crate::parameters::Parameter;
 use crate::probe::Probe;
-use crate::{Error, Gradients, Network};
+use crate::{Error, Gradients, Network, Objective};
 
-/// The numerical gradient of the mean cross-entropy, computed by [`numerical_gradient`].
+/// The numerical gradient of the objective, computed by [`numerical_gradient`].
 #[derive(Debug, Clone)]
 pub struct NumericalGradient {
     /// One number per parameter; NaN at a kink of a ReLU.
     gradients: Gradients<f64>,
     step: f64,
-}
-
-/// A kind of parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parameter {
-    /// W
-    Weight,
-    /// b
-    Bias,
-    /// gamma
-    Gamma,
-    /// beta
-    Beta,
 }
 
 /// The comparison of the analytic and numerical gradients of one kind of parameter in one layer.
@@ -59,18 +47,6 @@ pub struct Comparison {
     pub max_relative_error: f64,
     /// Largest absolute error |ga - gn|.
     pub max_absolute_error: f64,
-}
-
-impl Parameter {
-    /// The symbol of the parameter: "W", "b", "gamma" or "beta".
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::Weight => "W",
-            Self::Bias => "b",
-            Self::Gamma => "gamma",
-            Self::Beta => "beta",
-        }
-    }
 }
 
 /// Returns the relative error |ga - gn| / max(floor, |ga| + |gn|) of an analytic gradient ga and a numerical one gn.
@@ -112,8 +88,8 @@ pub fn check_step(step: f64) -> Result<(), Error> {
     Err(Error::NotPositive { name: "the step of the differences", value: step })
 }
 
-/// Computes the numerical gradient of the mean cross-entropy of a mini-batch with respect to every parameter of
-/// `network`, by central differences with step `step`.
+/// Computes the numerical gradient of `objective` for a mini-batch with respect to every parameter of `network`, by
+/// central differences with step `step`. Dropout uses the masks of step 0, those of a new [`Workspace`](crate::Workspace).
 ///
 /// Calls `progress` after every unit with the number of parameters done. `progress` can stop the check.
 ///
@@ -127,10 +103,11 @@ pub fn numerical_gradient(
     network: &Network<f64>,
     x: Columns<'_, f64>,
     labels: &[u8],
+    objective: Objective,
     step: f64,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<NumericalGradient, Error> {
-    numerical(network, x, labels, step, &mut progress)
+    numerical(network, x, labels, objective, step, &mut progress)
 }
 
 /// [`numerical_gradient`] without generics, so that it is compiled and optimized in this crate.
@@ -138,26 +115,22 @@ fn numerical(
     network: &Network<f64>,
     x: Columns<'_, f64>,
     labels: &[u8],
+    objective: Objective,
     step: f64,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<NumericalGradient, Error> {
     check_step(step)?;
-    let mut probe = Probe::new(network, x, labels, step)?;
+    let mut probe = Probe::new(network, x, labels, objective, step)?;
     let mut gradients = Gradients::zeros(network.architecture());
     let mut done = 0;
     for (layer, gradient) in gradients.layers.iter_mut().enumerate() {
         for unit in 0..gradient.affine.bias.len() {
-            let input = probe.go_to(layer, unit);
-            gradient.affine.bias[unit] = probe.difference(&|h, unit| unit.shift(h, |_| 1.0))?;
-            for (feature, gradient) in gradient.affine.weight.row_mut(unit).iter_mut().enumerate() {
-                let input = input.row(feature);
-                *gradient = probe.difference(&|h, unit| unit.shift(h, |image| input[image]))?;
-            }
-            done += 1 + input.nrows();
-            if let Some(gradient) = &mut gradient.batch_norm {
-                gradient.gamma[unit] = probe.difference(&|h, unit| unit.batch_norm().gamma[0] += h)?;
-                gradient.beta[unit] = probe.difference(&|h, unit| unit.batch_norm().beta[0] += h)?;
-                done += 2;
+            probe.go_to(layer, unit);
+            for (kind, mut values) in gradient.parameters_mut() {
+                for (index, value) in values.unit_mut(unit).iter_mut().enumerate() {
+                    *value = probe.difference(kind, index)?;
+                    done += 1;
+                }
             }
             if progress(done).is_break() {
                 return Err(Error::Stopped);
@@ -168,8 +141,7 @@ fn numerical(
 }
 
 impl NumericalGradient {
-    /// Compares this with the `analytic` gradient of J = mean cross-entropy + the sum of `penalty(w)` over all weights
-    /// w.
+    /// Compares this with the `analytic` gradient of J = objective + the sum of `penalty(w)` over all weights w.
     ///
     /// Returns one row for each layer and kind of parameter. The penalty of a weight depends only on that weight, so
     /// its central difference needs only its own term. `floor` is the smallest denominator of the relative error.
@@ -192,21 +164,18 @@ impl NumericalGradient {
         }
         let h = self.step;
         let mut rows = Vec::new();
-        for (l, (numerical, analytic)) in self.gradients.layers.iter().zip(&analytic.layers).enumerate() {
-            let mut weights = Comparison::empty(l, Parameter::Weight);
-            for (i, numerical) in numerical.affine.weight.rows().enumerate() {
-                let pairs = numerical.iter().zip(analytic.affine.weight.row(i));
-                for (&w, (&numerical, &analytic)) in network.layers()[l].affine.weight.row(i).iter().zip(pairs) {
-                    let penalty = (penalty(w + h) - penalty(w - h)) / (2.0 * h);
-                    weights.add(numerical + penalty, analytic, floor);
-                }
+        let parts = self.gradients.parameters().zip(analytic.parameters()).zip(network.parameters());
+        for ((numerical, analytic), parameters) in parts {
+            let mut row = Comparison::empty(numerical.layer, numerical.kind);
+            let gradients = numerical.values.iter().zip(analytic.values.iter());
+            for ((&numerical, &analytic), &p) in gradients.zip(parameters.values.iter()) {
+                let penalized = match parameters.kind {
+                    Parameter::Weight => numerical + (penalty(p + h) - penalty(p - h)) / (2.0 * h),
+                    _ => numerical,
+                };
+                row.add(penalized, analytic, floor);
             }
-            rows.push(weights);
-            rows.push(Comparison::of(l, Parameter::Bias, &numerical.affine.bias, &analytic.affine.bias, floor));
-            if let (Some(numerical), Some(analytic)) = (&numerical.batch_norm, &analytic.batch_norm) {
-                rows.push(Comparison::of(l, Parameter::Gamma, &numerical.gamma, &analytic.gamma, floor));
-                rows.push(Comparison::of(l, Parameter::Beta, &numerical.beta, &analytic.beta, floor));
-            }
+            rows.push(row);
         }
         Ok(rows)
     }
@@ -225,14 +194,6 @@ impl Comparison {
             max_relative_error: 0.0,
             max_absolute_error: 0.0,
         }
-    }
-
-    fn of(layer: usize, parameter: Parameter, numerical: &[f64], analytic: &[f64], floor: f64) -> Self {
-        let mut row = Self::empty(layer, parameter);
-        for (&numerical, &analytic) in numerical.iter().zip(analytic) {
-            row.add(numerical, analytic, floor);
-        }
-        row
     }
 
     fn add(&mut self, numerical: f64, analytic: f64, floor: f64) {

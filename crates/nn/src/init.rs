@@ -17,17 +17,24 @@ pub enum Init {
         /// The standard deviation.
         sigma: f64,
     },
+    /// N(0, 2 / m_in) in hidden layers, as [`Init::He`], and N(0, 1 / m_in) in the last layer, which has no activation
+    /// (LeCun et al., 1998).
+    HeLecun,
 }
 
 impl Init {
-    /// The standard deviation of the weights of a layer with `inputs` inputs.
+    /// The standard deviation of the weights of a layer with `inputs` inputs, the outputs of the layer below.
     ///
     /// ```
-    /// assert_eq!(klayer_nn::Init::He.deviation(50), 0.2);
+    /// use klayer_nn::Init;
+    ///
+    /// assert_eq!(Init::He.deviation(50, false), 0.2);
+    /// assert_eq!(Init::HeLecun.deviation(100, true), 0.1);
     /// ```
-    pub fn deviation(self, inputs: usize) -> f64 {
+    pub fn deviation(self, inputs: usize, last: bool) -> f64 {
         match self {
-            Self::He => (2.0 / inputs as f64).sqrt(),
+            Self::HeLecun if last => (1.0 / inputs as f64).sqrt(),
+            Self::He | Self::HeLecun => (2.0 / inputs as f64).sqrt(),
             Self::Normal { sigma } => sigma,
         }
     }
@@ -37,7 +44,7 @@ impl Init {
     /// # Errors
     /// [`Error::NotPositive`] if the standard deviation is not a positive, finite `f32`.
     pub fn check(self, inputs: usize) -> Result<(), Error> {
-        match self.deviation(inputs) {
+        match self.deviation(inputs, false) {
             value if is_positive(value) => Ok(()),
             value => Err(Error::NotPositive { name: "the standard deviation of the initial weights", value }),
         }

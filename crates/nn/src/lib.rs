@@ -25,34 +25,43 @@
 //! which statistics batch norm uses: those of the batch in [`Network::forward_train`], the running ones in
 //! [`Network::infer`].
 //!
-//! The forward pass applies [`affine`], [`batch_norm`] and [`relu`] in each hidden layer, then `affine` and
-//! `cross_entropy` at the top; the backward pass runs in reverse. [`gradient_check`] compares the gradients with finite
-//! differences of the loss, and [`model_file`] serializes networks.
+//! The forward pass applies [`affine`], [`batch_norm`], an [`activation`] and, in training, dropout in each hidden layer,
+//! then `affine` and `cross_entropy` at the top; the backward pass runs in reverse. An [`Objective`] sets dropout and
+//! label smoothing. [`parameters`] visits all parameters, [`gradient_check`] compares the gradients with finite
+//! differences of the objective, and [`model_file`] serializes networks.
 //!
 //! The crate does no I/O, reads no clock, and starts no threads except those that the caller requests. Everything is
 //! generic over [`Scalar`](klayer_linalg::Scalar).
 
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod affine;
 mod architecture;
 pub mod batch_norm;
 mod cross_entropy;
+mod dropout;
 mod error;
 pub mod gradient_check;
 mod gradients;
 mod init;
+mod layer;
 pub mod model_file;
 mod network;
+mod objective;
+pub mod parameters;
 mod probe;
-pub mod relu;
 mod workspace;
 
+pub use activation::Activation;
 pub use architecture::{Architecture, BATCH_NORM_EPS};
 pub use error::Error;
 pub use gradients::{Gradients, LayerGradients};
 pub use init::Init;
-pub use network::{Layer, Logits, Network};
+pub use layer::Layer;
+pub use network::{Logits, Network};
+pub use objective::Objective;
+pub use parameters::Parameter;
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

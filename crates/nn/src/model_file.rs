@@ -8,6 +8,9 @@
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | payload: number type, network and metadata, in the standard encoding of bincode 2 |
 //!
+//! The number type is `f32` or `f64`. If any activation is not ReLU, a space and the activations of the hidden layers
+//! follow it, as in `f32 modulus,gelu`.
+//!
 //! The length and the checksum are verified before the payload is decoded. Decoding may claim at most four times the
 //! size of the payload plus 64 KiB, so a damaged or malicious file cannot exhaust the memory. [`encode`] returns an
 //! error for metadata that exceeds this limit.
@@ -17,13 +20,13 @@ use bincode::de::read::Reader;
 use bincode::de::{Decode, Decoder, DecoderImpl};
 use bincode::error::DecodeError;
 use bincode::serde::{Compat, encode_to_vec};
-use klayer_linalg::{RowMajor, Scalar};
+use klayer_linalg::Scalar;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::batch_norm::Statistics;
-use crate::{Architecture, Error, Network};
+use crate::{Activation, Architecture, Error, Network, Parameter};
 
 /// A kind of file that contains a network. Kinds differ in their metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +53,16 @@ const ROOM: usize = 0x1_0000;
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Scalar")]
 struct StoredNetwork<T> {
-    architecture: Architecture,
+    widths: Vec<usize>,
+    batch_norm_eps: Option<f64>,
     layers: Vec<StoredLayer<T>>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(bound = "T: Scalar")]
 struct StoredLayer<T> {
-    weight: Vec<T>,
-    bias: Vec<T>,
-    gamma: Vec<T>,
-    beta: Vec<T>,
+    /// In the order of [`Parameter::ALL`]; empty if the layer has no such parameters.
+    parameters: [Vec<T>; Parameter::ALL.len()],
     running: Option<(Vec<T>, Vec<T>)>,
 }
 
@@ -73,22 +76,22 @@ where
     M: Serialize + DeserializeOwned,
 {
     let layers = network.layers().iter().map(|layer| {
-        let (gamma, beta, running) = match &layer.batch_norm {
-            Some(norm) => (norm.gamma.clone(), norm.beta.clone(), norm.running.clone()),
-            None => (Vec::new(), Vec::new(), None),
-        };
-        StoredLayer {
-            weight: layer.affine.weight.rows().flatten().copied().collect(),
-            bias: layer.affine.bias.clone(),
-            gamma,
-            beta,
-            running: running.map(|running| (running.mean, running.variance)),
+        let mut parameters: [Vec<T>; Parameter::ALL.len()] = Default::default();
+        for (kind, values) in layer.parameters() {
+            parameters[kind as usize].extend(values.iter());
         }
+        let running = layer.batch_norm.as_ref().and_then(|norm| norm.running.clone());
+        StoredLayer { parameters, running: running.map(|running| (running.mean, running.variance)) }
     });
-    let stored = StoredNetwork { architecture: network.architecture().clone(), layers: layers.collect() };
+    let architecture = network.architecture();
+    let stored = StoredNetwork {
+        widths: architecture.widths().to_vec(),
+        batch_norm_eps: architecture.batch_norm_eps(),
+        layers: layers.collect(),
+    };
     let refuse = |reason: String| kind.refuse(HEADER, reason);
-    let mut payload =
-        encode_to_vec((T::NAME, &stored), config::standard()).map_err(|error| refuse(error.to_string()))?;
+    let mut payload = encode_to_vec((number_type(network), &stored), config::standard())
+        .map_err(|error| refuse(error.to_string()))?;
     let metadata = encode_to_vec(metadata, config::standard()).map_err(|error| refuse(error.to_string()))?;
     // Allows the metadata half of the additional bytes, which leaves the other half to the network.
     let mut again = limited(&metadata, ROOM / 2);
@@ -119,20 +122,37 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
         return Err(refuse(20, "the checksum does not match: the file is damaged".into()));
     }
     let mut decoder = limited(payload, ROOM);
-    let scalar: String = decode_part(kind, &mut decoder)?;
+    let number_type: String = decode_part(kind, &mut decoder)?;
+    let (scalar, activations) = number_type.split_once(' ').unwrap_or((&number_type, ""));
     if scalar != T::NAME {
         let reason = format!("its numbers are {scalar}, expected {}", T::NAME);
-        let known = [f32::NAME, f64::NAME].contains(&scalar.as_str());
+        let known = [f32::NAME, f64::NAME].contains(&scalar);
         return Err(if known { Error::Layout { what: kind.name, reason } } else { refuse(HEADER, reason) });
     }
+    let names = activations.split(',').filter(|_| !activations.is_empty());
+    let activations = names.map(str::parse).collect::<Result<Vec<Activation>, _>>();
+    let activations = activations.map_err(|error| refuse(HEADER, error.to_string()))?;
     let stored: StoredNetwork<T> = decode_part(kind, &mut decoder)?;
     let metadata = decode_part(kind, &mut decoder)?;
     let end = decoder.reader().at;
     if end != payload.len() {
         return Err(refuse(HEADER + end, "unexpected bytes after the metadata".into()));
     }
-    let network = restore(&stored).ok_or_else(|| refuse(HEADER, "the parameters do not match the widths".into()))?;
+    let architecture = Architecture::checked(stored.widths, stored.batch_norm_eps, &activations);
+    let architecture = architecture.map_err(|error| refuse(HEADER, error.to_string()))?;
+    let network = restore::<T>(&architecture, &stored.layers);
+    let network = network.ok_or_else(|| refuse(HEADER, "the parameters do not match the widths".into()))?;
+    if number_type != self::number_type(&network) {
+        return Err(refuse(HEADER, "the activations are not in their standard form".into()));
+    }
     Ok((network, metadata))
+}
+
+/// The first part of the payload.
+fn number_type<T: Scalar>(network: &Network<T>) -> String {
+    let architecture = network.architecture();
+    let names: Vec<_> = architecture.activations().iter().map(|activation| activation.name()).collect();
+    if architecture.is_relu() { T::NAME.to_owned() } else { format!("{} {}", T::NAME, names.join(",")) }
 }
 
 /// Checks the header of a file of `length` bytes, before the rest is read. `bytes` are its first [`HEADER`] bytes or
@@ -208,33 +228,37 @@ fn decode_part<'a, P: DeserializeOwned>(
 }
 
 /// Restores a network, or returns `None` if the size of a part does not match the architecture.
-fn restore<T: Scalar>(stored: &StoredNetwork<T>) -> Option<Network<T>> {
-    let StoredNetwork { architecture, layers } = stored;
-    let sizes = || architecture.layers();
-    let fits = sizes().zip(layers).all(|((inputs, outputs), stored)| {
-        inputs.checked_mul(outputs) == Some(stored.weight.len()) && stored.bias.len() == outputs
+fn restore<T: Scalar>(architecture: &Architecture, layers: &[StoredLayer<T>]) -> Option<Network<T>> {
+    let [weight, bias] = [Parameter::Weight, Parameter::Bias].map(|kind| kind as usize);
+    let fits = architecture.layers().zip(layers).all(|((inputs, outputs), StoredLayer { parameters, .. })| {
+        inputs.checked_mul(outputs) == Some(parameters[weight].len()) && parameters[bias].len() == outputs
     });
+    // Checked before memory for the network is allocated.
     if !fits || layers.len() != architecture.depth() {
         return None;
     }
     let mut network = Network::zeros(architecture);
-    for ((layer, stored), (inputs, outputs)) in network.layers_mut().iter_mut().zip(layers).zip(sizes()) {
-        layer.affine.weight = RowMajor::from_rows(outputs, inputs, &stored.weight);
-        layer.affine.bias.clone_from(&stored.bias);
-        let units = layer.batch_norm.as_ref().map_or(0, |_| outputs);
-        let running = stored.running.iter().flat_map(|(mean, variance)| [mean, variance]);
-        if [&stored.gamma, &stored.beta].into_iter().chain(running).any(|values| values.len() != units) {
+    for (layer, stored) in network.layers_mut().iter_mut().zip(layers) {
+        let mut expected = [0; Parameter::ALL.len()];
+        for (kind, mut values) in layer.parameters_mut() {
+            let stored = &stored.parameters[kind as usize];
+            expected[kind as usize] = values.len();
+            if values.len() == stored.len() {
+                values.copy_from_slice(stored);
+            }
+        }
+        if expected != stored.parameters.each_ref().map(Vec::len) {
             return None;
         }
-        let Some(norm) = &mut layer.batch_norm else {
-            if stored.running.is_some() {
-                return None;
+        match (&mut layer.batch_norm, &stored.running) {
+            (_, None) => {}
+            (Some(norm), Some((mean, variance)))
+                if [mean, variance].iter().all(|part| part.len() == norm.gamma.len()) =>
+            {
+                norm.running = Some(Statistics { mean: mean.clone(), variance: variance.clone() });
             }
-            continue;
-        };
-        norm.gamma.clone_from(&stored.gamma);
-        norm.beta.clone_from(&stored.beta);
-        norm.running = stored.running.clone().map(|(mean, variance)| Statistics { mean, variance });
+            _ => return None,
+        }
     }
     Some(network)
 }

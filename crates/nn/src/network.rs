@@ -8,23 +8,15 @@ use klayer_linalg::{Images, RowMajor, Scalar};
 
 use crate::affine::Affine;
 use crate::batch_norm::BatchNorm;
-use crate::workspace::{LayerWorkspace, Stage};
-use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
+use crate::layer::{Layer, Mode};
+use crate::workspace::Stage;
+use crate::{Architecture, Error, Gradients, Init, Workspace};
 
 /// The parameters of a network and the running statistics of batch norm.
 #[derive(Debug, Clone)]
 pub struct Network<T> {
     architecture: Architecture,
     pub(crate) layers: Vec<Layer<T>>,
-}
-
-/// An affine map, followed in hidden layers by batch norm (if any) and ReLU.
-#[derive(Debug, Clone)]
-pub struct Layer<T> {
-    /// W and b.
-    pub affine: Affine<T>,
-    /// gamma, beta and the running statistics; `None` in the last layer and in networks without batch norm.
-    pub batch_norm: Option<BatchNorm<T>>,
 }
 
 /// The outputs of the last layer for a mini-batch, before softmax.
@@ -41,8 +33,9 @@ impl<T: Scalar> Network<T> {
     pub fn new(architecture: &Architecture, init: Init, rng: &mut Pcg64) -> Result<Self, Error> {
         init.check(architecture.inputs())?;
         let mut network = Self::zeros(architecture);
-        for layer in &mut network.layers {
-            layer.affine.draw(init, rng);
+        let last = architecture.depth() - 1;
+        for (l, layer) in network.layers.iter_mut().enumerate() {
+            layer.affine.draw(init.deviation(layer.affine.weight.ncols(), l == last), rng);
         }
         Ok(network)
     }
@@ -73,7 +66,7 @@ impl<T: Scalar> Network<T> {
     }
 
     /// Computes the logits of a mini-batch in training mode: batch norm uses the statistics of the batch and updates
-    /// the running statistics.
+    /// the running statistics, and the dropout of the workspace is on.
     ///
     /// # Shapes
     /// `x` d x n, with the n of the workspace.
@@ -91,10 +84,9 @@ impl<T: Scalar> Network<T> {
         if images < 2 && self.layers[0].batch_norm.is_some() {
             return Err(Error::BatchTooSmall { images });
         }
-        let Workspace { layers, sums, par, .. } = &mut *workspace;
-        self.layers[0].affine.forward(Inputs::Images(x), &mut layers[0].s, sums, par);
-        self.forward_from(0, workspace);
-        for (layer, space) in self.layers.iter_mut().zip(&workspace.layers) {
+        workspace.draw_masks();
+        self.forward(x, workspace, Mode::Training);
+        for (layer, space) in self.layers.iter_mut().zip(&workspace.hidden) {
             if let Some(batch_norm) = &mut layer.batch_norm {
                 batch_norm.update_running(&space.batch);
             }
@@ -103,29 +95,29 @@ impl<T: Scalar> Network<T> {
         Ok(Logits { workspace })
     }
 
-    /// Runs the forward pass in training mode from the affine output of layer `first`, in the workspace, to the logits.
-    /// Does not update the running statistics.
-    pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>) {
-        let Workspace { layers, sums, par, .. } = workspace;
-        for (l, layer) in self.layers.iter().enumerate().skip(first) {
-            let (below, here) = layers.split_at_mut(l);
-            let space = &mut here[0];
-            if l > first {
-                layer.affine.forward(Inputs::Hidden(&below[l - 1].h), &mut space.s, sums, par);
-            }
-            if l == self.layers.len() - 1 {
-                return;
-            }
-            match &layer.batch_norm {
-                Some(batch_norm) => batch_norm.forward_train(&mut space.s, &mut space.h, &mut space.batch),
-                None => space.h.copy_from(&space.s),
-            }
-            relu::forward(&mut space.h);
+    /// Runs the forward pass from the mini-batch to the logits.
+    fn forward(&self, x: Images<'_, T>, workspace: &mut Workspace<T>, mode: Mode) {
+        let Workspace { hidden, logits, sums, par, .. } = &mut *workspace;
+        let s = hidden.first_mut().map_or(logits, |space| &mut space.s);
+        self.layers[0].affine.forward(Inputs::Images(x), s, sums, par);
+        self.forward_from(0, workspace, mode);
+    }
+
+    /// Runs the forward pass from the affine output of layer `first`, in the workspace, to the logits. Does not update
+    /// the running statistics.
+    pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>, mode: Mode) {
+        let Workspace { hidden, logits, sums, par, .. } = workspace;
+        for l in first..hidden.len() {
+            let (below, above) = hidden.split_at_mut(l + 1);
+            let space = &mut below[l];
+            self.layers[l].forward(space, mode);
+            let s = above.first_mut().map_or(&mut *logits, |above| &mut above.s);
+            self.layers[l + 1].affine.forward(Inputs::Hidden(&space.values.h), s, sums, par);
         }
     }
 
-    /// Computes the logits of a mini-batch in evaluation mode: batch norm uses the running statistics, and the network
-    /// is unchanged.
+    /// Computes the logits of a mini-batch in evaluation mode: batch norm uses the running statistics, there is no
+    /// dropout, and the network is unchanged.
     ///
     /// # Shapes
     /// `x` d x n, with the n of the workspace.
@@ -140,24 +132,12 @@ impl<T: Scalar> Network<T> {
         let x = x.into();
         self.check(x, workspace)?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, sums, par, .. } = &mut *workspace;
-        for (l, layer) in self.layers.iter().enumerate() {
-            let (below, here) = layers.split_at_mut(l);
-            let space = &mut here[0];
-            layer.affine.forward(input(x, below), &mut space.s, sums, par);
-            if l == self.layers.len() - 1 {
-                break;
-            }
-            match &layer.batch_norm {
-                Some(batch_norm) => batch_norm.infer(&space.s, &mut space.h),
-                None => space.h.copy_from(&space.s),
-            }
-            relu::forward(&mut space.h);
-        }
+        self.forward(x, workspace, Mode::Inference);
         Ok(Logits { workspace })
     }
 
-    /// Computes the gradients of the mean cross-entropy. Call `forward_train` and `cross_entropy` on `x` first.
+    /// Computes the gradients of the objective: the mean cross-entropy, with the dropout and label smoothing of the
+    /// workspace. Call `forward_train` and `cross_entropy` on `x` first.
     ///
     /// # Shapes
     /// `x` d x n.
@@ -176,17 +156,11 @@ impl<T: Scalar> Network<T> {
             return Err(self.other_network("the gradients", gradients.architecture()));
         }
         workspace.check_loss()?;
-        let Workspace { layers, par, .. } = workspace;
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let (below, here) = layers.split_at_mut(l);
-            let (space, gradient) = (&mut here[0], &mut gradients.layers[l]);
-            let g = layer.output_gradient(space);
-            Affine::backward(input(x, below), g, &mut gradient.affine, par);
-            if let Some(below) = below.last_mut() {
-                layer.affine.backward_input(g, &mut below.gradient, par);
-            }
-            if let Some(gradient) = &mut gradient.batch_norm {
-                gradient.copy_from(&space.norm_gradient);
+        for (l, (layer, gradient)) in self.layers.iter().zip(&mut gradients.layers).enumerate().rev() {
+            let back = layer.backward(l, x, workspace);
+            Affine::backward(back.inputs, back.g, &mut gradient.affine, back.par);
+            if let (Some(gradient), Some(found)) = (&mut gradient.batch_norm, back.norm_gradient) {
+                gradient.copy_from(found);
             }
         }
         Ok(())
@@ -212,18 +186,12 @@ impl<T: Scalar> Network<T> {
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, par, .. } = workspace;
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
-            let (below, here) = layers.split_at_mut(l);
-            let space = &mut here[0];
-            let g = layer.output_gradient(space);
             // The layer below needs the weights of the forward pass, so this precedes the update.
-            if let Some(below) = below.last_mut() {
-                layer.affine.backward_input(g, &mut below.gradient, par);
-            }
-            layer.affine.descend(input(x, below), g, decay, rate, par);
-            if let Some(batch_norm) = &mut layer.batch_norm {
-                batch_norm.descend(&space.norm_gradient, rate);
+            let back = layer.backward(l, x, workspace);
+            layer.affine.descend(back.inputs, back.g, decay, rate, back.par);
+            if let (Some(batch_norm), Some(gradient)) = (&mut layer.batch_norm, back.norm_gradient) {
+                batch_norm.descend(gradient, rate);
             }
         }
         Ok(())
@@ -251,27 +219,6 @@ impl<T: Scalar> Network<T> {
     }
 }
 
-/// The input of a layer: the mini-batch, or the output of the topmost of the layers `below`.
-fn input<'a, T: Scalar>(x: Images<'a, T>, below: &'a [LayerWorkspace<T>]) -> Inputs<'a, T> {
-    below.last().map_or(Inputs::Images(x), |below| Inputs::Hidden(&below.h))
-}
-
-impl<T: Scalar> Layer<T> {
-    /// Computes dJ/dS of the affine output from the gradient that the layer above wrote. In hidden layers with batch
-    /// norm, also writes the gradients of gamma and beta to the workspace.
-    fn output_gradient<'w>(&self, space: &'w mut LayerWorkspace<T>) -> &'w RowMajor<T> {
-        if space.h.nrows() == 0 {
-            // The last layer: the cross-entropy has replaced the logits by their gradient.
-            return &space.s;
-        }
-        relu::backward(&space.h, &mut space.gradient);
-        if let Some(batch_norm) = &self.batch_norm {
-            batch_norm.backward(&space.s, &space.batch, &mut space.gradient, &mut space.norm_gradient);
-        }
-        &space.gradient
-    }
-}
-
 impl<T: Scalar> Logits<'_, T> {
     /// The logits, classes x n.
     pub fn as_matrix(&self) -> &RowMajor<T> {
@@ -296,8 +243,8 @@ impl<T: Scalar> Logits<'_, T> {
         }
     }
 
-    /// Computes the mean cross-entropy of the mini-batch. After `forward_train`, also prepares the workspace for
-    /// `backward`.
+    /// Computes the mean cross-entropy of the mini-batch, without label smoothing. After `forward_train`, also prepares
+    /// the workspace for `backward`.
     ///
     /// # Errors
     /// [`Error::LabelCount`], [`Error::Label`], [`Error::NonFiniteLoss`].

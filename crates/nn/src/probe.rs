@@ -1,50 +1,54 @@
-//! Evaluates the loss of a network with one parameter moved by a step in either direction.
+//! Evaluates the objective of a network with one parameter moved by a step in either direction.
 //!
 //! A parameter of unit i affects only row i of its layer: a step h of a weight W_ij or bias b_i moves the affine output
-//! s_i by h x_j or h, and batch norm and ReLU of this unit give the new output of the unit. The affine output of the
-//! layer above changes by column i of its weights times the change of that output; everything above is recomputed. This
-//! makes it feasible to check all 150,000 weights of a first layer.
+//! s_i by h x_j or h, and batch norm, activation and dropout of this unit give its new output. An activation of several
+//! units also needs the others that make this output. The affine output of the layer above changes by column i of its
+//! weights times the change of the output; everything above is recomputed. This makes it feasible to check all 150,000
+//! weights of a first layer.
 
-use std::rc::Rc;
 use std::{iter, mem};
 
 use klayer_linalg::product::{BlockSums, Inputs};
-use klayer_linalg::{Columns, Par, RowMajor, vectorize};
+use klayer_linalg::{Columns, Par, RowMajor, Scalar, vectorize};
 
-use crate::batch_norm::{BatchNorm, Statistics};
-use crate::{Error, Network, Workspace, relu};
+use crate::affine::Affine;
+use crate::batch_norm::BatchNorm;
+use crate::layer::Mode;
+use crate::workspace::HiddenWorkspace;
+use crate::{Error, Layer, Network, Objective, Parameter, Workspace};
 
-/// Evaluates the loss of a network with one parameter of one unit moved by `step` in either direction.
+/// Evaluates the objective of a network with one parameter of one unit moved by `step` in either direction.
 pub(crate) struct Probe<'a> {
     network: &'a Network<f64>,
     labels: &'a [u8],
     step: f64,
     /// The input and the affine output of each layer, with no parameter moved.
-    inputs: Vec<Rc<RowMajor<f64>>>,
+    inputs: Vec<RowMajor<f64>>,
     outputs: Vec<RowMajor<f64>>,
     /// The unit whose parameters move: its layer, and its index in the layer.
     layer: usize,
     place: usize,
-    unit: Unit,
     here: Pass,
     ahead: Pass,
 }
 
-/// The unit whose parameters move, as a layer of one unit.
-pub(crate) struct Unit {
-    /// Its affine output, 1 x n; batch norm replaces it by s_hat.
-    s: RowMajor<f64>,
-    batch_norm: Option<BatchNorm<f64>>,
-    batch: Statistics<f64>,
-}
-
-/// The results of a pass.
+/// A pass with a moved parameter.
 #[derive(Clone)]
 struct Pass {
-    /// The output of the moved unit, 1 x n; unused in the last layer.
-    h: RowMajor<f64>,
-    /// The layers above it.
+    group: Group,
+    /// The layers above.
     workspace: Workspace<f64>,
+}
+
+/// The units that make the output of the unit whose parameters move, as a layer.
+#[derive(Clone)]
+struct Group {
+    layer: Layer<f64>,
+    space: HiddenWorkspace<f64>,
+    /// The index in the whole layer of each unit.
+    places: Vec<usize>,
+    /// The row of the unit whose parameters move.
+    row: usize,
 }
 
 impl<'a> Probe<'a> {
@@ -52,107 +56,131 @@ impl<'a> Probe<'a> {
         network: &'a Network<f64>,
         x: Columns<'_, f64>,
         labels: &'a [u8],
+        objective: Objective,
         step: f64,
     ) -> Result<Self, Error> {
         let images = x.ncols();
         let mut workspace = Workspace::new(network.architecture(), images, Par::Seq);
+        workspace.set_objective(objective);
         network.clone().forward_train(x, &mut workspace)?.cross_entropy(labels)?;
         let mut first = RowMajor::zeros(x.nrows(), images);
         first.as_mut().copy_from(x.as_mat());
-        let hidden = workspace.layers[..network.layers.len() - 1].iter().map(|space| space.h.clone());
-        let inputs: Vec<_> = iter::once(first).chain(hidden).map(Rc::new).collect();
+        let hidden = workspace.hidden.iter().map(|space| space.values.h.clone());
+        let inputs: Vec<_> = iter::once(first).chain(hidden).collect();
         let outputs = network.layers.iter().zip(&inputs).map(|(layer, input)| {
             let mut s = RowMajor::zeros(layer.affine.bias.len(), images);
             layer.affine.forward(Inputs::Hidden(input), &mut s, &mut BlockSums::none(), &Par::Seq);
             s
         });
-        let row = RowMajor::zeros(1, images);
-        let pass = Pass { h: row.clone(), workspace };
-        Ok(Self {
-            outputs: outputs.collect(),
-            inputs,
-            network,
-            labels,
-            step,
-            layer: 0,
-            place: 0,
-            unit: Unit { s: row, batch_norm: None, batch: Statistics::zeros(1) },
-            ahead: pass.clone(),
-            here: pass,
-        })
+        let pass = Pass { group: Group::new(network, &workspace, 0, 0), workspace };
+        let outputs = outputs.collect();
+        Ok(Self { outputs, inputs, network, labels, step, layer: 0, place: 0, ahead: pass.clone(), here: pass })
     }
 
-    /// Selects the unit `place` of `layer`, and returns the input of the layer.
-    pub(crate) fn go_to(&mut self, layer: usize, place: usize) -> Rc<RowMajor<f64>> {
+    /// Selects the unit `place` of `layer`.
+    pub(crate) fn go_to(&mut self, layer: usize, place: usize) {
         (self.layer, self.place) = (layer, place);
-        let batch_norm = self.network.layers[layer].batch_norm.as_ref();
-        self.unit.batch_norm = batch_norm.map(|batch_norm| BatchNorm::new(1, batch_norm.eps()));
-        self.inputs[layer].clone()
+        self.here.group = Group::new(self.network, &self.here.workspace, layer, place);
+        self.ahead.group = self.here.group.clone();
     }
 
-    /// Computes the central difference of the loss, where `change` moves a parameter of the unit, or its affine output,
-    /// by h. Returns NaN at a kink.
-    pub(crate) fn difference(&mut self, change: &dyn Fn(f64, &mut Unit)) -> Result<f64, Error> {
-        self.pass(self.step, change)?;
+    /// Computes the central difference of the objective for parameter `index` of `kind` of the unit. Returns NaN at a
+    /// kink.
+    pub(crate) fn difference(&mut self, kind: Parameter, index: usize) -> Result<f64, Error> {
+        self.pass(kind, index, self.step)?;
         mem::swap(&mut self.here, &mut self.ahead);
-        self.pass(-self.step, change)?;
-        let (here, ahead, above) = (&self.here, &self.ahead, self.layer + 1);
-        let mut layers = here.workspace.layers[above..].iter().zip(&ahead.workspace.layers[above..]);
-        if (above < self.outputs.len() && other_sides(&here.h, &ahead.h))
-            || layers.any(|(here, ahead)| other_sides(&here.h, &ahead.h))
-        {
+        self.pass(kind, index, -self.step)?;
+        let (here, ahead) = (&self.here, &self.ahead);
+        let is_hidden = self.layer < here.workspace.hidden.len();
+        let mut above = here.workspace.hidden.iter().zip(&ahead.workspace.hidden).skip(self.layer + 1);
+        if (is_hidden && here.group.space.kink(&ahead.group.space)) || above.any(|(here, ahead)| here.kink(ahead)) {
             return Ok(f64::NAN);
         }
         // Image by image, because the rounding errors of two large sums would exceed their difference.
-        let pairs = ahead.workspace.image_losses().iter().zip(here.workspace.image_losses());
+        let pairs = ahead.workspace.image_objectives().iter().zip(here.workspace.image_objectives());
         let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
         Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
     }
 
-    /// Runs the pass up to the loss, with the unit moved by `change(h)`.
-    fn pass(&mut self, h: f64, change: &dyn Fn(f64, &mut Unit)) -> Result<(), Error> {
-        let (unit, Pass { h: out, workspace }) = (&mut self.unit, &mut self.here);
-        unit.s.row_mut(0).copy_from_slice(self.outputs[self.layer].row(self.place));
-        if let (Some(unit), Some(layer)) = (&mut unit.batch_norm, &self.network.layers[self.layer].batch_norm) {
-            (unit.gamma[0], unit.beta[0]) = (layer.gamma[self.place], layer.beta[self.place]);
+    /// Runs the pass up to the objective, with the parameter moved by `h`.
+    fn pass(&mut self, kind: Parameter, index: usize, h: f64) -> Result<(), Error> {
+        let (Pass { group, workspace }, layer) = (&mut self.here, self.layer);
+        group.reset(&self.network.layers[layer], &self.outputs[layer]);
+        match kind {
+            Parameter::Weight => {
+                let input = self.inputs[layer].row(index);
+                group.s_mut().iter_mut().zip(input).for_each(|(s, x)| *s += h * x);
+            }
+            Parameter::Bias => group.s_mut().iter_mut().for_each(|s| *s += h),
+            Parameter::Gamma | Parameter::Beta => group.parameter_mut(kind)[index] += h,
         }
-        change(h, unit);
-        let above = self.layer + 1;
-        if let Some(layer) = self.network.layers.get(above) {
-            unit.forward(out);
-            let s = &mut workspace.layers[above].s;
-            s.copy_from(&self.outputs[above]);
-            add_change(s, &layer.affine.weight, self.place, out.row(0), self.inputs[above].row(self.place));
-            self.network.forward_from(above, workspace);
+        if let Some(above) = self.network.layers.get(layer + 1) {
+            group.layer.forward(&mut group.space, Mode::Training);
+            let s = workspace.affine_output_mut(layer + 1);
+            s.copy_from(&self.outputs[layer + 1]);
+            let (input, new) = (group.places[0], group.space.values.h.row(0));
+            add_change(s, &above.affine.weight, input, new, self.inputs[layer + 1].row(input));
+            self.network.forward_from(layer + 1, workspace, Mode::Training);
         } else {
-            let logits = &mut workspace.layers[self.layer].s;
-            logits.copy_from(&self.outputs[self.layer]);
-            logits.row_mut(self.place).copy_from_slice(unit.s.row(0));
+            workspace.logits.copy_from(&self.outputs[layer]);
+            workspace.logits.row_mut(self.place).copy_from_slice(group.s_mut());
         }
         workspace.cross_entropy(self.labels)?;
         Ok(())
     }
 }
 
-impl Unit {
-    /// Moves the affine output by `h` times `direction` of each image.
-    pub(crate) fn shift(&mut self, h: f64, direction: impl Fn(usize) -> f64) {
-        for (image, s) in self.s.row_mut(0).iter_mut().enumerate() {
-            *s += h * direction(image);
+impl Group {
+    /// The group of the unit `place` of `layer`. The units of output i of o are i, i + o, ... .
+    fn new(network: &Network<f64>, workspace: &Workspace<f64>, layer: usize, place: usize) -> Self {
+        let space = workspace.hidden.get(layer);
+        let activation = space.map(|space| space.activation).unwrap_or_default();
+        let (layer, units) = (&network.layers[layer], activation.units_per_output());
+        let outputs = activation.outputs(layer.affine.bias.len());
+        let output = place % outputs;
+        let mut group = HiddenWorkspace::new(activation, units, workspace.images);
+        group.mask = space.and_then(|space| space.mask).map(|mask| mask.starting_at(output));
+        Self {
+            layer: Layer {
+                affine: Affine::zeros(0, units),
+                batch_norm: layer.batch_norm.as_ref().map(|norm| BatchNorm::new(units, norm.eps().to_f64())),
+            },
+            space: group,
+            places: (0..units).map(|part| output + part * outputs).collect(),
+            row: place / outputs,
         }
     }
 
-    pub(crate) fn batch_norm(&mut self) -> &mut BatchNorm<f64> {
-        self.batch_norm.as_mut().expect("called only for units with batch norm")
+    /// Restores the affine outputs and the parameters of `layer`.
+    fn reset(&mut self, layer: &Layer<f64>, outputs: &RowMajor<f64>) {
+        for (row, &place) in self.places.iter().enumerate() {
+            self.space.s.row_mut(row).copy_from_slice(outputs.row(place));
+            for ((kind, mut to), (_, from)) in self.layer.parameters_mut().zip(layer.parameters()) {
+                if kind != Parameter::Weight {
+                    to.unit_mut(row).copy_from_slice(from.unit(place));
+                }
+            }
+        }
     }
 
-    /// Computes the output of the unit from its affine output, as in a hidden layer.
-    fn forward(&mut self, out: &mut RowMajor<f64>) {
-        match &self.batch_norm {
-            Some(batch_norm) => batch_norm.forward_train(&mut self.s, out, &mut self.batch),
-            None => out.copy_from(&self.s),
-        }
-        relu::forward(out);
+    /// The affine output of the unit whose parameters move.
+    fn s_mut(&mut self) -> &mut [f64] {
+        self.space.s.row_mut(self.row)
+    }
+
+    /// The parameters of one kind of this unit.
+    fn parameter_mut(&mut self, kind: Parameter) -> &mut [f64] {
+        let row = self.row;
+        let found = self.layer.parameters_mut().find(|(found, _)| *found == kind);
+        let (_, values) = found.expect("called only for parameters of the layer");
+        values.into_unit_mut(row)
+    }
+}
+
+impl HiddenWorkspace<f64> {
+    /// Whether the objective has a kink between this pass and `there`.
+    fn kink(&self, there: &Self) -> bool {
+        self.activation.function().kink(&self.values.h, &there.values.h)
     }
 }
 
@@ -169,20 +197,4 @@ fn add_change(s: &mut RowMajor<f64>, weight: &RowMajor<f64>, input: usize, new: 
             }
         },
     );
-}
-
-/// Whether a ReLU is active in only one of `here` and `there`, for any unit and image.
-fn other_sides(here: &RowMajor<f64>, there: &RowMajor<f64>) -> bool {
-    vectorize(
-        #[inline(always)]
-        || {
-            let mut differ = false;
-            for i in 0..here.nrows() {
-                for (&here, &there) in here.row(i).iter().zip(there.row(i)) {
-                    differ |= (here > 0.0) != (there > 0.0);
-                }
-            }
-            differ
-        },
-    )
 }

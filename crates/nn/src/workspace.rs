@@ -3,33 +3,39 @@
 use klayer_linalg::product::BlockSums;
 use klayer_linalg::{Par, RowMajor, Scalar};
 
+use crate::activation::{Activation, Values};
 use crate::batch_norm::{BatchNormGradient, Statistics};
 use crate::cross_entropy::{Losses, cross_entropy};
-use crate::{Architecture, Error};
+use crate::dropout::Mask;
+use crate::{Architecture, Error, Objective};
 
-/// The activations of a network for mini-batches of one size, and the threads that compute them.
+/// The activations of a network for mini-batches of one size, the objective of training, and the threads that compute.
 #[derive(Debug, Clone)]
 pub struct Workspace<T> {
     pub(crate) architecture: Architecture,
     pub(crate) images: usize,
     pub(crate) par: Par,
-    pub(crate) layers: Vec<LayerWorkspace<T>>,
+    pub(crate) hidden: Vec<HiddenWorkspace<T>>,
+    /// The affine output of the last layer, classes x n, which the cross-entropy replaces by dJ/ds.
+    pub(crate) logits: RowMajor<T>,
     /// Scratch memory of the first layer.
     pub(crate) sums: BlockSums<T>,
     pub(crate) losses: Losses<T>,
     pub(crate) stage: Stage,
+    objective: Objective,
+    step: u64,
 }
 
-/// The activations of one layer of m units for n images; every matrix is m x n.
+/// The activations of one hidden layer of m units for n images.
 #[derive(Debug, Clone)]
-pub(crate) struct LayerWorkspace<T> {
-    /// The affine output s, which batch norm replaces by s_hat. In the last layer, the logits, which the cross-entropy
-    /// replaces by dJ/ds.
+pub(crate) struct HiddenWorkspace<T> {
+    pub(crate) activation: Activation,
+    /// The affine output s, m x n, which batch norm replaces by s_hat.
     pub(crate) s: RowMajor<T>,
-    /// The output h; empty in the last layer.
-    pub(crate) h: RowMajor<T>,
-    /// dJ/dh, which the backward pass replaces by dJ/ds; empty in the last layer.
-    pub(crate) gradient: RowMajor<T>,
+    /// The values from the activation to the output h.
+    pub(crate) values: Values<T>,
+    /// The dropout of the last forward pass in training mode.
+    pub(crate) mask: Option<Mask>,
     /// The mean and variance of the mini-batch.
     pub(crate) batch: Statistics<T>,
     /// dJ/dgamma and dJ/dbeta.
@@ -50,27 +56,35 @@ pub(crate) enum Stage {
 impl<T: Scalar> Workspace<T> {
     /// Allocates a workspace for mini-batches of exactly `images` images.
     pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
-        let last = architecture.depth() - 1;
-        let layers = architecture.layers().enumerate().map(|(l, (_, outputs))| {
-            let hidden_units = if l < last { outputs } else { 0 };
-            LayerWorkspace {
-                s: RowMajor::zeros(outputs, images),
-                h: RowMajor::zeros(hidden_units, images),
-                gradient: RowMajor::zeros(hidden_units, images),
-                batch: Statistics::zeros(hidden_units),
-                norm_gradient: BatchNormGradient::zeros(hidden_units),
-            }
-        });
+        let hidden = architecture.hidden().iter().zip(architecture.activations());
         let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
         Self {
-            layers: layers.collect(),
+            hidden: hidden.map(|(&units, &activation)| HiddenWorkspace::new(activation, units, images)).collect(),
+            logits: RowMajor::zeros(architecture.classes(), images),
             sums: BlockSums::new(units, inputs, images),
             architecture: architecture.clone(),
             images,
             par,
             losses: Losses::new(images),
             stage: Stage::Idle,
+            objective: Objective::default(),
+            step: 0,
         }
+    }
+
+    /// Sets what training minimizes. A new workspace has no dropout and no smoothing.
+    pub fn set_objective(&mut self, objective: Objective) {
+        self.objective = objective;
+    }
+
+    /// Sets the index of the step, which determines the masks of dropout. A new workspace is at step 0.
+    pub fn set_step(&mut self, step: u64) {
+        self.step = step;
+    }
+
+    /// What training minimizes.
+    pub fn objective(&self) -> Objective {
+        self.objective
     }
 
     /// The architecture that the workspace was created for.
@@ -83,25 +97,28 @@ impl<T: Scalar> Workspace<T> {
         self.images
     }
 
-    /// The cross-entropy of each image, from the last call of `cross_entropy`.
+    /// The plain cross-entropy of each image, from the last call of `cross_entropy`.
     pub fn image_losses(&self) -> &[T] {
         &self.losses.losses
     }
 
-    /// The outputs h of hidden layer `layer` (counted from 0), after ReLU, from the last forward pass.
+    /// The cross-entropy of each image with the labels of the objective, of which `backward` computes the gradient of
+    /// the mean: [`Workspace::image_losses`] without label smoothing.
+    pub fn image_objectives(&self) -> &[T] {
+        if self.objective.smoothing() > 0.0 { &self.losses.smoothed } else { &self.losses.losses }
+    }
+
+    /// The outputs h of hidden layer `layer` (counted from 0), after its activation and dropout, from the last forward
+    /// pass.
     ///
     /// # Shapes
-    /// m x n.
+    /// outputs x n, see [`Architecture::outputs`].
     ///
     /// # Panics
     /// If `layer` is not a hidden layer.
     pub fn hidden(&self, layer: usize) -> &RowMajor<T> {
-        assert!(
-            layer + 1 < self.layers.len(),
-            "index {layer} is out of bounds for {} hidden layers",
-            self.layers.len() - 1
-        );
-        &self.layers[layer].h
+        assert!(layer < self.hidden.len(), "index {layer} is out of bounds for {} hidden layers", self.hidden.len());
+        &self.hidden[layer].values.h
     }
 
     /// The outputs of the last layer: the logits of the last forward pass, or, after `cross_entropy`, their gradient.
@@ -109,7 +126,7 @@ impl<T: Scalar> Workspace<T> {
     /// # Shapes
     /// classes x n.
     pub fn outputs(&self) -> &RowMajor<T> {
-        &self.layers[self.layers.len() - 1].s
+        &self.logits
     }
 
     /// Checks that a backward pass is possible.
@@ -117,9 +134,33 @@ impl<T: Scalar> Workspace<T> {
         if self.stage == Stage::Loss { Ok(()) } else { Err(Error::NoLoss) }
     }
 
-    /// Computes the mean cross-entropy of the logits in the last layer, and replaces them by their gradient.
+    /// Draws the masks of dropout for the step, to be used by the next forward and backward pass.
+    pub(crate) fn draw_masks(&mut self) {
+        for (l, space) in self.hidden.iter_mut().enumerate() {
+            space.mask = self.objective.dropout.map(|dropout| dropout.mask(self.step, l));
+        }
+    }
+
+    /// The affine output of layer `l`.
+    pub(crate) fn affine_output_mut(&mut self, l: usize) -> &mut RowMajor<T> {
+        self.hidden.get_mut(l).map_or(&mut self.logits, |space| &mut space.s)
+    }
+
+    /// Computes the mean cross-entropy of the logits, and replaces them by the gradient of the objective.
     pub(crate) fn cross_entropy(&mut self, labels: &[u8]) -> Result<f64, Error> {
-        let logits = &mut self.layers.last_mut().expect("an architecture has a layer").s;
-        cross_entropy(logits, labels, &mut self.losses)
+        cross_entropy(&mut self.logits, labels, self.objective.smoothing(), &mut self.losses)
+    }
+}
+
+impl<T: Scalar> HiddenWorkspace<T> {
+    pub(crate) fn new(activation: Activation, units: usize, images: usize) -> Self {
+        Self {
+            activation,
+            s: RowMajor::zeros(units, images),
+            values: Values::new(activation, units, images),
+            mask: None,
+            batch: Statistics::zeros(units),
+            norm_gradient: BatchNormGradient::zeros(units),
+        }
     }
 }

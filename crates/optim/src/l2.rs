@@ -1,7 +1,7 @@
 //! L2 regularization.
 
 use klayer_linalg::{Scalar, reduce, vectorize};
-use klayer_nn::{Gradients, Network};
+use klayer_nn::{Gradients, Network, Parameter};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -35,10 +35,10 @@ impl L2 {
 
     /// Returns the penalty of all weights, which is the difference between the cost J and the loss.
     pub fn penalty<T: Scalar>(self, network: &Network<T>) -> f64 {
-        let weights = network.layers().iter().map(|layer| &layer.affine.weight);
+        let weights = network.parameters().filter(|part| part.kind == Parameter::Weight);
         let squares = vectorize(
             #[inline(always)]
-            || weights.flat_map(|w| w.rows()).map(|row| reduce::dot(row, row).to_f64()).sum::<f64>(),
+            || weights.flat_map(|part| part.values.rows()).map(|row| reduce::dot(row, row).to_f64()).sum::<f64>(),
         );
         self.lambda * squares
     }
@@ -51,10 +51,12 @@ impl L2 {
     /// If `gradients` were created for another architecture.
     pub fn add_gradient<T: Scalar>(self, network: &Network<T>, gradients: &mut Gradients<T>) {
         assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
-        for (layer, gradient) in network.layers().iter().zip(&mut gradients.layers) {
-            for i in 0..layer.affine.weight.nrows() {
-                for (g, &w) in gradient.affine.weight.row_mut(i).iter_mut().zip(layer.affine.weight.row(i)) {
-                    *g += self.gradient(w);
+        for (part, mut gradient) in network.parameters().zip(gradients.parameters_mut()) {
+            if part.kind == Parameter::Weight {
+                for (i, weights) in part.values.rows().enumerate() {
+                    for (g, &w) in gradient.values.unit_mut(i).iter_mut().zip(weights) {
+                        *g += self.gradient(w);
+                    }
                 }
             }
         }

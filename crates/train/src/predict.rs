@@ -75,7 +75,7 @@ impl<'a> Classifier<'a> {
         Ok(probabilities)
     }
 
-    /// Finds the units, from 0, of each hidden layer that are dead: their ReLU output is 0 for every image. All units
+    /// Finds the outputs, from 0, of each hidden layer that are dead: ReLU gives 0 for every image. All outputs
     /// if there are no images.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl<'a> Classifier<'a> {
     /// If an image does not have 3,072 pixels.
     pub fn dead_units<'i>(&mut self, images: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<Vec<usize>>, Error> {
         let mut dead: Vec<Vec<usize>> =
-            self.network.architecture().hidden().iter().map(|&units| (0..units).collect()).collect();
+            self.network.architecture().outputs().map(|outputs| (0..outputs).collect()).collect();
         self.chunks(images, |_, workspace, n| {
             for (layer, dead) in dead.iter_mut().enumerate() {
                 let outputs = workspace.hidden(layer);

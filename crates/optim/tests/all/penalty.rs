@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor};
 use klayer_nn::gradient_check::numerical_gradient;
-use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+use klayer_nn::{Architecture, Gradients, Init, Network, Objective, Workspace};
 use klayer_optim::{Error, L2, Sgd};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,7 +44,7 @@ proptest! {
         let l2 = L2::new(lambda).unwrap();
         l2.add_gradient(&network, &mut gradients);
         let numerical =
-            numerical_gradient(&network, x.as_ref(), &labels, 1e-5, |_| ControlFlow::Continue(())).unwrap();
+            numerical_gradient(&network, x.as_ref(), &labels, Objective::default(), 1e-5, |_| ControlFlow::Continue(())).unwrap();
         for row in numerical.compare(&network, &gradients, |w| l2.term(w), 1e-4).unwrap() {
             prop_assert!(row.max_relative_error < 1e-6, "{row:?}");
         }

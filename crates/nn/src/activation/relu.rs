@@ -6,6 +6,40 @@
 
 use klayer_linalg::{RowMajor, Scalar, vectorize};
 
+use super::{Function, Values};
+
+pub(crate) struct Relu;
+
+impl<T: Scalar> Function<T> for Relu {
+    fn in_place(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, values: &mut Values<T>) {
+        forward(&mut values.h);
+    }
+
+    fn backward(&self, Values { h, d_h, .. }: &mut Values<T>) {
+        backward(h, d_h);
+    }
+
+    /// Whether any unit is active for an image in only one of the passes.
+    fn kink(&self, here: &RowMajor<T>, there: &RowMajor<T>) -> bool {
+        vectorize(
+            #[inline(always)]
+            || {
+                let (zero, mut differ) = (T::from_f64(0.0), false);
+                for i in 0..here.nrows() {
+                    for (&here, &there) in here.row(i).iter().zip(there.row(i)) {
+                        differ |= (here > zero) != (there > zero);
+                    }
+                }
+                differ
+            },
+        )
+    }
+}
+
 /// Computes `s = max(s, 0)` in place. NaN propagates, so that a diverged network has a NaN loss.
 ///
 /// # Shapes
