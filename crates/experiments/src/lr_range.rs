@@ -10,7 +10,7 @@ use klayer_dataset::FEATURES;
 use klayer_linalg::Par;
 use klayer_linalg::random::stream;
 use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Ramp, Schedule, Sgd};
+use klayer_optim::{L2, Optimizer, Ramp, Schedule, Sgd};
 use serde::Serialize;
 
 use crate::Error;
@@ -125,7 +125,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
     let architecture = config.check(images, classes)?;
     let mut network = Network::<f32>::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
-    let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };
+    let mut optimizer = Optimizer::new(&architecture, Sgd, L2::new(config.lambda)?, par.clone());
     let normalizer = data.normalization.normalizer();
     let mut batches = Batches::new((config.seed, config.batch), None, data, &normalizer)?;
     let mut evaluator = Evaluator::new(&architecture, &normalizer, par.clone());
@@ -144,7 +144,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
             }
             loss => losses.push(loss?),
         }
-        sgd.descend(&mut network, x, &mut workspace, config.ramp.rate(step))?;
+        optimizer.descend(&mut network, x, &mut workspace, config.ramp.rate(step))?;
         let done = step + 1;
         observer.progressed(done);
         if done.is_multiple_of(config.every) || done == config.ramp.steps() {
@@ -154,7 +154,7 @@ fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -
             }
             let (rate, batch_loss) = (config.ramp.rate(step), losses.iter().sum::<f64>() / losses.len() as f64);
             observer.evaluated(&Metrics {
-                point: Point::new(done, None, &validation, sgd.l2.penalty(&network)),
+                point: Point::new(done, None, &validation, optimizer.l2().penalty(&network)),
                 batch_loss,
                 rate,
                 epoch: done as f64 / (images / config.batch) as f64,

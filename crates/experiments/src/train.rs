@@ -7,7 +7,7 @@ use klayer_dataset::{Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
 use klayer_linalg::{Par, Pixels, Scalar};
 use klayer_nn::{Network, Workspace};
-use klayer_optim::{L2, Schedule, Sgd};
+use klayer_optim::{L2, Optimizer, Schedule, Sgd};
 
 use crate::Error;
 use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
@@ -53,7 +53,7 @@ struct UnderWay<'a, T> {
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
-    sgd: Sgd,
+    optimizer: Optimizer<T, Sgd>,
     /// Completed update steps.
     done: u64,
     curve: Vec<Point>,
@@ -120,7 +120,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             observer,
             network: Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?,
             workspace: Workspace::new(&architecture, config.batch, par.clone()),
-            sgd: Sgd { l2: L2::new(config.lambda)?, par: par.clone() },
+            optimizer: Optimizer::new(&architecture, Sgd, L2::new(config.lambda)?, par.clone()),
             done: 0,
             curve: Vec::new(),
             batch_losses: 0.0,
@@ -198,7 +198,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let dataset = data.info();
         let state = State {
             key: record::key(RunConfig::KIND, self.config, &dataset.sha256)?,
-            environment: Environment::here(self.sgd.par.count()),
+            environment: Environment::here(self.optimizer.par().count()),
             config: self.config.clone(),
             dataset,
             optimizer: OptimizerState::Sgd,
@@ -228,7 +228,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.config.schedule.rate(self.done);
         let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
-        self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?;
+        self.optimizer.descend(&mut self.network, images, &mut self.workspace, rate)?;
         self.batch_losses += loss;
         self.observer.stepped(&Step { step: self.done + 1, loss, rate });
         Ok(())
@@ -236,7 +236,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 
     /// Adds a point to the curve after the current step, from its evaluations.
     fn evaluated(&mut self, sample: Option<&Evaluation>, validation: &Evaluation) {
-        let penalty = self.sgd.l2.penalty(&self.network);
+        let penalty = self.optimizer.l2().penalty(&self.network);
         let loss = validation.loss + sample.map_or(0.0, |sample| sample.loss);
         if !(loss + penalty).is_finite() {
             return self.diverge(self.done - 1);

@@ -46,6 +46,7 @@ pub mod model_file;
 mod network;
 mod probe;
 pub mod relu;
+mod update;
 mod workspace;
 
 pub use architecture::{Architecture, BATCH_NORM_EPS};
@@ -53,6 +54,7 @@ pub use error::Error;
 pub use gradients::{Gradients, LayerGradients};
 pub use init::Init;
 pub use network::{Layer, Logits, Network};
+pub use update::Update;
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

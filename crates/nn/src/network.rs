@@ -8,8 +8,9 @@ use klayer_linalg::{Images, RowMajor, Scalar};
 
 use crate::affine::Affine;
 use crate::batch_norm::BatchNorm;
+use crate::gradient_check::Parameter;
 use crate::workspace::{LayerWorkspace, Stage};
-use crate::{Architecture, Error, Gradients, Init, Workspace, relu};
+use crate::{Architecture, Error, Gradients, Init, Update, Workspace, relu};
 
 /// The parameters of a network and the running statistics of batch norm.
 #[derive(Debug, Clone)]
@@ -192,27 +193,26 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
-    /// Runs the backward pass and a gradient descent step at once: a parameter p with gradient g becomes p - `rate` g,
-    /// and a weight w becomes `decay` w - `rate` g. Does not store the gradients of the weights, which saves a pass
-    /// through memory.
+    /// Runs the backward pass and hands the gradients to `update`, which changes the parameters. Call `forward_train`
+    /// and `cross_entropy` on `x` first. Does not store the gradients of the weights, which saves a pass through
+    /// memory.
     ///
     /// # Shapes
     /// `x` d x n.
     ///
     /// # Errors
     /// Those of [`Network::backward`]; in all cases, the network is unchanged.
-    pub fn descend<'x>(
+    pub fn update<'x>(
         &mut self,
         x: impl Into<Images<'x, T>>,
         workspace: &mut Workspace<T>,
-        decay: T,
-        rate: T,
+        update: &mut impl Update<T>,
     ) -> Result<(), Error> {
         let x = x.into();
         self.check(x, workspace)?;
         workspace.check_loss()?;
         workspace.stage = Stage::Idle;
-        let Workspace { layers, par, .. } = workspace;
+        let Workspace { layers, bias_gradient, par, .. } = workspace;
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             let (below, here) = layers.split_at_mut(l);
             let space = &mut here[0];
@@ -221,9 +221,14 @@ impl<T: Scalar> Network<T> {
             if let Some(below) = below.last_mut() {
                 layer.affine.backward_input(g, &mut below.gradient, par);
             }
-            layer.affine.descend(input(x, below), g, decay, rate, par);
-            if let Some(batch_norm) = &mut layer.batch_norm {
-                batch_norm.descend(&space.norm_gradient, rate);
+            let Affine { weight, bias } = &mut layer.affine;
+            update.weight(l, weight, g, input(x, below));
+            let bias_gradient = &mut bias_gradient[..bias.len()];
+            Affine::backward_bias(g, bias_gradient);
+            update.vector(l, Parameter::Bias, bias, bias_gradient);
+            if let Some(norm) = &mut layer.batch_norm {
+                update.vector(l, Parameter::Gamma, &mut norm.gamma, &space.norm_gradient.gamma);
+                update.vector(l, Parameter::Beta, &mut norm.beta, &space.norm_gradient.beta);
             }
         }
         Ok(())

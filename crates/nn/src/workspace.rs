@@ -16,6 +16,8 @@ pub struct Workspace<T> {
     pub(crate) layers: Vec<LayerWorkspace<T>>,
     /// Scratch memory of the first layer.
     pub(crate) sums: BlockSums<T>,
+    /// dJ/db of one layer, as long as the widest.
+    pub(crate) bias_gradient: Vec<T>,
     pub(crate) losses: Losses<T>,
     pub(crate) stage: Stage,
 }
@@ -62,12 +64,14 @@ impl<T: Scalar> Workspace<T> {
             }
         });
         let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
+        let widest = architecture.layers().map(|(_, outputs)| outputs).max().unwrap_or(0);
         Self {
             layers: layers.collect(),
             sums: BlockSums::new(units, inputs, images),
             architecture: architecture.clone(),
             images,
             par,
+            bias_gradient: vec![T::from_f64(0.0); widest],
             losses: Losses::new(images),
             stage: Stage::Idle,
         }
