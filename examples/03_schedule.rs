@@ -4,7 +4,7 @@ use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
 use klayer_linalg::Par;
 use klayer_linalg::random::stream;
 use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Schedule, Sgd};
+use klayer_optim::{L2, Optimizer, Schedule, Sgd};
 
 /// Linear warm-up followed by cosine decay.
 struct WarmUpAndCosine {
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init"))?;
     let mut workspace = Workspace::new(&architecture, batch, par.clone());
     let mut shuffle = Shuffle::new(stream(42, "shuffle"), dataset.training().len(), batch)?;
-    let sgd = Sgd { l2: L2::new(0.005)?, par: par.clone() };
+    let mut optimizer = Optimizer::new(&architecture, Sgd, L2::new(0.005)?, par.clone());
     let schedule = WarmUpAndCosine { largest: 0.1, warm_up: 20, steps: 200 };
 
     for step in 0..schedule.steps {
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let x = normalizer.pixels(&images);
         let rate = schedule.rate(step);
         let loss = network.forward_train(x, &mut workspace)?.cross_entropy(&labels)?;
-        sgd.descend(&mut network, x, &mut workspace, rate)?;
+        optimizer.descend(&mut network, x, &mut workspace, rate)?;
         if step % 40 == 0 || step == schedule.steps - 1 {
             println!("step {step:3}: rate {rate:.4}, loss {loss:.3}");
         }

@@ -84,7 +84,7 @@ impl Par {
         together: usize,
         work: &(impl Fn(usize, &mut [T]) + Sync),
     ) {
-        self.share(self.count(), 0, Strided { memory: lines, stride }, together, &|first, lines| {
+        self.share(&mut self.each(), 0, Strided { memory: lines, stride }, together, &|first, lines, _| {
             work(first, lines.memory)
         });
     }
@@ -99,29 +99,43 @@ impl Par {
         together: usize,
         work: &(impl Fn(usize, MatMut<'_, T>) + Sync),
     ) {
-        self.share(self.count(), 0, matrix, together, work);
+        self.share(&mut self.each(), 0, matrix, together, &|first, columns, _| work(first, columns));
     }
 
-    fn share<S: Share>(&self, parts: usize, first: usize, all: S, together: usize, work: &(impl Fn(usize, S) + Sync)) {
-        let groups = all.count().div_ceil(together);
+    /// Nothing for each thread. Allocates nothing.
+    fn each(&self) -> Vec<()> {
+        vec![(); self.count()]
+    }
+
+    /// Splits `all` into one part for each element of `scratch`, at multiples of `together`, and calls `work` with the
+    /// index of the first item of each part, the part and its scratch memory, in any order.
+    pub(crate) fn share<S: Share, W: Send>(
+        &self,
+        scratch: &mut [W],
+        first: usize,
+        all: S,
+        together: usize,
+        work: &(impl Fn(usize, S, &mut W) + Sync),
+    ) {
+        let (parts, groups) = (scratch.len(), all.count().div_ceil(together));
         match self {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
                 let left = parts / 2;
                 let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
-                let (a, b) = all.split(here);
+                let ((a, b), (mine, theirs)) = (all.split(here), scratch.split_at_mut(left));
                 join(
                     pool,
-                    || self.share(left, first, a, together, work),
-                    || self.share(parts - left, first + here, b, together, work),
+                    || self.share(mine, first, a, together, work),
+                    || self.share(theirs, first + here, b, together, work),
                 );
             }
-            _ => work(first, all),
+            _ => work(first, all, &mut scratch[0]),
         }
     }
 }
 
 /// Data that can be split between threads.
-trait Share: Send + Sized {
+pub(crate) trait Share: Send + Sized {
     fn count(&self) -> usize;
 
     /// Splits after the first `count` elements.
@@ -139,10 +153,22 @@ impl<T: Send> Share for MatMut<'_, T> {
     }
 }
 
+/// Two pieces of data with equal counts, split at the same place.
+impl<A: Share, B: Share> Share for (A, B) {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn split(self, count: usize) -> (Self, Self) {
+        let ((a, after_a), (b, after_b)) = (self.0.split(count), self.1.split(count));
+        ((a, b), (after_a, after_b))
+    }
+}
+
 /// Lines of length `stride`.
-struct Strided<'a, T> {
-    memory: &'a mut [T],
-    stride: usize,
+pub(crate) struct Strided<'a, T> {
+    pub(crate) memory: &'a mut [T],
+    pub(crate) stride: usize,
 }
 
 impl<T: Send> Share for Strided<'_, T> {

@@ -2,7 +2,7 @@
 //!
 //! For weights W (m x k), inputs X (k x n) and the gradient G (m x n) of the outputs:
 //! - [`outputs`]: S = W X;
-//! - [`weight_gradient`]: G X^T, and [`descend`], which computes it and updates W in one pass;
+//! - [`weight_gradient`]: G X^T; [`descend`] and [`update`] compute it and change W in one pass;
 //! - [`input_gradient`]: W^T G.
 //!
 //! Images have many features. They are contiguous in memory, as numbers or as bytes that the kernels convert. Products
@@ -16,6 +16,10 @@ use faer::Accum;
 pub use crate::kernels::BLOCK;
 use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
+
+mod update;
+
+pub use update::{GradientBlocks, update, update_along};
 
 /// Minimum and maximum number of result rows per call of faer.
 const ROWS: (usize, usize) = (64, 256);
@@ -222,7 +226,7 @@ fn small<T: Scalar>(w: &RowMajor<T>) -> bool {
 /// so a call takes as many rows as still leave work for four threads. The order of summation in faer may depend on the
 /// shape of a call, so that shape does not depend on the number of threads.
 fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, store: Store<T>, par: &Par) {
-    let (n, together) = (c.ncols(), c.nrows().div_ceil(4).clamp(ROWS.0, ROWS.1));
+    let (n, together) = (c.ncols(), rows_together(c.nrows()));
     let (lines, stride) = c.strided_mut();
     par.for_lines(lines, stride, together, &|first, lines| {
         for (i, lines) in lines.chunks_mut(together * stride.max(1)).enumerate() {
@@ -240,6 +244,11 @@ fn by_rows<T: Scalar>(c: &mut RowMajor<T>, a: MatRef<'_, T>, b: MatRef<'_, T>, s
             T::multiply(c, accum, a.subrows(first, rows), b, alpha);
         }
     });
+}
+
+/// Number of result rows per call of faer, for a product of `rows` rows.
+fn rows_together(rows: usize) -> usize {
+    rows.div_ceil(4).clamp(ROWS.0, ROWS.1)
 }
 
 fn assert_shapes(pairs: [(usize, usize); 3]) {

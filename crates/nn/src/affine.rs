@@ -62,30 +62,19 @@ impl<T: Scalar> Affine<T> {
     /// If the shapes do not agree.
     pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
         product::weight_gradient(&mut gradient.weight, g, x, par);
-        vectorize(
-            #[inline(always)]
-            || {
-                for (bias, g) in gradient.bias.iter_mut().zip(g.rows()) {
-                    *bias = reduce::sum(g);
-                }
-            },
-        );
+        Self::backward_bias(g, &mut gradient.bias);
     }
 
-    /// Computes the gradients and updates W and b in one pass: W <- `decay` W - `rate` dJ/dW, b <- b - `rate` dJ/db.
+    /// Computes the gradient of b and writes it to `gradient`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `g` (dJ/dS) m_out x n.
-    ///
-    /// # Panics
-    /// If the shapes do not agree.
-    pub fn descend(&mut self, x: Inputs<'_, T>, g: &RowMajor<T>, decay: T, rate: T, par: &Par) {
-        product::descend(&mut self.weight, g, x, decay, rate, par);
+    /// `g` (dJ/dS) m_out x n, `gradient` m_out.
+    pub fn backward_bias(g: &RowMajor<T>, gradient: &mut [T]) {
         vectorize(
             #[inline(always)]
             || {
-                for (bias, g) in self.bias.iter_mut().zip(g.rows()) {
-                    *bias -= rate * reduce::sum(g);
+                for (gradient, g) in gradient.iter_mut().zip(g.rows()) {
+                    *gradient = reduce::sum(g);
                 }
             },
         );

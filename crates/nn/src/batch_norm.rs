@@ -157,14 +157,6 @@ impl<T: Scalar> BatchNorm<T> {
         );
     }
 
-    /// gamma <- gamma - `rate` dJ/dgamma, beta <- beta - `rate` dJ/dbeta.
-    pub fn descend(&mut self, gradient: &BatchNormGradient<T>, rate: T) {
-        let gammas = self.gamma.iter_mut().zip(&gradient.gamma);
-        for (parameter, &g) in gammas.chain(self.beta.iter_mut().zip(&gradient.beta)) {
-            *parameter -= rate * g;
-        }
-    }
-
     #[inline(always)]
     fn inverse_deviation(&self, variance: T) -> T {
         let inverse = T::from_f64(1.0) / (variance + self.eps).root();

@@ -33,6 +33,8 @@ pub(crate) struct Backward<'a, T> {
     pub(crate) g: &'a RowMajor<T>,
     /// `None` in the last layer; unspecified without batch norm.
     pub(crate) norm_gradient: Option<&'a BatchNormGradient<T>>,
+    /// Memory for dJ/db, which the update fills.
+    pub(crate) bias_gradient: &'a mut [T],
     pub(crate) par: &'a Par,
 }
 
@@ -65,7 +67,7 @@ impl<T: Scalar> Layer<T> {
     /// Runs layer `l` back, for the mini-batch `x`: from what the layer above wrote, or from the loss, to dJ/ds, and to
     /// dJ/dh of the layer below.
     pub(crate) fn backward<'a>(&self, l: usize, x: Images<'a, T>, workspace: &'a mut Workspace<T>) -> Backward<'a, T> {
-        let Workspace { hidden, logits, par, .. } = workspace;
+        let Workspace { hidden, logits, bias_gradient, par, .. } = workspace;
         let (below, here) = hidden.split_at_mut(l);
         let (g, norm_gradient) = match here.first_mut() {
             Some(space) => {
@@ -82,6 +84,6 @@ impl<T: Scalar> Layer<T> {
             }
             None => Inputs::Images(x),
         };
-        Backward { inputs, g, norm_gradient, par }
+        Backward { inputs, g, norm_gradient, bias_gradient: &mut bias_gradient[..g.nrows()], par }
     }
 }

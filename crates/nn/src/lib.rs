@@ -51,6 +51,7 @@ mod network;
 mod objective;
 pub mod parameters;
 mod probe;
+mod update;
 mod workspace;
 
 pub use activation::Activation;
@@ -62,6 +63,7 @@ pub use layer::Layer;
 pub use network::{Logits, Network};
 pub use objective::Objective;
 pub use parameters::Parameter;
+pub use update::Update;
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

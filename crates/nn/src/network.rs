@@ -10,7 +10,7 @@ use crate::affine::Affine;
 use crate::batch_norm::BatchNorm;
 use crate::layer::{Layer, Mode};
 use crate::workspace::Stage;
-use crate::{Architecture, Error, Gradients, Init, Workspace};
+use crate::{Architecture, Error, Gradients, Init, Parameter, Update, Workspace};
 
 /// The parameters of a network and the running statistics of batch norm.
 #[derive(Debug, Clone)]
@@ -166,21 +166,20 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
-    /// Runs the backward pass and a gradient descent step at once: a parameter p with gradient g becomes p - `rate` g,
-    /// and a weight w becomes `decay` w - `rate` g. Does not store the gradients of the weights, which saves a pass
-    /// through memory.
+    /// Runs the backward pass and hands the gradients to `update`, which changes the parameters. Call `forward_train`
+    /// and `cross_entropy` on `x` first. Does not store the gradients of the weights, which saves a pass through
+    /// memory.
     ///
     /// # Shapes
     /// `x` d x n.
     ///
     /// # Errors
     /// Those of [`Network::backward`]; in all cases, the network is unchanged.
-    pub fn descend<'x>(
+    pub fn update<'x>(
         &mut self,
         x: impl Into<Images<'x, T>>,
         workspace: &mut Workspace<T>,
-        decay: T,
-        rate: T,
+        update: &mut impl Update<T>,
     ) -> Result<(), Error> {
         let x = x.into();
         self.check(x, workspace)?;
@@ -189,9 +188,12 @@ impl<T: Scalar> Network<T> {
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             // The layer below needs the weights of the forward pass, so this precedes the update.
             let back = layer.backward(l, x, workspace);
-            layer.affine.descend(back.inputs, back.g, decay, rate, back.par);
-            if let (Some(batch_norm), Some(gradient)) = (&mut layer.batch_norm, back.norm_gradient) {
-                batch_norm.descend(gradient, rate);
+            update.weight(l, &mut layer.affine.weight, back.g, back.inputs);
+            Affine::backward_bias(back.g, back.bias_gradient);
+            update.vector(l, Parameter::Bias, &mut layer.affine.bias, back.bias_gradient);
+            if let (Some(norm), Some(gradient)) = (&mut layer.batch_norm, back.norm_gradient) {
+                update.vector(l, Parameter::Gamma, &mut norm.gamma, &gradient.gamma);
+                update.vector(l, Parameter::Beta, &mut norm.beta, &gradient.beta);
             }
         }
         Ok(())

@@ -20,6 +20,8 @@ pub struct Workspace<T> {
     pub(crate) logits: RowMajor<T>,
     /// Scratch memory of the first layer.
     pub(crate) sums: BlockSums<T>,
+    /// dJ/db of one layer, as long as the widest.
+    pub(crate) bias_gradient: Vec<T>,
     pub(crate) losses: Losses<T>,
     pub(crate) stage: Stage,
     objective: Objective,
@@ -58,6 +60,7 @@ impl<T: Scalar> Workspace<T> {
     pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
         let hidden = architecture.hidden().iter().zip(architecture.activations());
         let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
+        let widest = architecture.layers().map(|(_, outputs)| outputs).max().unwrap_or(0);
         Self {
             hidden: hidden.map(|(&units, &activation)| HiddenWorkspace::new(activation, units, images)).collect(),
             logits: RowMajor::zeros(architecture.classes(), images),
@@ -65,6 +68,7 @@ impl<T: Scalar> Workspace<T> {
             architecture: architecture.clone(),
             images,
             par,
+            bias_gradient: vec![T::from_f64(0.0); widest],
             losses: Losses::new(images),
             stage: Stage::Idle,
             objective: Objective::default(),

@@ -13,7 +13,7 @@ use klayer_linalg::softmax::softmax;
 use klayer_linalg::{ColMajor, Images, Par, Pixels, RowMajor};
 use klayer_nn::batch_norm::{BatchNorm, BatchNormGradient, Statistics};
 use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Sgd};
+use klayer_optim::{L2, Optimizer, Sgd};
 
 /// Number of images in a mini-batch.
 const BATCH: usize = 100;
@@ -159,12 +159,12 @@ fn whole_step<const IMAGES: usize>(bencher: Bencher<'_, '_>, name: &str) {
     let architecture = architecture(name);
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
-    let sgd = Sgd { l2: L2::new(0.005).expect("a lambda"), par: Par::Seq };
+    let mut optimizer = Optimizer::new(&architecture, Sgd, L2::new(0.005).expect("a lambda"), Par::Seq);
     let (mut images, labels) = (Bytes::new(architecture.inputs(), IMAGES), [3; BATCH]);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let x = images.next();
         let loss = network.forward_train(x, &mut workspace).and_then(|logits| logits.cross_entropy(&labels));
-        sgd.descend(&mut network, x, &mut workspace, 1e-6).expect("shapes agree");
+        optimizer.descend(&mut network, x, &mut workspace, 1e-6).expect("shapes agree");
         loss
     });
 }

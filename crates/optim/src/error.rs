@@ -36,4 +36,33 @@ pub enum Error {
         /// The lambda.
         lambda: f64,
     },
+    /// A factor of momentum outside [0, 1).
+    #[error("the momentum is {mu}, but must be at least 0 and less than 1")]
+    Momentum {
+        /// The factor.
+        mu: f64,
+    },
+    /// A negative, infinite or NaN learning rate.
+    #[error("the learning rate is {rate}, but must be finite and at least 0")]
+    Rate {
+        /// The rate.
+        rate: f64,
+    },
+    /// A part of the steps outside [0, 1).
+    #[error("the warm-up takes {warmup} of the steps, but must be at least 0 and less than 1")]
+    Warmup {
+        /// The part of the steps.
+        warmup: f64,
+    },
+    /// A schedule that falls to 0 in no steps.
+    #[error("a cosine schedule needs at least one step")]
+    NoCosineSteps,
+    /// The state of an optimizer with another rule or for another network.
+    #[error("the optimizer's state has {found} numbers, but its rule and the network need {expected}")]
+    State {
+        /// How many numbers it has.
+        found: usize,
+        /// How many were expected.
+        expected: usize,
+    },
 }

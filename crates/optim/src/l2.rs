@@ -15,6 +15,9 @@ pub struct L2 {
 }
 
 impl L2 {
+    /// No penalty: lambda is 0.
+    pub const NONE: Self = Self { lambda: 0.0 };
+
     /// Creates the penalty with factor `lambda`.
     ///
     /// # Errors
@@ -45,7 +48,7 @@ impl L2 {
 
     /// Adds the gradient of the penalty to `gradients`, which turns the gradient of the loss into that of the cost J.
     ///
-    /// Use this to inspect the gradient of J. [`Sgd::step`](crate::Sgd::step) already includes the penalty.
+    /// Use this to inspect the gradient of J. [`Optimizer::step`](crate::Optimizer::step) already includes the penalty.
     ///
     /// # Panics
     /// If `gradients` were created for another architecture.
@@ -62,15 +65,9 @@ impl L2 {
         }
     }
 
-    /// The factor by which an update step with learning rate `rate` decays a weight: 1 - 2 rate lambda.
-    #[inline(always)]
-    pub(crate) fn decay<T: Scalar>(self, rate: f64) -> T {
-        T::from_f64(1.0 - 2.0 * rate * self.lambda)
-    }
-
     /// The gradient of the term of one weight, 2 lambda w.
     #[inline(always)]
-    pub(crate) fn gradient<T: Scalar>(self, w: T) -> T {
+    pub fn gradient<T: Scalar>(self, w: T) -> T {
         T::from_f64(2.0 * self.lambda) * w
     }
 }

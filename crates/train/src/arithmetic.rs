@@ -6,7 +6,7 @@ use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, kernels_on, vector_bits};
 use klayer_nn::model_file::{self, MODEL};
 use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Sgd};
+use klayer_optim::{L2, Optimizer, Sgd};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -67,11 +67,11 @@ fn sample() -> Result<String, Error> {
     let labels: Vec<_> = (0..IMAGES).map(|j| (j % classes) as u8).collect();
 
     let mut workspace = Workspace::new(&architecture, IMAGES, Par::Seq);
-    let sgd = Sgd { l2: L2::new(0.01)?, par: Par::Seq };
+    let mut optimizer = Optimizer::new(&architecture, Sgd, L2::new(0.01)?, Par::Seq);
     let mut losses = Vec::new();
     for _ in 0..STEPS {
         losses.push(network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(&labels)?);
-        sgd.descend(&mut network, images.as_ref(), &mut workspace, 0.1)?;
+        optimizer.descend(&mut network, images.as_ref(), &mut workspace, 0.1)?;
     }
     losses.push(network.infer(images.as_ref(), &mut workspace)?.cross_entropy(&labels)?);
     let hash = Sha256::digest(model_file::encode(&MODEL, &network, &losses)?);

@@ -7,7 +7,7 @@ use klayer_dataset::{Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
 use klayer_linalg::{Par, Pixels, Scalar};
 use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Schedule, Sgd};
+use klayer_optim::{L2, Optimizer, Schedule, Sgd};
 use klayer_store::Recorded;
 
 use crate::Error;
@@ -78,7 +78,7 @@ struct UnderWay<'a, T> {
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
-    sgd: Sgd,
+    optimizer: Optimizer<T, Sgd>,
     /// Completed update steps.
     done: u64,
     curve: Vec<Point>,
@@ -180,7 +180,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             observer,
             network: Network::new(&plan.architecture, plan.init, &mut stream(plan.seed, "init"))?,
             workspace: Workspace::new(&plan.architecture, plan.batch, par.clone()),
-            sgd: Sgd { l2: L2::new(plan.lambda)?, par: par.clone() },
+            optimizer: Optimizer::new(&plan.architecture, Sgd, L2::new(plan.lambda)?, par.clone()),
             done: 0,
             curve: Vec::new(),
             batch_losses: 0.0,
@@ -274,7 +274,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let dataset = data.info();
         let state = State {
             key: config.key(&dataset.sha256)?,
-            environment: Environment::here(self.sgd.par.count()),
+            environment: Environment::here(self.optimizer.par().count()),
             config: config.clone(),
             dataset,
             optimizer: OptimizerState::Sgd,
@@ -308,7 +308,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.plan.schedule.rate(self.done);
         let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
-        self.sgd.descend(&mut self.network, images, &mut self.workspace, rate)?;
+        self.optimizer.descend(&mut self.network, images, &mut self.workspace, rate)?;
         self.batch_losses += loss;
         self.observer.on(&Event::Stepped(Step { step: self.done + 1, loss, rate }));
         Ok(())
@@ -316,7 +316,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 
     /// Adds a point to the curve after the current step, from its evaluations.
     fn evaluated(&mut self, sample: Option<&Evaluation>, validation: &Evaluation) {
-        let penalty = self.sgd.l2.penalty(&self.network);
+        let penalty = self.optimizer.l2().penalty(&self.network);
         let loss = validation.loss + sample.map_or(0.0, |sample| sample.loss);
         if !(loss + penalty).is_finite() {
             return self.diverge(self.done - 1);

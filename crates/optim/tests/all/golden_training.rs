@@ -1,6 +1,6 @@
 use klayer_linalg::{Par, Scalar};
 use klayer_nn::{Gradients, Workspace};
-use klayer_optim::{Cyclical, L2, Schedule, Sgd};
+use klayer_optim::{Cyclical, L2, Optimizer, Schedule, Sgd};
 
 use crate::golden::{assert_logits, assert_near, assert_running, cases};
 
@@ -9,8 +9,9 @@ fn check_training<T: Scalar>(tolerance: f64) {
     for case in cases() {
         let golden = &case.training;
         let schedule = Cyclical::new(golden.eta_min, golden.eta_max, golden.n_s).unwrap();
-        let sgd = Sgd { l2: L2::new(golden.lambda).unwrap(), par: Par::Seq };
         let mut network = case.network::<T>();
+        let l2 = L2::new(golden.lambda).unwrap();
+        let mut optimizer = Optimizer::new(network.architecture(), Sgd, l2, Par::Seq);
         let mut workspace = Workspace::new(network.architecture(), golden.batch, Par::Seq);
         let mut gradients = Gradients::zeros(network.architecture());
         let (mut losses, mut costs) = (Vec::new(), Vec::new());
@@ -19,9 +20,9 @@ fn check_training<T: Scalar>(tolerance: f64) {
             let logits = network.forward_train(images.as_ref(), &mut workspace).unwrap();
             let loss = logits.cross_entropy(labels).unwrap();
             losses.push(loss);
-            costs.push(loss + sgd.l2.penalty(&network));
+            costs.push(loss + l2.penalty(&network));
             network.backward(images.as_ref(), &mut workspace, &mut gradients).unwrap();
-            sgd.step(&mut network, &gradients, schedule.rate(step as u64));
+            optimizer.step(&mut network, &gradients, schedule.rate(step as u64));
         }
         assert_near(&losses, &golden.losses, tolerance, &format!("{}, losses", case.name));
         assert_near(&costs, &golden.costs, tolerance, &format!("{}, costs", case.name));

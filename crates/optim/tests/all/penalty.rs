@@ -4,7 +4,7 @@ use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor};
 use klayer_nn::gradient_check::numerical_gradient;
 use klayer_nn::{Architecture, Gradients, Init, Network, Objective, Workspace};
-use klayer_optim::{Error, L2, Sgd};
+use klayer_optim::{Error, L2, Optimizer, Sgd};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -55,7 +55,7 @@ proptest! {
         let (network, _, _, loss_gradients) = passed(&[4], batch_norm, seed);
         let l2 = L2::new(lambda).unwrap();
         let mut stepped = network.clone();
-        Sgd { l2, par: Par::Seq }.step(&mut stepped, &loss_gradients, rate);
+        Optimizer::new(network.architecture(), Sgd, l2, Par::Seq).step(&mut stepped, &loss_gradients, rate);
         let mut gradients = loss_gradients;
         l2.add_gradient(&network, &mut gradients);
         for ((from, to), gradient) in network.layers().iter().zip(stepped.layers()).zip(&gradients.layers) {
@@ -99,5 +99,5 @@ fn invalid_lambdas_are_rejected() {
 fn a_step_with_gradients_of_another_network_panics() {
     let (mut network, ..) = passed(&[4], true, 1);
     let (_, _, _, gradients) = passed(&[4], false, 1);
-    Sgd { l2: L2::new(0.0).unwrap(), par: Par::Seq }.step(&mut network, &gradients, 0.1);
+    Optimizer::new(network.architecture(), Sgd, L2::NONE, Par::Seq).step(&mut network, &gradients, 0.1);
 }

@@ -1,0 +1,210 @@
+use klayer_linalg::product::{self, GradientBlocks, Inputs};
+use klayer_linalg::{Images, Par, RowMajor, Scalar};
+use klayer_nn::Parameter;
+use klayer_nn::{Architecture, Gradients, LayerGradients, Network, Update, Workspace};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, L2, Method, Rule, Step};
+
+/// Changes the parameters of a network by a [`Rule`], with an L2 penalty on the weights, and keeps the state of the
+/// rule. The rule applies to every parameter, the penalty to weights alone.
+///
+/// Everything is allocated once; a step allocates nothing. Results do not depend on the number of threads.
+#[derive(Debug, Clone)]
+pub struct Optimizer<T, R = Method> {
+    rule: R,
+    l2: L2,
+    par: Par,
+    architecture: Architecture,
+    /// The state of each parameter; `None` in plain gradient descent.
+    state: Option<Gradients<T>>,
+    blocks: GradientBlocks<T>,
+}
+
+/// The state of an [`Optimizer`] between two steps, for a checkpoint.
+///
+/// Holds one number for each parameter, layer by layer: W, row by row, then b, gamma and beta. Empty in plain
+/// gradient descent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent, bound = "T: Scalar")]
+pub struct OptimizerState<T> {
+    values: Vec<T>,
+}
+
+impl<T: Scalar, R: Rule> Optimizer<T, R> {
+    /// Creates an optimizer of networks of `architecture` that updates the weights on the threads of `par`.
+    pub fn new(architecture: &Architecture, rule: R, l2: L2, par: Par) -> Self {
+        let keeps = rule.as_sgd().is_none();
+        Self {
+            state: keeps.then(|| Gradients::zeros(architecture)),
+            blocks: GradientBlocks::new(architecture.layers().filter(|_| keeps), &par),
+            architecture: architecture.clone(),
+            rule,
+            l2,
+            par,
+        }
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &R {
+        &self.rule
+    }
+
+    /// The penalty.
+    pub fn l2(&self) -> L2 {
+        self.l2
+    }
+
+    /// The threads that update the weights.
+    pub fn par(&self) -> &Par {
+        &self.par
+    }
+
+    /// Runs the backward pass and an update step with learning rate `rate` at once. Call `forward_train` and
+    /// `cross_entropy` on `x` first.
+    ///
+    /// Equivalent to [`Network::backward`] followed by [`Optimizer::step`], without storing the gradients of the
+    /// weights. The results are bitwise identical, in plain gradient descent only where klayer-linalg uses its kernels.
+    ///
+    /// # Shapes
+    /// `x` d x n.
+    ///
+    /// # Errors
+    /// Those of [`Network::backward`]; in all cases, the network and the state are unchanged.
+    pub fn descend<'x>(
+        &mut self,
+        network: &mut Network<T>,
+        x: impl Into<Images<'x, T>>,
+        workspace: &mut Workspace<T>,
+        rate: f64,
+    ) -> Result<(), klayer_nn::Error> {
+        if network.architecture() != &self.architecture {
+            return Err(klayer_nn::Error::OtherNetwork {
+                what: "the optimizer",
+                found: self.architecture.clone(),
+                expected: network.architecture().clone(),
+            });
+        }
+        network.update(x, workspace, &mut Descent { optimizer: self, rate })
+    }
+
+    /// Performs an update step with learning rate `rate`. `gradients` are those of the loss, without the penalty.
+    ///
+    /// # Panics
+    /// If the network or `gradients` are of another architecture.
+    pub fn step(&mut self, network: &mut Network<T>, gradients: &Gradients<T>, rate: f64) {
+        assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
+        assert_eq!(network.architecture(), &self.architecture, "an optimizer of another network");
+        let mut descent = Descent { optimizer: self, rate };
+        for (l, (layer, gradient)) in network.layers_mut().iter_mut().zip(&gradients.layers).enumerate() {
+            descent.weight_along(l, &mut layer.affine.weight, &gradient.affine.weight);
+            descent.vector(l, Parameter::Bias, &mut layer.affine.bias, &gradient.affine.bias);
+            if let (Some(norm), Some(gradient)) = (&mut layer.batch_norm, &gradient.batch_norm) {
+                descent.vector(l, Parameter::Gamma, &mut norm.gamma, &gradient.gamma);
+                descent.vector(l, Parameter::Beta, &mut norm.beta, &gradient.beta);
+            }
+        }
+    }
+
+    /// A copy of the state.
+    pub fn state(&self) -> OptimizerState<T> {
+        let mut values = Vec::new();
+        for LayerGradients { affine, batch_norm } in self.state.iter().flat_map(|state| &state.layers) {
+            affine.weight.rows().for_each(|row| values.extend_from_slice(row));
+            values.extend_from_slice(&affine.bias);
+            batch_norm.iter().for_each(|norm| values.extend(norm.gamma.iter().chain(&norm.beta)));
+        }
+        OptimizerState { values }
+    }
+
+    /// Replaces the state, to resume training.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `state` is that of another rule or architecture; the optimizer is unchanged.
+    pub fn restore(&mut self, state: &OptimizerState<T>) -> Result<(), Error> {
+        let expected = self.state.as_ref().map_or(0, |_| self.architecture.parameters());
+        if state.values.len() != expected {
+            return Err(Error::State { found: state.values.len(), expected });
+        }
+        let mut values = state.values.iter().copied();
+        let mut fill = |row: &mut [T]| row.iter_mut().zip(&mut values).for_each(|(to, from)| *to = from);
+        for LayerGradients { affine, batch_norm } in self.state.iter_mut().flat_map(|state| &mut state.layers) {
+            (0..affine.weight.nrows()).for_each(|i| fill(affine.weight.row_mut(i)));
+            fill(&mut affine.bias);
+            if let Some(norm) = batch_norm {
+                fill(&mut norm.gamma);
+                fill(&mut norm.beta);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A step of an optimizer with learning rate `rate`.
+struct Descent<'a, T, R> {
+    optimizer: &'a mut Optimizer<T, R>,
+    rate: f64,
+}
+
+impl<T: Scalar, R: Rule> Descent<'_, T, R> {
+    /// Changes the weights along an already computed gradient.
+    fn weight_along(&mut self, layer: usize, weight: &mut RowMajor<T>, gradient: &RowMajor<T>) {
+        let Optimizer { rule, l2, par, state, .. } = &mut *self.optimizer;
+        let step = Step { rate: self.rate, l2: *l2 };
+        match (rule.as_sgd(), state) {
+            (None, Some(state)) => {
+                let state = &mut state.layers[layer].affine.weight;
+                product::update_along(
+                    weight,
+                    state,
+                    gradient,
+                    #[inline(always)]
+                    |p, g, state| rule.update(step, p, g, state),
+                );
+            }
+            (sgd, _) => {
+                let (decay, rate) = sgd.unwrap_or_default().coefficients(step);
+                product::descend_along(weight, gradient, decay, rate, par);
+            }
+        }
+    }
+}
+
+impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
+    fn weight(&mut self, layer: usize, weight: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>) {
+        let Optimizer { rule, l2, par, state, blocks, .. } = &mut *self.optimizer;
+        let step = Step { rate: self.rate, l2: *l2 };
+        match (rule.as_sgd(), state) {
+            (None, Some(state)) => {
+                let state = &mut state.layers[layer].affine.weight;
+                product::update(
+                    weight,
+                    state,
+                    g,
+                    x,
+                    blocks,
+                    par,
+                    #[inline(always)]
+                    |p, g, state| rule.update(step, p, g, state),
+                );
+            }
+            (sgd, _) => {
+                let (decay, rate) = sgd.unwrap_or_default().coefficients(step);
+                product::descend(weight, g, x, decay, rate, par);
+            }
+        }
+    }
+
+    fn vector(&mut self, layer: usize, parameter: Parameter, values: &mut [T], gradient: &[T]) {
+        let Optimizer { rule, state, .. } = &mut *self.optimizer;
+        let state = state.as_mut().map(|state| &mut state.layers[layer]);
+        let state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
+            Parameter::Weight => None,
+            Parameter::Bias => Some(&mut affine.bias),
+            Parameter::Gamma => batch_norm.as_mut().map(|norm| &mut norm.gamma),
+            Parameter::Beta => batch_norm.as_mut().map(|norm| &mut norm.beta),
+        });
+        let step = Step { rate: self.rate, l2: L2::NONE };
+        rule.update(step, values, gradient, state.map_or(&mut [], |state| state));
+    }
+}
