@@ -103,7 +103,7 @@ enum Error {
     #[error("{}: found a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
     CheckpointThere { path: PathBuf },
     #[error("{0}; --restart discards this checkpoint and starts again from step 0")]
-    DamagedCheckpoint(klayer_experiments::Error),
+    Checkpoint(klayer_experiments::Error),
     #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
     Unfinished { missing: Vec<String>, trials: usize },
     #[error("{}: no such store", path.display())]

@@ -377,18 +377,21 @@ fn a_damaged_checkpoint_requires_restart() {
     let (_guard, folder) = folder();
     fs::write(folder.join("m.klayer"), OLD).expect("written");
     fs::write(folder.join("m.klayer.checkpoint"), "damaged").expect("written");
-    let train = |switch: &str| {
-        end(&mut klayer(&folder, &format!("train --synthetic --n-s 5 --cycles 1 --out m.klayer {switch}")))
-    };
-    for (switch, words) in
-        [("", "--resume continues from it, --restart discards it"), ("--resume", "--restart discards this checkpoint")]
-    {
-        let refused = train(switch);
-        assert!(refused.stderr.contains(words) && refused.stderr.contains("m.klayer.checkpoint"), "{refused:?}");
+    let train =
+        |switches: &str| end(&mut klayer(&folder, &format!("train --n-s 5 --cycles 1 --out m.klayer {switches}")));
+    for (switches, words) in [
+        ("--synthetic", ["error: m.klayer.checkpoint: ", "--resume continues from it, --restart discards it"]),
+        ("--synthetic --resume", ["error: m.klayer.checkpoint: ", "--restart discards this checkpoint"]),
+        // Without images, --restart must not discard the checkpoint.
+        ("--data nowhere --restart", ["error: nowhere: ", "not found"]),
+        ("--offline --restart", ["error: ", "--synthetic"]),
+    ] {
+        let refused = train(switches);
+        assert!(words.iter().all(|words| refused.stderr.contains(words)), "{refused:?}");
         assert_eq!((refused.code, fs::read(folder.join("m.klayer")).expect("it is kept")), (Some(1), OLD.into()));
         assert!(folder.join("m.klayer.checkpoint").exists());
     }
-    train("--restart").well();
+    train("--synthetic --restart").well();
     assert!(!folder.join("m.klayer.checkpoint").exists());
     assert_ne!(fs::read(folder.join("m.klayer")).expect("a model"), OLD.as_bytes());
 }
