@@ -25,7 +25,7 @@ pub(crate) const NO_FOLDER: &str = "no such directory";
 
 /// Maximum size of a model, checkpoint, record or metrics file to read, in bytes. The parameters of the largest
 /// supported network take 1 GiB in `f64`; the rest is for training curves.
-pub const LONGEST: u64 = 2 << 30;
+pub const LONGEST: u64 = 3 << 29;
 
 /// A temporary file not modified for this long is a leftover, whatever machine wrote it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);

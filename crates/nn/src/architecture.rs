@@ -10,7 +10,7 @@ use crate::Error;
 /// layer is 1e-5.
 pub const BATCH_NORM_EPS: f64 = 1e-8;
 
-/// Maximum number of parameters of a network: 1 GiB in `f64`, half of the maximum size of a model file.
+/// Maximum number of parameters of a network: 1 GiB in `f64`, two thirds of the maximum size of a model file.
 const MOST_PARAMETERS: usize = 1 << 27;
 /// Parameters of a unit besides its weights, with batch norm: b, gamma, beta, and the running mean and variance.
 const OF_A_UNIT: usize = 5;

@@ -59,7 +59,7 @@ fn invalid_model_files_are_not_read_to_their_end() {
     header.extend(MODEL.version.to_le_bytes());
     let lying = [&header[..], &[1; 40]].concat();
     let huge = [&header[..], &((100_u64 << 30) - 52).to_le_bytes(), &[1; 32]].concat();
-    let cases = [(vec![], "wrong magic bytes"), (lying, "the header declares"), (huge, "longer than 2147483648 bytes")];
+    let cases = [(vec![], "wrong magic bytes"), (lying, "the header declares"), (huge, "longer than 1610612736 bytes")];
     for (header, expected) in cases {
         fs::write(&path, header).expect("written");
         // A sparse file of a hundred gigabytes, more than the memory.
