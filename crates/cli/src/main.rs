@@ -85,7 +85,7 @@ enum Error {
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
-    #[error("{0}; pass the CIFAR-10 folder with --data, or use generated images with --synthetic")]
+    #[error("{0}; pass the folder of CIFAR-10 with --data, or use generated images with --synthetic")]
     NoImages(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
@@ -148,8 +148,8 @@ enum Error {
 
 impl From<klayer_dataset::Error> for Error {
     fn from(error: klayer_dataset::Error) -> Self {
-        use klayer_dataset::Error::{Download, Offline};
-        if matches!(error, Download { .. } | Offline { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
+        use klayer_dataset::Error::{Offline, Unavailable};
+        if matches!(error, Offline { .. } | Unavailable { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
     }
 }
 
