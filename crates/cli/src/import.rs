@@ -39,7 +39,9 @@ impl ImportArgs {
         }
         model::save(&self.out, &network, &info)?;
         let report = if self.json {
-            json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths() }).to_string()
+            let synthetic = info.dataset.synthetic;
+            json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths(), "synthetic": synthetic })
+                .to_string()
         } else {
             format!("wrote {}: network {architecture}", self.out.display())
         };
