@@ -197,7 +197,7 @@ impl<'a> Checkpoints<'a> {
 
     /// Loads the checkpoint at `path`, if it exists.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
-        let bytes = match files::read_kind(&CHECKPOINT, path) {
+        let bytes = match files::read_kind(&CHECKPOINT, path, files::open_regular) {
             Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };

@@ -23,8 +23,9 @@ pub(crate) const TEMPORARY: &str = ".klayer-";
 /// Message for a missing folder above a file to read or write.
 pub(crate) const NO_FOLDER: &str = "no such directory";
 
-/// Maximum size of a model or checkpoint read from a pipe, in bytes.
-const LONGEST_STREAM: u64 = 1 << 30;
+/// Maximum size of a model, checkpoint, record or metrics file to read, in bytes. The parameters of the largest
+/// supported network take 1 GiB in `f64`; the rest is for training curves.
+pub const LONGEST: u64 = 3 << 29;
 
 /// A temporary file not modified for this long is a leftover, whatever machine wrote it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,27 +120,60 @@ pub fn probe(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`].
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
-    let file = File::open(path).map_err(Error::file(path))?;
-    let too_long = || Error::file(path)(io::Error::new(ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
-    if file.metadata().map_err(Error::file(path))?.len() > most {
-        return Err(too_long());
-    }
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
+    File::open(path).and_then(|file| read_up_to(&file, most)).map_err(Error::file(path))
 }
 
-/// Reads the file of `kind` at `path`. Fails without reading to the end if the header is invalid or declares another
-/// length.
-pub(crate) fn read_kind(kind: &Kind, path: &Path) -> Result<Vec<u8>, Error> {
-    let mut file = File::open(path).map_err(Error::file(path))?;
+/// Reads the regular file at `path` like [`read`]. For files that klayer itself writes: a pipe or a device in place of
+/// one is an error.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    open_regular(path).and_then(|file| read_up_to(&file, most)).map_err(Error::file(path))
+}
+
+/// Opens the file at `path` unless it is a pipe or a device: opening a pipe can block for ever.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if is_stream(path) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
+}
+
+/// Reads all of `file`, at most `most` bytes.
+pub(crate) fn read_up_to(file: &File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if file.metadata()?.len() <= most {
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 <= most {
+            return Ok(bytes);
+        }
+    }
+    Err(too_long(most))
+}
+
+fn too_long(most: u64) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("longer than {most} bytes"))
+}
+
+/// Reads the file of `kind` at `path`, opened by `open`. Fails without reading to the end if the header is invalid or
+/// declares another length, or one above [`LONGEST`].
+pub(crate) fn read_kind(
+    kind: &Kind,
+    path: &Path,
+    open: impl FnOnce(&Path) -> io::Result<File>,
+) -> Result<Vec<u8>, Error> {
+    let mut file = open(path).map_err(Error::file(path))?;
     let data = file.metadata().map_err(Error::file(path))?;
     let refuse = |error| Error::Model { path: path.into(), error };
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(Error::file(path))?;
     // A pipe has no known length: the header determines how much to read.
-    let length = if data.is_file() { data.len() } else { promised_length(&bytes).min(LONGEST_STREAM) };
+    let length = if data.is_file() { data.len() } else { promised_length(&bytes) };
     check_header(kind, &bytes, length).map_err(refuse)?;
+    if length > LONGEST {
+        return Err(Error::file(path)(too_long(LONGEST)));
+    }
     file.take(length - bytes.len() as u64 + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
     Ok(bytes)
 }
