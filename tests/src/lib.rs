@@ -4,9 +4,9 @@
 //! Tests of other crates use it to find the real images.
 //! The tests are in `tests/all`.
 //!
-//! The tests use CIFAR-10 if its folder is found (`$CIFAR10_DIR`, or `shared/cifar-10-batches-bin` beside the
-//! workspace), and generated images otherwise. If `$KLAYER_REQUIRE_DATA` is set, a missing folder is an error. Commands
-//! never download anything.
+//! The tests use CIFAR-10 if its folder is found (`$CIFAR10_DIR`, or `cifar-10-batches-bin` in `data` or `../shared` of
+//! the workspace), and generated images otherwise. A missing `$CIFAR10_DIR` is an error, and so is any missing folder if
+//! `$KLAYER_REQUIRE_DATA` is set. Commands never download anything.
 //!
 //! ```
 //! let klayer = klayer_tests::binary("klayer");
@@ -84,7 +84,7 @@ pub fn workspace() -> &'static Path {
 /// The folder of CIFAR-10, for a test that needs the real images. Without it, prints that the test is skipped.
 ///
 /// # Panics
-/// If it is missing and `$KLAYER_REQUIRE_DATA` is set.
+/// If `$CIFAR10_DIR` does not exist, or if no folder is found and `$KLAYER_REQUIRE_DATA` is set.
 pub fn cifar10() -> Option<PathBuf> {
     let folder = find_cifar10();
     if folder.is_none() {
@@ -94,15 +94,23 @@ pub fn cifar10() -> Option<PathBuf> {
 }
 
 fn find_cifar10() -> Option<PathBuf> {
-    let named = env::var_os("CIFAR10_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| workspace().join("..").join("shared").join("cifar-10-batches-bin"));
-    let found = fs::canonicalize(&folder).ok();
+    if let Some(named) = env::var_os("CIFAR10_DIR").filter(|folder| !folder.is_empty()) {
+        // Tests on generated images must not pass for tests on the real ones.
+        return Some(
+            fs::canonicalize(&named).unwrap_or_else(|error| panic!("CIFAR10_DIR={}: {error}", named.display())),
+        );
+    }
+    let usual = ["data", "../shared"].map(|folder| workspace().join(folder).join("cifar-10-batches-bin"));
+    let found = usual.iter().find_map(|folder| fs::canonicalize(folder).ok());
     let required = env::var_os("KLAYER_REQUIRE_DATA").is_some();
-    assert!(found.is_some() || !required, "{}: CIFAR-10 is required and missing", folder.display());
+    assert!(found.is_some() || !required, "CIFAR-10 is required and was not found: set CIFAR10_DIR");
     found
 }
 
 /// The data options for CIFAR-10, or for generated images if CIFAR-10 is missing.
+///
+/// # Panics
+/// Like [`cifar10`].
 pub fn images() -> Vec<String> {
     match find_cifar10() {
         Some(folder) => vec!["--data".to_owned(), folder.to_string_lossy().into_owned()],

@@ -9,7 +9,7 @@ pub(crate) enum Error {
     Experiment(#[from] klayer_experiments::Error),
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
-    #[error("{0}; pass the CIFAR-10 folder with --data, or use generated images with --synthetic")]
+    #[error("{0}; pass the folder of CIFAR-10 with --data, or use generated images with --synthetic")]
     NoImages(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
@@ -27,7 +27,7 @@ pub(crate) enum Error {
     #[error("{}: found a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
     CheckpointThere { path: PathBuf },
     #[error("{0}; --restart discards this checkpoint and starts again from step 0")]
-    DamagedCheckpoint(klayer_train::Error),
+    Checkpoint(klayer_train::Error),
     #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
     Unfinished { missing: Vec<String>, trials: usize },
     #[error("{}: no such store", path.display())]
@@ -84,8 +84,8 @@ impl From<klayer_store::Error> for Error {
 
 impl From<klayer_dataset::Error> for Error {
     fn from(error: klayer_dataset::Error) -> Self {
-        use klayer_dataset::Error::{Download, Offline};
-        if matches!(error, Download { .. } | Offline { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
+        use klayer_dataset::Error::{Offline, Unavailable};
+        if matches!(error, Offline { .. } | Unavailable { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
     }
 }
 

@@ -82,6 +82,7 @@ impl ExportArgs {
         outputs::check([self.model.as_path()], [self.out.as_path()])?;
         let (network, info) = model::load(&self.model)?;
         let widths = network.architecture().widths().to_vec();
+        let synthetic = info.dataset.synthetic;
         let model = split(network, info);
         let input = match self.input {
             Some(Input::Pixels) => onnx::Input::Pixels,
@@ -99,6 +100,7 @@ impl ExportArgs {
                 "format": format.name(),
                 "bytes": bytes.len(),
                 "widths": widths,
+                "synthetic": synthetic,
                 "fold_bn": self.fold_bn,
                 "input": (!ours).then_some(if input == onnx::Input::Pixels { "pixels" } else { "normalized" }),
             })

@@ -11,9 +11,6 @@ use crate::Error;
 use crate::export::join;
 use crate::outputs;
 
-/// Maximum size of the input file, in bytes.
-const LONGEST: u64 = 1 << 30;
-
 /// Options of `klayer import`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  klayer import model.safetensors --out model.klayer\n\n\
@@ -32,7 +29,7 @@ pub(crate) struct ImportArgs {
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<(), Error> {
         outputs::check([self.file.as_path()], [self.out.as_path()])?;
-        let model = safetensors::decode(&files::read(&self.file, LONGEST)?)
+        let model = safetensors::decode(&files::read(&self.file, files::LONGEST)?)
             .map_err(|error| Error::Export { path: self.file.clone(), error })?;
         let (network, info) = join(model);
         let architecture = network.architecture();
@@ -43,7 +40,9 @@ impl ImportArgs {
         }
         model::save(&self.out, &network, &info)?;
         let report = if self.json {
-            json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths() }).to_string()
+            let synthetic = info.dataset.synthetic;
+            json!({ "file": self.out.to_string_lossy(), "widths": architecture.widths(), "synthetic": synthetic })
+                .to_string()
         } else {
             format!("wrote {}: network {architecture}", self.out.display())
         };

@@ -75,7 +75,8 @@ impl PredictArgs {
                 }
                 let probabilities = probabilities.next().expect("each picture has been classified");
                 let guesses = most_probable(&probabilities, &info.classes, self.top);
-                rows += &if self.json { line(path, &guesses) } else { table.row(path, &guesses) };
+                rows +=
+                    &if self.json { line(path, &guesses, info.dataset.synthetic) } else { table.row(path, &guesses) };
             }
             io::stdout().write_all(rows.as_bytes()).map_err(Error::Output)?;
         }
@@ -135,12 +136,13 @@ fn most_probable<'a>(probabilities: &[f64], classes: &'a [String], most: usize) 
     guesses
 }
 
-fn line(path: &Path, guesses: &[Guess<'_>]) -> String {
+/// The predictions for a picture; `synthetic` is whether the model was trained on generated images.
+fn line(path: &Path, guesses: &[Guess<'_>], synthetic: bool) -> String {
     let guesses: Vec<_> = guesses
         .iter()
         .map(|(class, label, probability)| json!({ "class": class, "label": label, "probability": probability }))
         .collect();
-    format!("{}\n", json!({ "image": path.to_string_lossy(), "predictions": guesses }))
+    format!("{}\n", json!({ "image": path.to_string_lossy(), "synthetic": synthetic, "predictions": guesses }))
 }
 
 /// Column widths of the table of pictures and classes.

@@ -98,11 +98,8 @@ impl TrainArgs {
         let par = self.threads.par()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
         let growing = metrics.as_deref().map(growing);
-        if let Some(checkpoints) = checkpoints.as_ref().filter(|checkpoints| checkpoints.exist() && !self.resume) {
-            if !self.restart {
-                return Err(Error::CheckpointThere { path: checkpoints.path().into() });
-            }
-            checkpoints.remove()?;
+        if let Some(there) = checkpoints.as_ref().filter(|there| there.exist() && !self.resume && !self.restart) {
+            return Err(Error::CheckpointThere { path: there.path().into() });
         }
         let watchers = self.watch.open("klayer train", terminal)?;
         let data = match self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt) {
@@ -115,12 +112,22 @@ impl TrainArgs {
         let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
         let run =
             Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref(), metrics: growing.as_deref() };
+        // Not earlier: a failure above, such as missing images, must not lose the checkpoint.
+        if let Some(checkpoints) = checkpoints.as_ref().filter(|_| self.restart) {
+            checkpoints.remove()?;
+        }
         let trained = match train_from::<f32>(&run, &data, &par) {
             Err(klayer_train::Error::Cancelled) => {
                 drop(watch);
                 return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
             }
-            Err(error @ klayer_train::Error::Model { .. }) => return Err(Error::DamagedCheckpoint(error)),
+            // The only file that it reads and must read is the checkpoint.
+            Err(
+                error @ (klayer_train::Error::Model { .. }
+                | klayer_train::Error::OtherRun { .. }
+                | klayer_train::Error::OtherArithmetic { .. }
+                | klayer_train::Error::Store(klayer_store::Error::File { .. })),
+            ) => return Err(Error::Checkpoint(error)),
             trained => trained?,
         };
         drop(watch);
@@ -147,7 +154,7 @@ impl TrainArgs {
         // Copied, not moved: a training killed before the checkpoints are removed resumes with the .part file.
         let named = metrics
             .zip(growing.as_deref())
-            .map(|(path, growing)| files::write(&path, &files::read(growing, u64::MAX)?));
+            .map(|(path, growing)| files::write(&path, &files::read_regular(growing, files::LONGEST)?));
         if let Some(Err(error)) = &named {
             terminal.warn(&format!("cannot save the metrics: {error}"));
         }

@@ -77,19 +77,29 @@ impl Kind {
         }
     }
 
-    /// The name of the folder in the official archive of the Python version.
-    pub(crate) fn python_folder(self) -> &'static str {
+    /// The folders that can be loaded from a folder above them: those of the official archives, then Keras's.
+    pub(crate) fn folders(self) -> &'static [&'static str] {
         match self {
-            Self::Cifar10 => "cifar-10-batches-py",
-            Self::Cifar100 => "cifar-100-python",
+            Self::Cifar10 => {
+                &["cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-batches-py-target/cifar-10-batches-py"]
+            }
+            Self::Cifar100 => &["cifar-100-binary"],
         }
     }
 
-    /// The names of the archives that can be loaded.
+    /// The official archives that can be loaded.
     pub(crate) fn archives(self) -> &'static [&'static str] {
         match self {
             Self::Cifar10 => &["cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"],
             Self::Cifar100 => &["cifar-100-binary.tar.gz"],
+        }
+    }
+
+    /// The names under which Keras 2 and 3 store the archive of the Python version.
+    pub(crate) fn keras_archives(self) -> &'static [&'static str] {
+        match self {
+            Self::Cifar10 => &["cifar-10-batches-py.tar.gz", "cifar-10-batches-py-target_archive"],
+            Self::Cifar100 => &[],
         }
     }
 
@@ -245,6 +255,16 @@ fn parse(kind: Kind, path: &Path, bytes: &[u8]) -> Result<Part, Error> {
 
 /// Loads the dataset `kind` from `path`. Reads each file once, and checks its size and checksum before parsing it.
 pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Folder, Error> {
+    read_with(kind, path, progress, &python::FILES)
+}
+
+/// Like [`read`], with the files of the Python version and their MD5s given by `pickles`.
+pub(crate) fn read_with(
+    kind: Kind,
+    path: &Path,
+    progress: &dyn Progress,
+    pickles: &[(&str, &str)],
+) -> Result<Folder, Error> {
     let (version, mut files) = place::find(kind, path, progress)?;
     let place = files.place().to_path_buf();
     let coarse = kind == Kind::Cifar100;
@@ -258,7 +278,7 @@ pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<F
     match kind {
         Kind::Cifar10 => {
             for file in ExpectedFile::cifar10() {
-                if let Some((path, bytes)) = read_cifar10(&file, version, &mut files, progress)? {
+                if let Some((path, bytes)) = read_cifar10(&file, version, pickles, &mut files, progress)? {
                     checksum::verify_sha256(&path, &file.sha256, &bytes)?;
                     visit(&file.name, &path, &bytes)?;
                 }
@@ -283,10 +303,11 @@ pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<F
 fn read_cifar10(
     file: &ExpectedFile,
     version: Version,
+    pickles: &[(&str, &str)],
     files: &mut Files,
     progress: &dyn Progress,
 ) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let pickle = python::FILES.iter().find(|(name, _)| file.name.strip_suffix(".bin") == Some(name));
+    let pickle = pickles.iter().find(|(name, _)| file.name.strip_suffix(".bin") == Some(name));
     let (name, md5) = match (version, pickle) {
         (Version::Binary, _) => (file.name.as_str(), None),
         (Version::Python, Some((name, md5))) => (*name, Some(*md5)),

@@ -63,6 +63,14 @@ pub enum Error {
         /// Actual size in bytes.
         found: u64,
     },
+    /// A file is longer than any valid one.
+    #[error("{}: longer than {most} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Maximum size in bytes.
+        most: u64,
+    },
     /// A file has the wrong checksum.
     #[error("{}: wrong {algorithm}: expected {expected}, found {found}", path.display())]
     Checksum {
@@ -113,6 +121,14 @@ pub enum Error {
         /// The requested URL.
         url: String,
         /// The error of the last attempt.
+        reason: String,
+    },
+    /// CIFAR-10 was not found and could not be downloaded: no network, a wrong answer, or a disk that cannot be written.
+    #[error("CIFAR-10 was not found, and cannot be downloaded from {url}: {reason}")]
+    Unavailable {
+        /// The URL of the archive.
+        url: String,
+        /// Why the download failed.
         reason: String,
     },
     /// The dataset was not found, and downloads are disabled.

@@ -3,8 +3,8 @@
 //! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches, in this order:
 //! 1. the folder given by the user (`--data`);
 //! 2. the folder in `$CIFAR10_DIR`;
-//! 3. `data/cifar-10-batches-bin`, relative to [`Source::root`];
-//! 4. `../shared/cifar-10-batches-bin`, relative to the same folder;
+//! 3. `data`, relative to [`Source::root`];
+//! 4. `../shared`, relative to the same folder;
 //! 5. the official archive, which it downloads (resuming an interrupted download) and unpacks safely.
 //!
 //! A folder may hold the binary or the Python version of CIFAR-10, or its archive. [`load_or_generate`] generates

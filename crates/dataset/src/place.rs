@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -12,6 +13,8 @@ use crate::{Error, Kind, Progress};
 
 /// Maximum number of names listed in errors for an unrecognized folder.
 const LISTED: usize = 5;
+/// Maximum number of characters of the reason why an archive cannot be read; the tar crate quotes the archive in it.
+const REASON: usize = 100;
 /// Maximum size of an unpacked archive in bytes; CIFAR's have at most 184,400,000.
 const UNPACKED: u64 = 256 << 20;
 
@@ -44,19 +47,22 @@ pub(crate) fn find(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<(
         let version = version.ok_or_else(|| unrecognized(kind, path, "an archive of other files".to_owned()))?;
         return Ok((version, Files::Archive(path.to_path_buf(), files)));
     }
-    if let Some(version) = version_of(kind, |name| path.join(name).exists()) {
-        return Ok((version, Files::Folder(path.to_path_buf())));
-    }
-    for name in [kind.folder(), kind.python_folder()] {
-        let folder = path.join(name);
-        if let Some(version) = version_of(kind, |name| folder.join(name).exists()) {
-            return Ok((version, Files::Folder(folder)));
-        }
-    }
-    match kind.archives().iter().map(|name| path.join(name)).find(|archive| archive.is_file()) {
-        Some(archive) => find(kind, &archive, progress),
+    match recognize(kind, path) {
+        Some((folder, Some(version))) => Ok((version, Files::Folder(folder))),
+        Some((archive, None)) => find(kind, &archive, progress),
         None => Err(unrecognized(kind, path, contents(path)?)),
     }
+}
+
+/// The first place in `folder` that holds files of `kind`, by their names: the folder itself or one in it, with its
+/// version, or an archive.
+pub(crate) fn recognize(kind: Kind, folder: &Path) -> Option<(PathBuf, Option<Version>)> {
+    let folders = iter::once(folder.to_path_buf()).chain(kind.folders().iter().map(|name| folder.join(name)));
+    let mut versions =
+        folders.filter_map(|folder| Some((folder.clone(), Some(version_of(kind, |name| folder.join(name).exists())?))));
+    let archives = kind.archives().iter().chain(kind.keras_archives());
+    let archive = || archives.map(|name| folder.join(name)).find(|archive| archive.is_file());
+    versions.next().or_else(|| Some((archive()?, None)))
 }
 
 impl Files {
@@ -87,7 +93,10 @@ impl Files {
             Self::Folder(_) => fs::metadata(&path).map_err(|error| Error::io(&path, error))?.len(),
             Self::Archive(_, files) => files.get(name).map_or(0, |bytes| bytes.len() as u64),
         };
-        self.read(name, length.min(most))
+        if length > most {
+            return Err(Error::TooLong { path, most });
+        }
+        self.read(name, length)
     }
 }
 
@@ -113,7 +122,10 @@ fn unpack(
     if magic != [0x1f, 0x8b] {
         return Err(unrecognized(kind, path, format!("a file of {} bytes, not a .tar.gz archive", metadata.len())));
     }
-    let broken = |error: io::Error| Error::Archive { entry: path.to_path_buf(), reason: error.to_string() };
+    let refuse = |reason: String| Error::Archive { entry: path.to_path_buf(), reason };
+    let broken = |error: io::Error| {
+        refuse(format!("cannot read the archive: {}", error.to_string().chars().take(REASON).collect::<String>()))
+    };
     let mut archive = tar::Archive::new(GzDecoder::new(io::Cursor::new(magic).chain(file)).take(UNPACKED));
     let wanted = [kind.binary_files(), kind.python_files()].concat();
     let mut files = HashMap::new();
@@ -122,6 +134,9 @@ fn unpack(
             return Err(Error::Cancelled);
         }
         let mut entry = entry.map_err(broken)?;
+        if entry.size() > UNPACKED {
+            return Err(refuse(format!("an entry of {} bytes is larger than the dataset", entry.size())));
+        }
         let name = entry.path().map_err(broken)?.file_name().map(|name| name.to_string_lossy().into_owned());
         let Some(name) = name.filter(|name| wanted.contains(&name.as_str()) && entry.header().entry_type().is_file())
         else {

@@ -68,6 +68,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Kind, cifar};
 
     /// A batch as Python 2 pickles it: protocol 2, with the array as `_reconstruct` and its state.
     fn pickled(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
@@ -101,6 +102,45 @@ mod tests {
             .flat_map(|(&label, pixels)| [&[label], pixels].concat())
             .collect();
         assert!(records == expected);
+    }
+
+    #[test]
+    fn the_python_version_equals_the_binary_version() {
+        let Some(binary) = klayer_tests::cifar10() else { return };
+        let parent = tempfile::TempDir::new().expect("a temporary folder");
+        let folder = parent.path().join("cifar-10-batches-py");
+        std::fs::create_dir(&folder).expect("a folder");
+        let sums = FILES.map(|(name, _)| {
+            let records = std::fs::read(binary.join(name).with_extension("bin")).expect("a batch");
+            let (labels, pixels): (Vec<u8>, Vec<&[u8]>) =
+                records.chunks(1 + FEATURES).map(|record| (record[0], &record[1..])).unzip();
+            let bytes = pickled(&labels, &pixels.concat());
+            std::fs::write(folder.join(name), &bytes).expect("written");
+            (name, md5(&bytes))
+        });
+        let archive = parent.path().join("cifar-10-batches-py-target_archive");
+        let output = std::fs::File::create(&archive).expect("a file");
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(output, flate2::Compression::none()));
+        tar.append_dir_all("cifar-10-batches-py", &folder).expect("a folder");
+        tar.into_inner().and_then(|encoder| encoder.finish()).expect("written");
+
+        let read = |path: &Path, sums: &[(&str, &str)]| cifar::read_with(Kind::Cifar10, path, &(), sums);
+        let expected = read(&binary, &FILES).expect("the binary version");
+        let pickles = sums.each_ref().map(|(name, md5)| (*name, md5.as_str()));
+        for path in [&folder, &archive] {
+            let found = read(path, &pickles).expect("the Python version");
+            assert!(found.training == expected.training && found.test == expected.test, "{}", path.display());
+            assert_eq!((found.sha256, &found.place), (expected.sha256.clone(), path));
+        }
+        // Another batch with a matching MD5 is not the official one.
+        let swapped = [folder.join("data_batch_1"), folder.join("data_batch_2")];
+        std::fs::copy(&swapped[1], &swapped[0]).expect("a copy");
+        let mut pickles = pickles;
+        pickles[0].1 = pickles[1].1;
+        match read(&folder, &pickles).err().expect("refused") {
+            Error::Checksum { path, algorithm: "SHA-256", .. } => assert_eq!(path, swapped[0]),
+            error => panic!("{error}"),
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
-use std::env;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
+use crate::place;
 use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 
 /// Where to load a dataset from: the first of these that applies.
@@ -8,12 +10,13 @@ use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 /// 1. [`synthetic`](Self::synthetic): generate the stand-in;
 /// 2. [`dir`](Self::dir), the folder given by the user;
 /// 3. [`environment`](Self::environment), the folder given by an environment variable;
-/// 4. `data/cifar-10-batches-bin` under [`root`](Self::root);
-/// 5. `shared/cifar-10-batches-bin` beside [`root`](Self::root), so that several checkouts share one copy;
+/// 4. `data` under [`root`](Self::root);
+/// 5. `shared` beside [`root`](Self::root), so that several checkouts share one copy;
 /// 6. unless [`offline`](Self::offline), the official archive, downloaded to `data` under [`root`](Self::root).
 ///
-/// A missing or invalid folder given by the user or the environment is an error, and so is an invalid default folder.
-/// CIFAR-100 is searched in `cifar-100-binary` and not downloaded. If no dataset is found, [`load`] fails and
+/// A missing or invalid folder given by the user or the environment is an error. The default places may hold whatever
+/// may be given, and are skipped if they hold none of it; an invalid `cifar-10-batches-bin` in them is an error.
+/// CIFAR-100 is not downloaded. If no dataset is found, [`load`] fails and
 /// [`load_or_generate`] generates images.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -60,16 +63,15 @@ impl Source {
         Self { environment: folder.map(PathBuf::from), ..Self::new(kind, root) }
     }
 
-    /// The folder to load from, if one is given or a default folder exists.
-    fn folder(&self) -> Option<PathBuf> {
+    /// The folder or archive to load, if one is given or found in a default place.
+    fn place(&self) -> Option<PathBuf> {
         let named = self.dir.as_ref().or(self.environment.as_ref());
-        named.cloned().or_else(|| self.usual().into_iter().find(|folder| is_there(folder)))
-    }
-
-    /// The default folders.
-    fn usual(&self) -> [PathBuf; 2] {
-        let name = self.kind.folder();
-        [self.data().join(name), self.root.join("..").join("shared").join(name)]
+        named.cloned().or_else(|| {
+            [self.data(), self.root.join("..").join("shared")].iter().find_map(|place| {
+                let folder = place.join(self.kind.folder());
+                if is_there(&folder) { Some(folder) } else { Some(place::recognize(self.kind, place)?.0) }
+            })
+        })
     }
 
     fn data(&self) -> PathBuf {
@@ -79,15 +81,15 @@ impl Source {
 
 /// Whether anything exists at `path`, valid or not: loading it reports what is wrong.
 fn is_there(path: &Path) -> bool {
-    !matches!(path.try_exists(), Ok(false))
+    path.try_exists().unwrap_or_else(|error| error.kind() != ErrorKind::NotADirectory)
 }
 
 /// Loads the dataset described by `source`, downloading it if necessary.
 ///
 /// # Errors
 /// The errors of [`Dataset::open`] for a given or default folder. [`Error::Cancelled`]. [`Error::Missing`] if
-/// CIFAR-100 is not found. [`Error::Offline`], [`Error::Download`], [`Error::Archive`] or [`Error::Io`] if CIFAR-10
-/// is not found and cannot be downloaded.
+/// CIFAR-100 is not found. [`Error::Offline`] or [`Error::Unavailable`] if CIFAR-10 is not found and cannot be
+/// downloaded.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return generate(source, "requested", progress);
@@ -100,14 +102,14 @@ pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> 
 /// [`Dataset::synthetic_reason`] then gives the reason; callers must report it with every result on these images.
 ///
 /// # Errors
-/// The errors of [`load`], except for a failed download.
+/// The errors of [`load`], except for [`Error::Offline`] and [`Error::Unavailable`].
 pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return load(source, progress);
     }
     match locate(source, progress) {
         Ok(folder) => Dataset::open(source.kind, &folder, progress),
-        Err(error) if source.kind == Kind::Cifar10 && !matches!(error, Error::Cancelled) => {
+        Err(error @ (Error::Offline { .. } | Error::Unavailable { .. })) => {
             generate(source, &error.to_string(), progress)
         }
         Err(error) => Err(error),
@@ -130,15 +132,24 @@ pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error>
     Ok(folder)
 }
 
-/// The dataset's folder, downloaded if none exists.
+/// The dataset's folder or archive, downloaded if none exists.
 fn locate(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
-    if let Some(folder) = source.folder() {
-        return Ok(folder);
+    if let Some(place) = source.place() {
+        return Ok(place);
     }
     let path = source.data().join(source.kind.folder());
     match source.kind {
         Kind::Cifar100 => Err(Error::Missing { path }),
         Kind::Cifar10 if source.offline => Err(Error::Offline { path }),
-        Kind::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress),
+        Kind::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress).map_err(|error| {
+            // Fails if the folder holds anything, such as a partial download.
+            let _ = fs::remove_dir(source.data());
+            let reason = match error {
+                Error::Cancelled => return error,
+                Error::Download { reason, .. } => reason,
+                error => error.to_string(),
+            };
+            Error::Unavailable { url: source.archive.url.clone(), reason }
+        }),
     }
 }

@@ -10,8 +10,10 @@ use crate::{Activation, Error};
 /// layer is 1e-5.
 pub const BATCH_NORM_EPS: f64 = 1e-8;
 
-/// Maximum number of weights of a network: 1 GiB in `f64`, the maximum size of a model file.
-const MOST_WEIGHTS: usize = 1 << 27;
+/// Maximum number of parameters of a network: 1 GiB in `f64`, two thirds of the maximum size of a model file.
+const MOST_PARAMETERS: usize = 1 << 27;
+/// Parameters of a unit besides its weights, with batch norm: b, gamma, beta, and the running mean and variance.
+const OF_A_UNIT: usize = 5;
 
 /// The widths and activations of a network, and whether it uses batch norm. Always valid.
 ///
@@ -47,7 +49,7 @@ impl Architecture {
     /// `batch_norm`, eps is [`BATCH_NORM_EPS`].
     ///
     /// # Errors
-    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] for more than 2^27 weights, [`Error::Classes`] for
+    /// [`Error::Width`] if a layer has no units, [`Error::TooLarge`] for more than 2^27 parameters, [`Error::Classes`] for
     /// more than 256 classes.
     pub fn new(inputs: usize, hidden: &[usize], classes: usize, batch_norm: bool) -> Result<Self, Error> {
         let widths = [&[inputs], hidden, &[classes]].concat();
@@ -107,9 +109,9 @@ impl Architecture {
                 return Err(Error::Units { layer, units, activation, group });
             }
         }
-        let layers = architecture.layers().map(|(inputs, outputs)| inputs.saturating_mul(outputs));
-        if layers.fold(0, usize::saturating_add) > MOST_WEIGHTS {
-            return Err(Error::TooLarge { widths: architecture.widths, most: MOST_WEIGHTS });
+        let parameters = architecture.layers().map(|(inputs, outputs)| inputs.saturating_add(OF_A_UNIT).saturating_mul(outputs));
+        if parameters.fold(0, usize::saturating_add) > MOST_PARAMETERS {
+            return Err(Error::TooLarge { widths: architecture.widths, most: MOST_PARAMETERS });
         }
         if classes > most {
             return Err(Error::Classes { classes, most });

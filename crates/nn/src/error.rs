@@ -12,12 +12,12 @@ pub enum Error {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
     },
-    /// Too many weights.
-    #[error("a network with widths {widths:?} is too large: at most {most} weights are supported")]
+    /// Too many parameters.
+    #[error("a network with widths {widths:?} is too large: at most {most} parameters are supported")]
     TooLarge {
         /// Inputs, hidden widths and classes.
         widths: Vec<usize>,
-        /// The largest supported number of weights.
+        /// The largest supported number of parameters.
         most: usize,
     },
     /// More classes than a label can represent.

@@ -20,6 +20,10 @@ use crate::machine::boot;
 /// Prefix of temporary file names.
 pub(crate) const TEMPORARY: &str = ".klayer-";
 
+/// Maximum size of a model, checkpoint, record or metrics file to read, in bytes. The parameters of the largest
+/// supported network take 1 GiB in `f64`; the rest is for training curves.
+pub const LONGEST: u64 = 3 << 29;
+
 /// A temporary file not modified for this long is a leftover, whatever machine wrote it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -114,14 +118,44 @@ pub fn probe(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`].
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
-    let file = File::open(path).map_err(Error::file(path))?;
-    let too_long = || Error::file(path)(io::Error::new(ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
-    if file.metadata().map_err(Error::file(path))?.len() > most {
-        return Err(too_long());
+    File::open(path).and_then(|file| read_up_to(&file, most)).map_err(Error::file(path))
+}
+
+/// Reads the regular file at `path` like [`read`]. For files that klayer itself writes: a pipe or a device in place of
+/// one is an error.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    open_regular(path).and_then(|file| read_up_to(&file, most)).map_err(Error::file(path))
+}
+
+/// Opens the file at `path` unless it is a pipe or a device: opening a pipe can block for ever.
+///
+/// # Errors
+/// The system's, and one for a pipe or a device.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    if is_stream(path) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
+    File::open(path)
+}
+
+/// Reads all of `file`, at most `most` bytes.
+pub(crate) fn read_up_to(file: &File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
+    if file.metadata()?.len() <= most {
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 <= most {
+            return Ok(bytes);
+        }
+    }
+    Err(too_long(most))
+}
+
+/// The error for a file of more than `most` bytes.
+pub fn too_long(most: u64) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("longer than {most} bytes"))
 }
 
 /// The folder of `path`.

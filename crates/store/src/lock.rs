@@ -21,7 +21,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
+use crate::files::{open_regular, read_up_to};
 use crate::machine::boot;
 use crate::{Error, files};
 
@@ -77,6 +78,9 @@ pub struct Claim {
     lost: Arc<AtomicBool>,
     shared: Arc<Shared>,
 }
+
+/// Maximum size of a lock or an owner's file to read, in bytes; klayer writes at most a few hundred.
+const LONGEST: u64 = 4096;
 
 /// Hexadecimal digits in a trial's key.
 const KEY_DIGITS: usize = 32;
@@ -202,8 +206,9 @@ impl Owner {
 
     /// The owner of the lock at `path`; `None` if the lock is released or expired.
     fn alive(&self, path: &Path) -> Result<Option<String>, Error> {
-        let bytes = match fs::read(path) {
+        let bytes = match open_regular(path).and_then(|file| read_up_to(&file, LONGEST)) {
             Ok(bytes) => bytes,
+            Err(error) if is_foreign(&error) => return Err(Error::file(path)(error)),
             // The trial has just finished.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             // On a network file system this may also be a file that was just replaced: retry, until it expires.
@@ -223,14 +228,14 @@ impl Owner {
             return Ok(None);
         }
         let name = if lock.host.is_empty() { lock.owner } else { format!("process {} on {}", lock.pid, lock.host) };
-        let mut beat = Vec::new();
-        match File::open(&owner).map(|mut file| file.read_to_end(&mut beat)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+        let beat = match open_regular(&owner).map(|file| read_up_to(&file, LONGEST)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) | Ok(Err(error)) if is_foreign(&error) => return Err(Error::file(owner)(error)),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Error::file(owner)(error)),
             // An unreadable heartbeat does not mean a dead owner; on some file systems nobody can read a locked file.
             Err(_) | Ok(Err(_)) => return Ok(Some(name)),
-            Ok(Ok(_)) => {}
-        }
+            Ok(Ok(beat)) => beat,
+        };
         Ok(Some(name).filter(|_| self.unchanged(path, (bytes, beat)) < self.times.stale))
     }
 
@@ -335,6 +340,11 @@ fn mark(file: &File) -> Option<String> {
     }
 }
 
+/// Whether reading a lock or an owner's file failed because klayer did not write it: waiting does not help.
+fn is_foreign(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidInput)
+}
+
 /// Whether another process has taken over this lock. File system errors do not count as that.
 fn is_taken_over(lock: &Path, next: &Path) -> bool {
     next.try_exists().unwrap_or(false) || !lock.try_exists().unwrap_or(true)
@@ -351,10 +361,10 @@ fn key_of(name: &str) -> Option<&str> {
 /// Whether the owner of this file has certainly ended: its mark equals the one seen here, and the file is not locked.
 /// For a missing file or another mark, only the heartbeat decides.
 fn has_ended(owner: &Path) -> bool {
-    let Ok(mut file) = File::open(owner) else { return false };
-    let mut beat = String::new();
+    let Ok(file) = open_regular(owner) else { return false };
     let seen_the_same = mark(&file).is_some_and(|mark| {
-        file.read_to_string(&mut beat).is_ok() && beat.trim_end().split_once(' ').is_some_and(|(_, of)| of == mark)
+        let beat = read_up_to(&file, LONGEST).ok().and_then(|beat| String::from_utf8(beat).ok());
+        beat.is_some_and(|beat| beat.trim_end().split_once(' ').is_some_and(|(_, of)| of == mark))
     });
     seen_the_same && file.try_lock().is_ok()
 }
@@ -369,7 +379,7 @@ fn remove_leftovers(folder: &Path, started: SystemTime) {
         !(finished && fs::remove_file(folder.join(name)).is_ok())
     });
 
-    let read = |name: &String| fs::read(folder.join(name)).ok();
+    let read = |name: &String| files::read_regular(&folder.join(name), LONGEST).ok();
     let locks: Vec<Lock> = names
         .iter()
         .filter(|name| name.ends_with(".lock"))
@@ -643,6 +653,18 @@ mod tests {
         fs::create_dir(&beat).expect("a folder");
         let looks = look_for_long(&one);
         assert!(looks.iter().all(|look| matches!(look, Ok(Taken::Others(_)))), "{looks:?}");
+    }
+
+    #[test]
+    fn locks_and_heartbeats_of_excessive_size_are_errors() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let one = owner(&folder);
+        foreign_lock(&folder, 1, 0);
+        for path in [owner_path(folder.path(), "foreign"), lock_path(folder.path(), "key", 1)] {
+            File::create(&path).and_then(|file| file.set_len(LONGEST + 1)).expect("a sparse file");
+            let error = one.take("key").expect_err("it is not a lock").to_string();
+            assert_eq!(error, format!("{}: longer than 4096 bytes", path.display()));
+        }
     }
 
     #[test]

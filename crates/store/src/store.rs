@@ -51,10 +51,9 @@ impl Store {
     /// [`Error::File`], and [`Error::Record`] for an invalid record.
     pub fn get<R: DeserializeOwned>(&self, key: &str) -> Result<Option<R>, Error> {
         let path = self.path(key);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file(path)(error)),
+        let bytes = match files::read_regular(&path, files::LONGEST) {
+            Err(Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
         };
         let record = serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column, text) = (error.line(), error.column(), error.to_string());

@@ -211,7 +211,7 @@ impl<'a> Checkpoints<'a> {
 
     /// Loads the checkpoint at `path`, if it exists.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
-        let bytes = match network_file::read(&CHECKPOINT, path) {
+        let bytes = match network_file::read(&CHECKPOINT, path, files::open_regular) {
             Err(Error::Store(klayer_store::Error::File { error, .. })) if error.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }

@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// A checkpoint of this run was computed with different arithmetic, so that results would not be reproducible.
     #[error(
-        "{}: checkpoint computed with different arithmetic: {}; resume it where it was written, or delete it",
+        "{}: checkpoint computed with different arithmetic: {}; resume it where it was written",
         path.display(),
         printable(difference)
     )]

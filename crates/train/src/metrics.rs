@@ -34,16 +34,13 @@ pub(crate) struct MetricsFile {
     file: File,
 }
 
-/// Maximum size of a metrics file to read, in bytes.
-const LONGEST: u64 = 1 << 30;
-
 impl MetricsFile {
     /// Opens the file at `path`; keeps and returns its lines that match `curve`, and drops all others.
     ///
     /// The file is replaced, not truncated: a process that has lost this run to another, without having noticed,
     /// continues to write to an unlinked file.
     pub(crate) fn open(path: &Path, curve: &[Point]) -> Result<(Self, Vec<Metrics>), Error> {
-        let found = match files::read(path, LONGEST) {
+        let found = match files::read_regular(path, files::LONGEST) {
             Ok(bytes) => bytes,
             Err(klayer_store::Error::File { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error.into()),

@@ -1,5 +1,6 @@
 //! Trained networks as files, with everything needed to use them.
 
+use std::fs::File;
 use std::path::Path;
 
 use klayer_dataset::Normalization;
@@ -45,7 +46,7 @@ pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(),
 /// do not match.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
     let (network, info): (Network<f32>, ModelInfo) =
-        model_file::decode(&MODEL, &network_file::read(&MODEL, path)?).map_err(Error::model(path))?;
+        model_file::decode(&MODEL, &network_file::read(&MODEL, path, |path| File::open(path))?).map_err(Error::model(path))?;
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
     if info.normalization.mean().len() != inputs || info.classes.len() != classes {
         let reason = format!(

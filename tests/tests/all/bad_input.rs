@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,30 @@ fn assert_refused(ended: &Ended, expected: &str, folder: &Path, before: &[PathBu
     let others = stderr.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with("step ")).count();
     assert!(*code == Some(2) || others == 1, "{stderr}");
     assert_eq!(files(folder), before, "no file is left or gone");
+}
+
+/// A command that does not end by itself; ended on drop, also if the test fails.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Runs `command`, which must end within `seconds`.
+#[track_caller]
+fn end_within(seconds: u64, command: &mut Command) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let start = Instant::now();
+    while child.try_wait().expect("a status").is_none() {
+        if start.elapsed() > Duration::from_secs(seconds) {
+            child.kill().and_then(|()| child.wait()).expect("it ends");
+            panic!("still running after {seconds} s: {command:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    ended(child.wait_with_output().expect("it ended"))
 }
 
 #[test]
@@ -161,7 +185,7 @@ fn outputs_can_be_symlinks_and_pipes() {
     }
 
     let pipe = folder.join("pipe.onnx");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
+    assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
     let reader = thread::spawn({
         let pipe = pipe.clone();
         move || fs::read(pipe).expect("a pipe")
@@ -185,17 +209,7 @@ fn excessive_threads_and_trials_are_rejected_at_once() {
     for (command, many) in cases {
         let mut command = klayer(&folder, command);
         command.arg(many).args(images());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let start = Instant::now();
-        while child.try_wait().expect("a status").is_none() {
-            if start.elapsed() > Duration::from_secs(10) {
-                child.kill().expect("it runs still");
-                child.wait().expect("it ends");
-                panic!("it tries to make them all");
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert_refused(&ended(child.wait_with_output().expect("it ended")), many, &folder, &[]);
+        assert_refused(&end_within(10, &mut command), many, &folder, &[]);
     }
 }
 
@@ -336,40 +350,76 @@ fn a_path_used_twice_is_rejected() {
 #[test]
 fn every_command_rejects_endless_and_huge_files() {
     let (_guard, folder) = folder();
-    end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --out m.klayer")).well();
-    fs::File::create(folder.join("huge")).and_then(|file| file.set_len(3 << 30)).expect("a sparse file");
+    let run = "--synthetic --n-s 5 --cycles 1";
+    let search = format!("search --store s --trials 1 {run}");
+    end(&mut klayer(&folder, &format!("train {run} --out m.klayer"))).well();
+    end(&mut klayer(&folder, &search)).well();
+    let records = files(&folder.join("s"));
+    let record = records.iter().find(|name| name.extension().is_some_and(|ending| ending == "json")).expect("a record");
+    let (record, lock) = (Path::new("s").join(record), Path::new("s").join(record).with_extension("1.lock"));
+    fs::remove_file(folder.join(&record)).expect("it is ours");
+    fs::create_dir_all(folder.join("report/records")).expect("a folder");
     fs::create_dir(folder.join("folder")).expect("a folder");
-    end(std::process::Command::new("mkfifo").arg(folder.join("pipe"))).well();
+    // A model as far as its header tells.
+    let length = 3_u64 << 30;
+    let header = [&fs::read(folder.join("m.klayer")).expect("a model")[..12], &(length - 52).to_le_bytes()].concat();
+    fs::write(folder.join("huge"), header).expect("written");
+    let huge = fs::File::options().write(true).open(folder.join("huge"));
+    huge.and_then(|file| file.set_len(length)).expect("a sparse file");
+    end(Command::new("mkfifo").arg(folder.join("pipe"))).well();
     let before = files(&folder);
     // Opened for reading and writing, so that opening does not block.
     let pipe = fs::OpenOptions::new().read(true).write(true).open(folder.join("pipe")).expect("a pipe");
-    let mut zeros = std::process::Command::new("cat").arg("/dev/zero").stdout(pipe).spawn().expect("it starts");
-    // With 4 GB of address space, unlimited reads run out of memory.
-    let limited = |arguments: &str| {
-        let mut shell = std::process::Command::new("sh");
-        shell.current_dir(&folder).args(["-c", &format!("ulimit -v 4000000; exec \"$0\" {arguments}")]);
-        end(shell.arg(klayer_tests::binary("klayer")))
-    };
-    for arguments in [
-        "train --synthetic --n-s 5 --cycles 1 --config FILE",
-        "evaluate FILE --synthetic",
-        "predict FILE m.klayer",
-        "predict m.klayer FILE",
-        "inspect FILE",
-        "export FILE --out new.onnx",
-        "import FILE --out new.klayer",
-        "train --n-s 5 --cycles 1 --data FILE",
-    ] {
+    let _zeros = Endless(Command::new("cat").arg("/dev/zero").stdout(pipe).spawn().expect("it starts"));
+
+    let given = |arguments: &str| (arguments.to_owned(), PathBuf::from("given"));
+    let in_place = |arguments: &str, path: &Path| (arguments.to_owned(), path.to_owned());
+    let cases = [
+        given(&format!("klayer train {run} --config given")),
+        given(&format!("klayer search --store new {run} --config given")),
+        given("klayer lr-range --synthetic --steps 5 --config given"),
+        given("klayer evaluate given --synthetic"),
+        given("klayer predict given m.klayer"),
+        given("klayer predict m.klayer given"),
+        given("klayer inspect given"),
+        given("klayer export given --out new.onnx"),
+        given("klayer import given --out new.klayer"),
+        given("klayer train --n-s 5 --cycles 1 --data given"),
+        given("klayer search --store new --data given"),
+        given("klayer evaluate m.klayer --data given"),
+        given("klayer inspect m.klayer --dead --data given"),
+        given("klayer data --data given"),
+        given("klayer gradcheck --data given"),
+        given("klayer lr-range --data given"),
+        in_place(&format!("klayer train {run} --out r --resume"), Path::new("r.checkpoint")),
+        in_place(&format!("klayer train {run} --metrics r"), Path::new("r.part")),
+        in_place(&format!("klayer {search}"), &record),
+        in_place(&format!("klayer {search}"), &lock),
+        in_place("xtask report --check --out report", Path::new("report/records/rendered.json")),
+    ];
+    for (arguments, path) in cases {
         for input in ["pipe", "/dev/zero", "folder", "huge"] {
-            let ended = limited(&arguments.replace("FILE", input));
+            // A folder as a lock is retried for 20 seconds, since some file systems lose files for a while.
+            if input == "folder" && path == lock {
+                continue;
+            }
+            std::os::unix::fs::symlink(folder.join(input), folder.join(&path)).expect("a link");
+            let (command, arguments) = arguments.split_once(' ').expect("a command");
+            let mut shell = Command::new("sh");
+            // With 4 GB of address space, unlimited reads run out of memory.
+            shell.current_dir(&folder).args(["-c", &format!("ulimit -v 4000000; exec \"$0\" {arguments}")]);
+            let ended = end_within(60, shell.arg(klayer_tests::binary(command)).env_remove("CIFAR10_DIR"));
+            fs::remove_file(folder.join(&path)).expect("it is kept");
             let what = format!("{arguments} with {input}: {ended:?}");
-            assert!(matches!(ended.code, Some(1 | 2)), "{what}");
-            assert!(ended.stderr.contains("error: ") && !ended.stderr.contains("panicked"), "{what}");
-            assert!(!ended.stderr.contains("memory allocation"), "{what}");
+            // Metrics that cannot be written do not end a training.
+            let warned = path.ends_with("r.part") && ended.stderr.contains("warning: cannot write metrics: r.part: ");
+            assert!(warned || matches!(ended.code, Some(1 | 2)) && ended.stderr.contains("error: "), "{what}");
+            for words in ["panicked", "memory allocation", "out of memory"] {
+                assert!(!ended.stderr.contains(words), "{what}");
+            }
             assert_eq!(files(&folder), before, "{what}");
         }
     }
-    zeros.kill().and_then(|()| zeros.wait()).expect("it ends");
 }
 
 #[test]
@@ -377,18 +427,21 @@ fn a_damaged_checkpoint_requires_restart() {
     let (_guard, folder) = folder();
     fs::write(folder.join("m.klayer"), OLD).expect("written");
     fs::write(folder.join("m.klayer.checkpoint"), "damaged").expect("written");
-    let train = |switch: &str| {
-        end(&mut klayer(&folder, &format!("train --synthetic --n-s 5 --cycles 1 --out m.klayer {switch}")))
-    };
-    for (switch, words) in
-        [("", "--resume continues from it, --restart discards it"), ("--resume", "--restart discards this checkpoint")]
-    {
-        let refused = train(switch);
-        assert!(refused.stderr.contains(words) && refused.stderr.contains("m.klayer.checkpoint"), "{refused:?}");
+    let train =
+        |switches: &str| end(&mut klayer(&folder, &format!("train --n-s 5 --cycles 1 --out m.klayer {switches}")));
+    for (switches, words) in [
+        ("--synthetic", ["error: m.klayer.checkpoint: ", "--resume continues from it, --restart discards it"]),
+        ("--synthetic --resume", ["error: m.klayer.checkpoint: ", "--restart discards this checkpoint"]),
+        // Without images, --restart must not discard the checkpoint.
+        ("--data nowhere --restart", ["error: nowhere: ", "not found"]),
+        ("--offline --restart", ["error: ", "--synthetic"]),
+    ] {
+        let refused = train(switches);
+        assert!(words.iter().all(|words| refused.stderr.contains(words)), "{refused:?}");
         assert_eq!((refused.code, fs::read(folder.join("m.klayer")).expect("it is kept")), (Some(1), OLD.into()));
         assert!(folder.join("m.klayer.checkpoint").exists());
     }
-    train("--restart").well();
+    train("--synthetic --restart").well();
     assert!(!folder.join("m.klayer.checkpoint").exists());
     assert_ne!(fs::read(folder.join("m.klayer")).expect("a model"), OLD.as_bytes());
 }

@@ -331,13 +331,14 @@ fn a_training_with_kernels_cannot_resume_without_them() {
     wait_until(&mut child, "the end of a cycle", || checkpoint.exists());
     assert_eq!(interrupt(child).code, Some(130));
     let before = fs::read(&checkpoint).expect("a checkpoint");
-    let refused = end(train("--resume").env("KLAYER_NO_KERNELS", "1"));
-    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:#?}");
-    for words in [
-        "stopped.klayer.checkpoint: ",
-        "products were computed on klayer's kernels, but are computed on faer alone here",
-    ] {
-        assert!(refused.stderr.contains(words), "{refused:#?}");
+    let arithmetic = "products were computed on klayer's kernels, but are computed on faer alone here";
+    let another = "checkpoint of another run: lambda is 0.005 in the checkpoint, but 7.0 here";
+    for (more, difference) in [("--resume", arithmetic), ("--resume --lambda 7", another)] {
+        let refused = end(train(more).env("KLAYER_NO_KERNELS", "1"));
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:#?}");
+        for words in ["error: stopped.klayer.checkpoint: ", difference, "; --restart discards this checkpoint"] {
+            assert!(refused.stderr.contains(words), "{refused:#?}");
+        }
     }
     assert!(fs::read(&checkpoint).expect("a checkpoint") == before, "it is left as it was");
     end(&mut train("--resume")).well();

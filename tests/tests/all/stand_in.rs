@@ -54,6 +54,27 @@ fn commands_without_data_fail_and_name_synthetic() {
         }
         assert_eq!(files(&folder), [] as [std::path::PathBuf; 0], "{command}");
     }
-    let ended = end(&mut klayer(&folder, "train --synthetic --n-s 5 --cycles 1 --json")).well();
-    assert_eq!(crate::line(&ended)["synthetic"], true);
+}
+
+#[test]
+fn json_results_on_generated_images_say_synthetic() {
+    let (_guard, folder) = folder();
+    image::RgbImage::new(32, 32).save(folder.join("cat.png")).expect("a picture");
+    for command in [
+        "train --synthetic --n-s 5 --cycles 1 --out m.klayer",
+        "search --synthetic --trials 1 --n-s 5 --cycles 1 --store s",
+        "evaluate m.klayer --synthetic",
+        "predict m.klayer cat.png",
+        "inspect m.klayer",
+        "lr-range --synthetic --steps 20 --points 2",
+        "gradcheck --synthetic --hidden 3 --features 40",
+        "data --synthetic",
+        "export m.klayer --out m.safetensors",
+        "import m.safetensors --out again.klayer",
+    ] {
+        let ended = end(klayer(&folder, command).arg("--json")).well();
+        let line = crate::line(&ended);
+        let says = line.get("synthetic").or_else(|| line["dataset"].get("synthetic"));
+        assert_eq!(says, Some(&serde_json::Value::Bool(true)), "{command}: {line}");
+    }
 }

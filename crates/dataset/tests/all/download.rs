@@ -269,7 +269,14 @@ fn a_failed_download_is_an_error_or_gives_generated_images() {
     assert!(dataset.synthetic());
     let reason = dataset.synthetic_reason().unwrap();
     assert!(reason.contains(&server.url) && reason.contains("404"), "{reason}");
-    assert!(matches!(load(&source, &()), Err(Error::Download { .. })));
-    assert!(matches!(fetch(&source, &()), Err(Error::Download { .. })));
+    assert!(!source.root.join("data").exists(), "no empty folder");
+    // No folder can be created there.
+    fs::write(source.root.join("data"), "").unwrap();
+    assert!(matches!(load(&source, &()), Err(Error::Unavailable { reason, .. }) if reason.contains("data: ")));
+    fs::remove_file(source.root.join("data")).unwrap();
+    let told = load(&source, &()).unwrap_err().to_string();
+    let start = format!("CIFAR-10 was not found, and cannot be downloaded from {}: ", server.url);
+    assert!(told.starts_with(&start) && told.matches(&server.url).count() == 1, "{told}");
+    assert!(matches!(fetch(&source, &()), Err(Error::Unavailable { .. })));
     assert_eq!(server.starts().len(), 3);
 }

@@ -1,6 +1,7 @@
 //! Invalid folders and files, and the search order of folders.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
 use klayer_dataset::{
@@ -72,12 +73,40 @@ fn the_python_version_is_found_and_verified() {
         }
     }
     sparse(&folder.join("data_batch_1"), 40 << 20);
-    assert!(matches!(open(&folder), Error::Size { expected: 33_554_432, found: 41_943_040, .. }));
+    assert!(matches!(open(&folder), Error::TooLong { most: 33_554_432, .. }));
     let mut tar = crate::sample::Tar::new();
     tar.add("cifar-10-batches-py/data_batch_1", tar::EntryType::Regular, b"].");
     let archive = parent.path().join("mine.tgz");
     fs::write(&archive, tar.gzip(flate2::Compression::fast())).unwrap();
     assert!(matches!(open(&archive), Error::Checksum { path, .. } if path == archive.join("data_batch_1")));
+}
+
+#[test]
+fn hostile_archives_are_rejected_with_the_reason() {
+    use tar::EntryType::{Regular, Symlink};
+    let parent = TempDir::new().unwrap();
+    let path = parent.path().join("mine.tar.gz");
+    let packed = |kind, size, bytes: &[u8]| {
+        let mut tar = crate::sample::Tar::new();
+        tar.add_claiming("cifar-10-batches-bin/data_batch_1.bin", kind, size, bytes);
+        tar.gzip(flate2::Compression::fast())
+    };
+    let noise = crate::sample::pseudo_random(30_000, 1);
+    let whole = packed(Regular, 30_000, &noise);
+    let mut junk = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    junk.write_all(&noise).unwrap();
+    for (bytes, reason) in [
+        (packed(Regular, 1 << 30, b""), "an entry of 1073741824 bytes is larger than the dataset"),
+        (packed(Regular, 200 << 20, b""), "cannot read the archive: "),
+        (whole[..whole.len() / 2].to_vec(), "cannot read the archive: "),
+        (junk.finish().unwrap(), "cannot read the archive: "),
+        (packed(Symlink, 0, b""), "no CIFAR-10 dataset: found an archive of other files"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error = open(&path).to_string();
+        let told = error.strip_prefix(&format!("{}: ", path.display())).unwrap();
+        assert!(told.starts_with(reason) && told.len() < 400 && !told.contains('\0'), "{error}");
+    }
 }
 
 #[test]
@@ -239,6 +268,27 @@ fn default_folders_are_searched_in_order() {
     fs::create_dir_all(&data).unwrap();
     sparse(&data.join("data_batch_1.bin"), 2);
     assert!(matches!(fetch(&source, &()), Err(Error::Size { found: 2, .. })));
+
+    // Without it, whatever --data accepts; the archives of Keras are tried last.
+    fs::remove_dir_all(&data).unwrap();
+    let data = root.join("data");
+    for name in ["cifar-10-batches-py-target_archive", "cifar-10-batches-py.tar.gz", "cifar-10-binary.tar.gz"] {
+        fs::write(data.join(name), name).unwrap();
+        assert!(matches!(fetch(&source, &()), Err(Error::Unrecognized { path, .. }) if path == data.join(name)));
+    }
+    for name in ["cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-batches-py"] {
+        fs::create_dir_all(data.join(name)).unwrap();
+        fs::write(data.join(name).join("data_batch_1"), "").unwrap();
+        assert!(matches!(fetch(&source, &()), Err(Error::Checksum { path, .. }) if path.starts_with(data.join(name))));
+    }
+    // Other files are skipped.
+    fs::remove_dir_all(&data).unwrap();
+    for other in ["data/notes", "data"] {
+        fs::create_dir_all(root.join(other).parent().unwrap()).unwrap();
+        fs::write(root.join(other), "").unwrap();
+        assert!(matches!(fetch(&source, &()), Err(Error::Size { found: 1, .. })), "{other}");
+        let _ = fs::remove_dir_all(&data);
+    }
 }
 
 #[test]

@@ -35,6 +35,9 @@ fn invalid_architectures_are_rejected() {
     assert_eq!(refused(4, &[], 0), Error::Width { widths: vec![4, 0] });
     assert_eq!(refused(4, &[5], 257), Error::Classes { classes: 257, most: 256 });
     assert!(Architecture::new(4, &[], 256, false).is_ok());
+    // Counted with the five further parameters of each unit.
+    assert_eq!(refused(1, &[1 << 25], 1), Error::TooLarge { widths: vec![1, 1 << 25, 1], most: 1 << 27 });
+    assert!(Architecture::new(1 << 26, &[1], 1, true).is_ok());
 
     for value in [0.0, -1e-8, f64::INFINITY] {
         let error = architecture(true).with_batch_norm_eps(value).unwrap_err();

@@ -57,8 +57,10 @@ fn invalid_model_files_are_not_read_to_their_end() {
     let path = folder.path().join("model.klayer");
     let mut header = MODEL.magic.to_vec();
     header.extend(MODEL.version.to_le_bytes());
-    header.extend([1; 40]);
-    for (header, expected) in [(vec![], "wrong magic bytes"), (header, "the header declares")] {
+    let lying = [&header[..], &[1; 40]].concat();
+    let huge = [&header[..], &((100_u64 << 30) - 52).to_le_bytes(), &[1; 32]].concat();
+    let cases = [(vec![], "wrong magic bytes"), (lying, "the header declares"), (huge, "longer than 1610612736 bytes")];
+    for (header, expected) in cases {
         fs::write(&path, header).expect("written");
         // A sparse file of a hundred gigabytes, more than the memory.
         fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 30)).expect("a sparse file");
