@@ -89,6 +89,24 @@ impl Par {
         });
     }
 
+    /// As [`for_lines`](Self::for_lines), with one element of `own` for each part: memory that a part needs besides its
+    /// lines.
+    ///
+    /// # Panics
+    /// If there are fewer elements than threads.
+    pub fn for_lines_with<T: Send, O: Send>(
+        &self,
+        lines: &mut [T],
+        stride: usize,
+        together: usize,
+        own: &mut [O],
+        work: &(impl Fn(usize, &mut [T], &mut O) + Sync),
+    ) {
+        assert!(own.len() >= self.count(), "{} elements for {} threads", own.len(), self.count());
+        let all = WithOwn { share: Strided { memory: lines, stride }, own };
+        self.share(self.count(), 0, all, together, &|first, part| work(first, part.share.memory, &mut part.own[0]));
+    }
+
     /// Splits the columns of `matrix` into one part per thread, at multiples of `together`, and calls `work` with the
     /// index of the first column of each part and the part, in any order.
     ///
@@ -108,7 +126,7 @@ impl Par {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
                 let left = parts / 2;
                 let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
-                let (a, b) = all.split(here);
+                let (a, b) = all.split(here, left);
                 join(
                     pool,
                     || self.share(left, first, a, together, work),
@@ -124,8 +142,8 @@ impl Par {
 trait Share: Send + Sized {
     fn count(&self) -> usize;
 
-    /// Splits after the first `count` elements.
-    fn split(self, count: usize) -> (Self, Self);
+    /// Splits after the first `count` elements, which will be split into `parts` parts.
+    fn split(self, count: usize, parts: usize) -> (Self, Self);
 }
 
 /// The columns of a matrix.
@@ -134,7 +152,7 @@ impl<T: Send> Share for MatMut<'_, T> {
         self.ncols()
     }
 
-    fn split(self, count: usize) -> (Self, Self) {
+    fn split(self, count: usize, _: usize) -> (Self, Self) {
         self.split_at_col_mut(count)
     }
 }
@@ -150,10 +168,27 @@ impl<T: Send> Share for Strided<'_, T> {
         self.memory.len().div_ceil(self.stride.max(1))
     }
 
-    fn split(self, count: usize) -> (Self, Self) {
+    fn split(self, count: usize, _: usize) -> (Self, Self) {
         let Self { memory, stride } = self;
         let (a, b) = memory.split_at_mut(count * stride);
         (Self { memory: a, stride }, Self { memory: b, stride })
+    }
+}
+
+/// Data with an element of `own` for each part.
+struct WithOwn<'a, S, O> {
+    share: S,
+    own: &'a mut [O],
+}
+
+impl<S: Share, O: Send> Share for WithOwn<'_, S, O> {
+    fn count(&self) -> usize {
+        self.share.count()
+    }
+
+    fn split(self, count: usize, parts: usize) -> (Self, Self) {
+        let ((a, b), (of_a, of_b)) = (self.share.split(count, parts), self.own.split_at_mut(parts));
+        (Self { share: a, own: of_a }, Self { share: b, own: of_b })
     }
 }
 
