@@ -106,24 +106,3 @@ fn each_thread_has_its_own_memory() {
         }
     }
 }
-
-#[test]
-#[ignore]
-fn timing() {
-    let dct = Dct::<f32>::new(32, 32);
-    let mut memory = dct.memory();
-    let (one, zero) = (vec![1.0; 3072], vec![0.0; 3072]);
-    let mut m = ColMajor::<f32>::zeros(3072, 500);
-    for j in 0..500 {
-        m.col_mut(j).copy_from_slice(&numbers(3072, j as u64).iter().map(|&x| x as f32).collect::<Vec<_>>());
-    }
-    let mut best = f64::MAX;
-    for _ in 0..200 {
-        let t = std::time::Instant::now();
-        for j in 0..500 {
-            dct.forward(m.col_mut(j), &one, &zero, &mut memory);
-        }
-        best = best.min(t.elapsed().as_secs_f64());
-    }
-    println!("{:.3} us an image", best / 500.0 * 1e6);
-}
