@@ -1,6 +1,6 @@
 //! Write a learning-rate schedule and a training loop: `cargo run --release --example 03_schedule`.
 
-use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
+use klayer_dataset::{Dataset, Normalization, Normalize, Shuffle, Sizes};
 use klayer_linalg::Par;
 use klayer_linalg::random::stream;
 use klayer_nn::{Architecture, Init, Network, Workspace};
@@ -26,7 +26,7 @@ impl Schedule for WarmUpAndCosine {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = Sizes { training: 4_000, validation: 500, test: 500 };
     let dataset = Dataset::generate(42, sizes, "an example", &())?;
-    let normalization = Normalization::fit(dataset.training());
+    let normalization = Normalization::fit(Normalize::Feature, dataset.training())?;
     let normalizer = normalization.normalizer::<f32>();
 
     let (batch, par) = (100, Par::Seq);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
-use klayer_dataset::{Dataset, FEATURES, Normalization, Subset};
+use klayer_dataset::{Dataset, FEATURES, Normalization, Normalize, Subset};
 use klayer_store::files;
 use serde_json::json;
 
@@ -49,7 +49,7 @@ impl DataInfoArgs {
         let parts = [("training", dataset.training()), ("validation", dataset.validation()), ("test", dataset.test())];
         let classes = dataset.class_names();
         let counts = parts.map(|(_, part)| counts(part, classes.len()));
-        let colours = colours(&Normalization::fit(dataset.training()));
+        let colours = colours(&Normalization::fit(Normalize::Feature, dataset.training())?);
         if let Some(path) = &self.sheet {
             write(path, sheet(dataset.training(), classes.len()))?;
         }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cifar::{self, Kind, Part};
 use crate::names::SYNTHETIC_CLASSES;
-use crate::{Error, FEATURES, Progress, synthetic};
+use crate::{Error, FEATURES, Progress, Shape, synthetic};
 
 /// Number of validation images: the last ones of the training files.
 const VALIDATION: usize = 5_000;
@@ -133,6 +133,11 @@ impl<'a> Subset<'a> {
     /// All images of `part`.
     pub fn of(part: &'a Part) -> Self {
         Self { pixels: &part.pixels, labels: &part.labels, coarse: &part.coarse }
+    }
+
+    /// The shape of an image.
+    pub fn shape(&self) -> Shape {
+        Shape::CIFAR
     }
 
     /// The number of images.

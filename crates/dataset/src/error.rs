@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use klayer_linalg::text::printable;
 
+use crate::Shape;
+
 /// Errors of finding, downloading, verifying and parsing datasets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -148,7 +150,15 @@ pub enum Error {
         /// Number of images to draw from.
         len: usize,
     },
-    /// Invalid mean or standard deviation of the features.
+    /// Images cannot be shifted that far: their mirrored edges have less pixels.
+    #[error("cannot shift images of {shape} by {shift} pixels: must be less than their height and width")]
+    Shift {
+        /// Pixels to shift by.
+        shift: usize,
+        /// Shape of the images.
+        shape: Shape,
+    },
+    /// An invalid normalization.
     #[error("{0}")]
     Normalization(String),
 }

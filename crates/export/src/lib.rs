@@ -1,7 +1,7 @@
 //! Exports trained networks to safetensors and ONNX, and imports them from safetensors.
 //!
 //! ```
-//! use klayer_dataset::{Dataset, FEATURES, Normalization, Sizes};
+//! use klayer_dataset::{Dataset, FEATURES, Normalization, Normalize, Sizes};
 //! use klayer_export::{Model, onnx, safetensors};
 //! use klayer_linalg::random::stream;
 //! use klayer_nn::{Architecture, Init, Network};
@@ -11,7 +11,7 @@
 //! let architecture = Architecture::new(FEATURES, &[8], 10, false)?;
 //! let model = Model {
 //!     network: Network::new(&architecture, Init::He, &mut stream(42, "init"))?,
-//!     normalization: Normalization::fit(dataset.training()),
+//!     normalization: Normalization::fit(Normalize::Feature, dataset.training())?,
 //!     classes: dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
 //!     training: "untrained".to_owned(), // any type that serializes to JSON
 //! };

@@ -21,6 +21,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::dct::{Dct, DctMemory};
 use crate::{Pixels, Scalar};
 
 mod combine;
@@ -42,7 +43,7 @@ pub fn on() -> bool {
     *ON
 }
 
-/// The products. They are compiled once for each type in this crate, and not again in every crate that multiplies.
+/// The products and the transform. They are compiled once for each type in this crate, and not again in every crate that multiplies.
 pub trait Kernels: Sized {
     /// Applies `store` to `c` and `a b^T`; the rows of `c` are `stride` elements apart.
     ///
@@ -55,6 +56,8 @@ pub trait Kernels: Sized {
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
     /// `c = alpha a b`, or adds that to `c`, with faer.
     fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self);
+    /// [`Dct::forward`].
+    fn spectrum(dct: &Dct<Self>, image: &mut [Self], scale: &[Self], shift: &[Self], memory: &mut DctMemory<Self>);
 }
 
 macro_rules! kernels {
@@ -71,6 +74,9 @@ macro_rules! kernels {
             }
             fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self) {
                 matmul(c, accum, a, b, alpha, faer::Par::Seq);
+            }
+            fn spectrum(dct: &Dct<Self>, x: &mut [Self], scale: &[Self], shift: &[Self], memory: &mut DctMemory<Self>) {
+                dct.spectrum(x, scale, shift, memory);
             }
         }
     };

@@ -21,6 +21,7 @@
 //! - [`ColMajor`] and [`RowMajor`]: owned matrices with the memory layout in the type.
 //! - [`Images`]: a mini-batch of numbers or bytes.
 //! - [`product`]: the three products of a layer. Results do not depend on the number of threads in a [`Par`].
+//! - [`dct`]: the two-dimensional cosine transform of images.
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow.
 //! - [`peak`]: the peak multiply-add rate of a core.
 //! - [`random`]: independent named streams of random numbers from one seed.
@@ -29,6 +30,7 @@
 //! that the caller requests. Setting the environment variable `KLAYER_NO_KERNELS` sends all products to faer, for
 //! comparison with klayer's own kernels.
 
+pub mod dct;
 mod error;
 mod images;
 mod kernels;

@@ -147,6 +147,27 @@ impl<T: Scalar> ColMajor<T> {
         self.lines.line_mut(j)
     }
 
+    /// Calls `work` with the index of each of the first `count` columns, the column, and an element of `own`, in any
+    /// order. An element of `own` is memory that one thread has to itself.
+    ///
+    /// # Panics
+    /// If there are fewer columns than `count`, or fewer elements than threads.
+    pub fn for_columns<O: Send>(
+        &mut self,
+        count: usize,
+        own: &mut [O],
+        par: &Par,
+        work: &(impl Fn(usize, &mut [T], &mut O) + Sync),
+    ) {
+        let (rows, stride) = (self.nrows(), self.lines.stride);
+        let lines = &mut self.lines.all_mut()[..count * stride];
+        par.for_lines_with(lines, stride, 1, own, &|first, lines, own| {
+            for (j, column) in lines.chunks_exact_mut(stride.max(1)).enumerate() {
+                work(first + j, &mut column[..rows], own);
+            }
+        });
+    }
+
     /// A read-only view of the matrix.
     pub fn as_ref(&self) -> Columns<'_, T> {
         let Lines { length, count, stride, .. } = self.lines;
@@ -168,6 +189,15 @@ impl<'a, T: Scalar> Columns<'a, T> {
     /// Number of columns.
     pub fn ncols(self) -> usize {
         self.count
+    }
+
+    /// The first `count` columns.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first(self, count: usize) -> Self {
+        assert!(count <= self.count, "{count} of {} columns", self.count);
+        Self { count, ..self }
     }
 
     /// Column `j`, as a contiguous slice.

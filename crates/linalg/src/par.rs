@@ -89,6 +89,26 @@ impl Par {
         });
     }
 
+    /// As [`for_lines`](Self::for_lines), with one element of `own` for each part: memory that a part needs besides its
+    /// lines.
+    ///
+    /// # Panics
+    /// If there are fewer elements than threads.
+    pub fn for_lines_with<T: Send, O: Send>(
+        &self,
+        lines: &mut [T],
+        stride: usize,
+        together: usize,
+        own: &mut [O],
+        work: &(impl Fn(usize, &mut [T], &mut O) + Sync),
+    ) {
+        assert!(own.len() >= self.count(), "{} elements for {} threads", own.len(), self.count());
+        let own = &mut own[..self.count()];
+        self.share(own, 0, Strided { memory: lines, stride }, together, &|first, lines, own| {
+            work(first, lines.memory, own)
+        });
+    }
+
     /// Splits the columns of `matrix` into one part per thread, at multiples of `together`, and calls `work` with the
     /// index of the first column of each part and the part, in any order.
     ///
@@ -122,7 +142,8 @@ impl Par {
             Self::Pool(pool) if parts > 1 && groups > 1 => {
                 let left = parts / 2;
                 let here = (groups * left).div_ceil(parts).min(groups - 1) * together;
-                let ((a, b), (mine, theirs)) = (all.split(here), scratch.split_at_mut(left));
+                let (a, b) = all.split(here);
+                let (mine, theirs) = scratch.split_at_mut(left);
                 join(
                     pool,
                     || self.share(mine, first, a, together, work),

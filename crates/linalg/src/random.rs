@@ -26,6 +26,27 @@ pub fn stream(seed: u64, name: &str) -> Pcg64 {
     Pcg64::seed_from_u64(bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
 }
 
+/// Returns 64 random bits that depend only on `key` and `counters`: for choices without state, such as the one for image
+/// i in step t.
+///
+/// Each counter selects a number of the SplitMix64 generator whose state is the number before (Steele, Lea and Flood,
+/// 2014).
+///
+/// ```
+/// use klayer_linalg::random::at;
+///
+/// assert_eq!(at(1, [5, 7]), at(1, [5, 7]));
+/// assert_ne!(at(1, [5, 7]), at(1, [7, 5]));
+/// ```
+pub fn at<const N: usize>(key: u64, counters: [u64; N]) -> u64 {
+    counters.into_iter().fold(key, |state, counter| {
+        let mut z = state.wrapping_add(counter.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
 /// Fills `matrix` row by row with draws from N(0, `deviation`^2).
 ///
 /// Draws in `f64` and rounds, so networks in `f32` and `f64` start from the same weights.

@@ -1,6 +1,6 @@
 //! A dataset with its normalization.
 
-use klayer_dataset::{Dataset, Normalization};
+use klayer_dataset::{Dataset, Normalization, Normalize};
 use serde::{Deserialize, Serialize};
 
 /// A dataset and the normalization fitted to its training images, shared by all runs.
@@ -26,7 +26,7 @@ pub struct DatasetInfo {
 impl Data {
     /// Fits the normalization to the training images of `dataset`.
     pub fn new(dataset: Dataset) -> Self {
-        let normalization = Normalization::fit(dataset.training());
+        let normalization = Normalization::fit(Normalize::Feature, dataset.training()).expect("valid for all images");
         Self { dataset, normalization }
     }
 

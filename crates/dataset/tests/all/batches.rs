@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 
 use klayer_dataset::{
-    Dataset, Error, FEATURES, Normalization, Normalizer, Part, Progress, Shuffle, Sizes, Subset, parse_cifar10,
+    Dataset, Error, FEATURES, Normalization, Normalize, Normalizer, Part, Progress, Shuffle, Sizes, Subset,
+    parse_cifar10,
 };
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
@@ -24,7 +25,7 @@ fn images(values: &[u8]) -> Part {
 #[test]
 fn deviation_divides_by_n_and_constant_features_become_zero() {
     let part = images(&[0, 0, 51, 102]);
-    let normalization = Normalization::fit(Subset::of(&part));
+    let normalization = Normalization::fit(Normalize::Feature, Subset::of(&part)).unwrap();
     assert!((normalization.mean()[0] - 0.15).abs() < 1e-15);
     assert!((normalization.deviation()[0] - 0.0275_f64.sqrt()).abs() < 1e-15);
     assert_eq!(normalization.deviation()[1], 0.0);
@@ -40,7 +41,7 @@ fn deviation_divides_by_n_and_constant_features_become_zero() {
 fn sums_stay_exact_beyond_32_bits() {
     // 255^2 times 66,100 does not fit into 32 bits.
     let part = images(&[255; 66_100]);
-    let normalization = Normalization::fit(Subset::of(&part));
+    let normalization = Normalization::fit(Normalize::Feature, Subset::of(&part)).unwrap();
     assert_eq!((normalization.mean()[0], normalization.deviation()[0]), (1.0, 0.0));
 }
 
@@ -50,7 +51,7 @@ fn normalized_training_images_have_mean_0_and_variance_1() {
     let training = dataset.training();
     let mut batch = ColMajor::<f64>::zeros(FEATURES, training.len());
     let images: Vec<_> = training.images().collect();
-    Normalization::fit(training).normalizer().pixels(&images).write(&mut batch, &Par::Seq);
+    Normalization::fit(Normalize::Feature, training).unwrap().normalizer().pixels(&images).write(&mut batch, &Par::Seq);
     let n = training.len() as f64;
     for feature in 0..FEATURES {
         let row: Vec<f64> = (0..training.len()).map(|j| batch.col(j)[feature]).collect();
@@ -64,7 +65,7 @@ fn normalized_training_images_have_mean_0_and_variance_1() {
 fn images_are_written_one_per_column() {
     let dataset = small(1);
     let training = dataset.training();
-    let normalizer: Normalizer<f32> = Normalization::fit(training).normalizer();
+    let normalizer: Normalizer<f32> = Normalization::fit(Normalize::Feature, training).unwrap().normalizer();
     let mut batch = ColMajor::zeros(FEATURES, 4);
     batch.col_mut(3).fill(5.0);
     let images = [299, 0, 299].map(|i| training.image(i));
@@ -82,7 +83,7 @@ fn images_are_written_one_per_column() {
 
 #[test]
 fn a_normalization_round_trips_and_invalid_ones_are_rejected() {
-    let normalization = Normalization::fit(small(1).training());
+    let normalization = Normalization::fit(Normalize::Feature, small(1).training()).unwrap();
     let text = serde_json::to_string(&normalization).unwrap();
     assert_eq!(serde_json::from_str::<Normalization>(&text).unwrap(), normalization);
     for (from, to) in [("\"mean\":[", "\"mean\":[0.5,"), ("\"deviation\":[", "\"deviation\":[-0.5,")] {
@@ -171,7 +172,7 @@ fn the_stand_in_depends_only_on_its_seed() {
 #[test]
 fn generated_images_have_contrast_without_saturation() {
     let dataset = small(3);
-    let normalization = Normalization::fit(dataset.training());
+    let normalization = Normalization::fit(Normalize::Feature, dataset.training()).unwrap();
     let saturated = dataset.training().images().flatten().filter(|&&pixel| pixel == 0 || pixel == 255).count();
     assert!(saturated < 300 * FEATURES / 20, "{saturated}");
     assert!(normalization.mean().iter().all(|mean| (0.4..0.6).contains(mean)));

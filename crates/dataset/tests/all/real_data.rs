@@ -5,7 +5,7 @@ use std::fs;
 use crate::sample::Tar;
 use crate::server::{Answer, Server};
 use flate2::Compression;
-use klayer_dataset::{Dataset, ExpectedFile, FEATURES, Kind, Normalization, Source, Subset, fetch, load};
+use klayer_dataset::{Dataset, ExpectedFile, FEATURES, Kind, Normalization, Normalize, Source, Subset, fetch, load};
 use klayer_linalg::{ColMajor, Par, Scalar};
 use md5::{Digest, Md5};
 use serde_json::Value;
@@ -59,7 +59,7 @@ fn real_images_labels_and_normalization_match_numpy() {
         assert_eq!(found, numbers(counts), "{name}");
     }
 
-    let normalization = Normalization::fit(dataset.training());
+    let normalization = Normalization::fit(Normalize::Feature, dataset.training()).unwrap();
     let features: Vec<usize> = numbers(&golden["features"]).iter().map(|&feature| feature as usize).collect();
     for (name, found) in [("mean", normalization.mean()), ("deviation", normalization.deviation())] {
         let picked: Vec<f64> = features.iter().map(|&feature| found[feature]).collect();

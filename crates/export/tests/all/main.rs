@@ -5,7 +5,7 @@ mod graph;
 mod round_trip;
 mod runtime;
 
-use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Sizes, Subset};
+use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Normalize, Sizes, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{Par, RowMajor};
@@ -55,7 +55,7 @@ fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Trainin
         }
     }
     let training = dataset.training();
-    let normalization = Normalization::fit(training);
+    let normalization = Normalization::fit(Normalize::Feature, training).expect("a normalization");
     let normalizer = normalization.normalizer::<f32>();
     let mut workspace = Workspace::new(&architecture, 100, Par::Seq);
     for start in [0, 100, 200] {

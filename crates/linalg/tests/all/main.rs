@@ -1,5 +1,6 @@
 //! Tests of klayer-linalg: correct products, sums and softmax, and results that do not depend on the thread count.
 
+mod dct;
 mod matrices;
 mod products;
 mod random;
