@@ -15,7 +15,7 @@ use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
 use klayer_nn::model_file::{self, MODEL};
 use klayer_nn::{Architecture, Network, Workspace};
-use klayer_train::checkpoint::{CHECKPOINT, OptimizerState, State};
+use klayer_train::checkpoint::{CHECKPOINT, State};
 use klayer_train::record::{Divergence, Point, RunRecord};
 use klayer_train::{Arithmetic, Cyclical, DatasetInfo, Environment, Evaluation, Init, RunConfig};
 use serde::Serialize;
@@ -115,7 +115,7 @@ fn network<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Resu
         classes: vec!["cat".to_owned(), "dog".to_owned()],
         test_accuracy: trained.then_some(0.5),
     };
-    Ok(model_file::encode(&MODEL, &small::<T>(hidden, batch_norm, trained)?, &notes)?)
+    Ok(model_file::encode(&MODEL, &small::<T>(hidden, batch_norm, trained)?, &[], &notes)?)
 }
 
 fn small<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result<Network<T>, Box<dyn Error>> {
@@ -146,7 +146,6 @@ fn checkpoint() -> Done {
             environment: environment((done > 0).then_some(256)),
             config: config(hidden, true)?,
             dataset: dataset(),
-            optimizer: OptimizerState::Sgd,
             done,
             shuffle,
             curve: (0..done).map(|step| point(step, (step > 0).then_some(2.25))).collect(),
@@ -154,7 +153,7 @@ fn checkpoint() -> Done {
             seconds: 1.25,
         };
         let network = small::<f32>(hidden, true, done > 0)?;
-        write("checkpoint", name, &model_file::encode(&CHECKPOINT, &network, &state)?)?;
+        write("checkpoint", name, &model_file::encode(&CHECKPOINT, &network, &[], &state)?)?;
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! Gradient checks: analytic against numerical gradients of every parameter, on real images.
 
-use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use klayer_dataset::FEATURES;
+use klayer_dataset::Features;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
-use klayer_nn::{Architecture, Gradients, Init, Network, Objective, Workspace};
+use klayer_linalg::Images;
+use klayer_nn::{Architecture, Gradients, Network, Objective, Workspace};
 use klayer_optim::L2;
 use klayer_store::Recorded;
-use klayer_train::{Data, DatasetInfo, Environment, Event, Observer, check_batch};
+use klayer_train::{BatchConfig, Data, DatasetInfo, Environment, Event, NetworkConfig, Observer};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -19,14 +19,13 @@ use crate::runs::Job;
 
 /// Settings of a gradient check of a newly initialized network in `f64`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GradientConfig {
-    /// Widths of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Whether hidden layers use batch norm.
-    pub batch_norm: bool,
-    /// Mini-batch size: the first images of the training set.
-    pub images: usize,
+    /// Network.
+    #[serde(flatten)]
+    pub network: NetworkConfig,
+    /// Mini-batch: the first images of the training set, without random changes.
+    #[serde(flatten)]
+    pub batch: BatchConfig,
     /// Step h of the central differences.
     pub step: f64,
     /// eps of the relative error |ga - gn| / max(eps, |ga| + |gn|).
@@ -35,9 +34,6 @@ pub struct GradientConfig {
     pub lambdas: Vec<f64>,
     /// Root seed of the weights.
     pub seed: u64,
-    /// Weight initialization.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub init: Init,
     /// Number of features used of each image, the first ones; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<usize>,
@@ -94,7 +90,7 @@ impl Recorded for GradientConfig {
 
 impl Job for GradientConfig {
     fn work(&self, data: &Data) -> Result<u64, Error> {
-        Ok(self.architecture(data.dataset.class_names().len())?.parameters() as u64)
+        Ok(self.architecture(data)?.parameters() as u64)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
@@ -111,48 +107,54 @@ impl Job for GradientConfig {
 }
 
 impl GradientConfig {
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
+    /// Validates the settings that do not depend on the images.
     ///
     /// # Errors
     /// [`Error::Train`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
-        let architecture = self.architecture(classes)?;
-        check_batch(self.images, self.batch_norm && !self.hidden.is_empty(), images)?;
+    pub fn check(&self) -> Result<(), Error> {
+        self.network.check()?;
+        self.batch.check(self.network.uses_batch_norm())?;
         check_step(self.step)?;
-        self.init.check(architecture.inputs())?;
         self.lambdas.iter().try_for_each(|&lambda| L2::new(lambda).map(drop))?;
-        Ok(architecture)
+        Ok(())
     }
 
-    fn architecture(&self, classes: usize) -> Result<Architecture, Error> {
-        let features = self.features.unwrap_or(FEATURES);
-        if features > FEATURES {
-            return Err(Error::setting("the number of features", features, format!("it must be at most {FEATURES}")));
+    fn architecture(&self, data: &Data) -> Result<Architecture, Error> {
+        let (_, all, classes) = data.sizes();
+        let features = self.features.unwrap_or(all);
+        if features > all {
+            return Err(Error::setting("the number of features", features, format!("it must be at most {all}")));
         }
-        Ok(Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
+        Ok(self.network.architecture(features, classes)?)
     }
 }
 
-/// Whether to omit the initialization: older records, from before it was a setting, do not have it.
-fn is_default(init: &Init) -> bool {
-    *init == Init::default()
+/// The first images of the training set, as the network's inputs.
+fn images(config: &GradientConfig, data: &Data, inputs: usize) -> ColMajor<f64> {
+    let bytes: Vec<_> = data.dataset.training().first(config.batch.size).images().collect();
+    let (normalizer, mut features) = (data.normalization.normalizer::<f64>(), Features::default());
+    let mut all = ColMajor::zeros(data.normalization.features(), bytes.len());
+    match normalizer.batch(&bytes, &mut features, &Par::Seq) {
+        Images::Pixels(pixels) => pixels.write(&mut all, &Par::Seq),
+        Images::Columns(columns) => (0..bytes.len()).for_each(|j| all.col_mut(j).copy_from_slice(columns.col(j))),
+    }
+    let mut images = ColMajor::zeros(inputs, bytes.len());
+    for j in 0..bytes.len() {
+        images.col_mut(j).copy_from_slice(&all.col(j)[..inputs]);
+    }
+    images
 }
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
-    let training = data.dataset.training();
-    let architecture = config.check(training.len(), data.dataset.class_names().len())?;
-    let sample = training.first(config.images);
-    let mut images = ColMajor::zeros(FEATURES, sample.len());
-    let bytes: Vec<_> = sample.images().collect();
-    data.normalization.normalizer::<f64>().pixels(&bytes).write(&mut images, &Par::Seq);
-    if architecture.inputs() < FEATURES {
-        let whole = mem::replace(&mut images, ColMajor::zeros(architecture.inputs(), sample.len()));
-        for j in 0..sample.len() {
-            images.col_mut(j).copy_from_slice(&whole.col(j)[..architecture.inputs()]);
-        }
-    }
+    config.check()?;
+    config.batch.check_images(data.dataset.training().len())?;
+    let architecture = config.architecture(data)?;
+    let sample = data.dataset.training().first(config.batch.size);
+    let images = images(config, data, architecture.inputs());
+    let objective = Objective::default().with_dropout(config.network.dropout, config.seed)?;
+    let objective = objective.with_smoothing(config.batch.label_smoothing)?;
 
-    let mut network = Network::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
+    let mut network = Network::new(&architecture, config.network.init, &mut stream(config.seed, "init"))?;
     let progress = |done| {
         observer.on(&Event::Progressed(done as u64));
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -161,7 +163,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         &network,
         images.as_ref(),
         sample.labels(),
-        Objective::default(),
+        objective,
         config.step,
         progress,
     );
@@ -171,6 +173,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
     };
 
     let mut workspace = Workspace::new(&architecture, sample.len(), Par::Seq);
+    workspace.set_objective(objective);
     let mut gradients = Gradients::zeros(&architecture);
     network.forward_train(images.as_ref(), &mut workspace)?.cross_entropy(sample.labels())?;
     let mut rows = Vec::new();

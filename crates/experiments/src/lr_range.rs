@@ -6,12 +6,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use klayer_dataset::FEATURES;
 use klayer_linalg::Par;
-use klayer_nn::{Architecture, Init};
 use klayer_optim::{L2, Ramp};
 use klayer_train::record::Divergence;
-use klayer_train::{Data, Event, Observer, Plan, check_batch};
+use klayer_train::{BatchConfig, Data, Event, NetworkConfig, Observer, OptimizerConfig, Plan};
 use serde::Serialize;
 
 use crate::Error;
@@ -30,17 +28,15 @@ const LEAST_CLIMB: f64 = 0.02;
 /// Settings of a range test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeConfig {
-    /// Widths of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Whether hidden layers use batch norm.
-    pub batch_norm: bool,
-    /// Weight initialization.
-    pub init: Init,
+    /// Network.
+    pub network: NetworkConfig,
+    /// Mini-batches.
+    pub batch: BatchConfig,
+    /// Optimizer.
+    pub optimizer: OptimizerConfig,
     /// L2 penalty weight.
     pub lambda: f64,
-    /// Batch size, n.
-    pub batch: usize,
-    /// Root seed of the initial weights and of the order of the images.
+    /// Root seed of everything random.
     pub seed: u64,
     /// Learning rates.
     pub ramp: Ramp,
@@ -49,19 +45,19 @@ pub struct RangeConfig {
 }
 
 impl RangeConfig {
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
+    /// Validates the settings that do not depend on the images.
     ///
     /// # Errors
     /// [`Error::Train`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
-        check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
+    pub fn check(&self) -> Result<(), Error> {
+        self.network.check()?;
+        self.batch.check(self.network.uses_batch_norm())?;
+        self.optimizer.check()?;
         if self.every == 0 {
             return Err(Error::setting("the number of update steps between points", 0, "it must be at least 1"));
         }
-        let architecture = Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?;
-        self.init.check(architecture.inputs())?;
         L2::new(self.lambda)?;
-        Ok(architecture)
+        Ok(())
     }
 }
 
@@ -131,13 +127,15 @@ impl Observer for Points<'_> {
 /// [`Error::Train`] for invalid settings, [`Error::Cancelled`] if the observer cancels. A loss that is no longer finite
 /// ends the test early and is a result, not an error.
 pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
+    config.check()?;
+    config.batch.check_images(data.dataset.training().len())?;
     let plan = Plan {
-        architecture: config.check(data.dataset.training().len(), data.dataset.class_names().len())?,
-        init: config.init,
+        network: &config.network,
         lambda: config.lambda,
-        batch: config.batch,
+        batch: &config.batch,
+        optimizer: &config.optimizer,
         seed: config.seed,
-        schedule: &config.ramp,
+        schedule: Box::new(config.ramp),
         steps: config.ramp.steps(),
         validate_every: config.every,
         training_sample: None,

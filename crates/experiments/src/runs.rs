@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_dataset::FEATURES;
 use klayer_linalg::product::BLOCK;
 use klayer_store::{Claim, Owner, Recorded, Store, Taken};
 use klayer_train::record::RunRecord;
@@ -20,7 +19,10 @@ use crate::left_over::left_over;
 /// Settings that determine a record, and how to compute it.
 pub trait Job: Recorded + Sync {
     /// Number of threads that a job uses efficiently; more give little speedup.
-    const THREADS: usize = 1;
+    fn threads(data: &Data) -> usize {
+        let _ = data;
+        1
+    }
 
     /// The final count of [`Event::Progressed`]: update steps, or parameters.
     ///
@@ -34,7 +36,7 @@ pub trait Job: Recorded + Sync {
     /// The errors of the run, and [`Error::Cancelled`].
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
 
-    /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::THREADS`] threads
+    /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::threads`] threads
     /// and does not affect the result.
     ///
     /// # Errors
@@ -87,10 +89,12 @@ impl RunsObserver for Silent {
 }
 
 impl Job for RunConfig {
-    const THREADS: usize = FEATURES.div_ceil(BLOCK);
+    fn threads(data: &Data) -> usize {
+        data.normalization.features().div_ceil(BLOCK).max(1)
+    }
 
-    fn work(&self, _: &Data) -> Result<u64, Error> {
-        Ok(self.steps())
+    fn work(&self, data: &Data) -> Result<u64, Error> {
+        Ok(self.steps(data.dataset.training().len()))
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<RunRecord, Error> {
@@ -202,7 +206,7 @@ impl<J: Job> Set<'_, J> {
     /// Runs those of the jobs `missing` that no other process runs. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
         let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
-        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::THREADS));
+        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::threads(self.data)));
         // Runs one job after another until one fails.
         let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
@@ -217,7 +221,7 @@ impl<J: Job> Set<'_, J> {
         };
         let mut made = Vec::new();
         if !wide.is_empty() {
-            made = make(wide, &AtomicUsize::new(0), &Par::threads(self.threads.min(J::THREADS))?);
+            made = make(wide, &AtomicUsize::new(0), &Par::threads(self.threads.min(J::threads(self.data)))?);
         }
         if made.iter().all(|(_, outcome)| outcome.is_ok()) {
             let next = AtomicUsize::new(0);

@@ -1,5 +1,8 @@
 //! The distribution of the initial weights.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -47,6 +50,32 @@ impl Init {
         match self.deviation(inputs, false) {
             value if is_positive(value) => Ok(()),
             value => Err(Error::NotPositive { name: "the standard deviation of the initial weights", value }),
+        }
+    }
+}
+
+impl FromStr for Init {
+    type Err = String;
+
+    /// Parses `he`, `he-lecun`, or the standard deviation of [`Init::Normal`].
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "he" => Ok(Self::He),
+            "he-lecun" => Ok(Self::HeLecun),
+            number => {
+                let sigma = number.parse().map_err(|_| "expected a number, he or he-lecun".to_owned())?;
+                Ok(Self::Normal { sigma })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::He => f.write_str("he"),
+            Self::HeLecun => f.write_str("he-lecun"),
+            Self::Normal { sigma } => write!(f, "{sigma}"),
         }
     }
 }

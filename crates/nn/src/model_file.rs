@@ -6,7 +6,11 @@
 //! | 8..12 | layout version, little-endian |
 //! | 12..20 | length of the payload, little-endian |
 //! | 20..52 | SHA-256 of the payload |
-//! | 52.. | payload: number type, network and metadata, in the standard encoding of bincode 2 |
+//! | 52.. | payload: number type, network, further numbers and metadata, in the standard encoding of bincode 2 |
+//!
+//! The further numbers are those of the training state that has the network's precision, such as the momentum of every
+//! parameter; a model has none. The metadata are JSON, which names its fields: a setting that is added later does not
+//! make older files unreadable.
 //!
 //! The number type is `f32` or `f64`. If any activation is not ReLU, a space and the activations of the hidden layers
 //! follow it, as in `f32 modulus,gelu`.
@@ -40,7 +44,9 @@ pub struct Kind {
 }
 
 /// Trained networks.
-pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 1 };
+pub const MODEL: Kind = Kind { name: "model", magic: b"KLAYERNN", version: 2 };
+/// Trained networks as written by klayer 0.1: without further numbers, and with metadata in the encoding of bincode.
+pub const MODEL_1: Kind = Kind { version: 1, ..MODEL };
 
 /// Size of the header, before the payload, in bytes.
 pub const HEADER: usize = 52;
@@ -66,15 +72,16 @@ struct StoredLayer<T> {
     running: Option<(Vec<T>, Vec<T>)>,
 }
 
-/// Encodes `network` and `metadata` as a file of `kind`.
+/// Encodes `network`, `numbers` and `metadata` as a file of `kind`.
 ///
 /// # Errors
-/// [`Error::Format`] if `metadata` cannot be encoded or decoded again.
-pub fn encode<T, M>(kind: &Kind, network: &Network<T>, metadata: &M) -> Result<Vec<u8>, Error>
-where
-    T: Scalar,
-    M: Serialize + DeserializeOwned,
-{
+/// [`Error::Format`] if `metadata` cannot be represented in JSON.
+pub fn encode<T: Scalar>(
+    kind: &Kind,
+    network: &Network<T>,
+    numbers: &[T],
+    metadata: &impl Serialize,
+) -> Result<Vec<u8>, Error> {
     let layers = network.layers().iter().map(|layer| {
         let mut parameters: [Vec<T>; Parameter::ALL.len()] = Default::default();
         for (kind, values) in layer.parameters() {
@@ -90,16 +97,9 @@ where
         layers: layers.collect(),
     };
     let refuse = |reason: String| kind.refuse(HEADER, reason);
-    let mut payload = encode_to_vec((number_type(network), &stored), config::standard())
+    let metadata = serde_json::to_string(metadata).map_err(|error| refuse(error.to_string()))?;
+    let payload = encode_to_vec((number_type(network), &stored, numbers, metadata), config::standard())
         .map_err(|error| refuse(error.to_string()))?;
-    let metadata = encode_to_vec(metadata, config::standard()).map_err(|error| refuse(error.to_string()))?;
-    // Allows the metadata half of the additional bytes, which leaves the other half to the network.
-    let mut again = limited(&metadata, ROOM / 2);
-    match decode_part::<M>(kind, &mut again) {
-        Ok(_) if again.reader().at == metadata.len() => payload.extend_from_slice(&metadata),
-        Ok(_) => return Err(refuse("the metadata does not round-trip".into())),
-        Err(error) => return Err(refuse(format!("the metadata cannot be decoded again: {error}"))),
-    }
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(kind.magic);
     bytes.extend_from_slice(&kind.version.to_le_bytes());
@@ -109,12 +109,44 @@ where
     Ok(bytes)
 }
 
-/// Decodes a network and its metadata from the `bytes` of a file of `kind`.
+/// Decodes a network, further numbers and metadata from the `bytes` of a file of `kind`.
 ///
 /// # Errors
 /// [`Error::Format`] if the file is truncated, damaged or of another kind; [`Error::Layout`] if it has another layout
 /// version or number type.
-pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Result<(Network<T>, M), Error> {
+pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Result<(Network<T>, Vec<T>, M), Error> {
+    let mut rest = None;
+    let network = decode_with(kind, bytes, &mut |decoder| {
+        let numbers: Vec<T> = decode_part(kind, decoder)?;
+        let metadata: String = decode_part(kind, decoder)?;
+        let metadata: M = serde_json::from_str(&metadata)
+            .map_err(|error| kind.refuse(HEADER + decoder.reader().at, format!("invalid metadata: {error}")))?;
+        rest = Some((numbers, metadata));
+        Ok(())
+    })?;
+    let (numbers, metadata) = rest.expect("decoded after the network");
+    Ok((network, numbers, metadata))
+}
+
+/// Decodes a network and metadata from the `bytes` of a file of [`MODEL_1`].
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_1<T: Scalar, M: DeserializeOwned>(bytes: &[u8]) -> Result<(Network<T>, M), Error> {
+    let mut metadata = None;
+    let network = decode_with(&MODEL_1, bytes, &mut |decoder| {
+        metadata = Some(decode_part(&MODEL_1, decoder)?);
+        Ok(())
+    })?;
+    Ok((network, metadata.expect("decoded after the network")))
+}
+
+/// Decodes a network and, with `decode_rest`, what follows it.
+fn decode_with<'a, T: Scalar>(
+    kind: &Kind,
+    bytes: &'a [u8],
+    decode_rest: &mut dyn FnMut(&mut Decoding<'a>) -> Result<(), Error>,
+) -> Result<Network<T>, Error> {
     let refuse = |offset, reason: String| kind.refuse(offset, reason);
     check_header(kind, bytes, bytes.len() as u64)?;
     let payload = &bytes[HEADER..];
@@ -133,7 +165,7 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
     let activations = names.map(str::parse).collect::<Result<Vec<Activation>, _>>();
     let activations = activations.map_err(|error| refuse(HEADER, error.to_string()))?;
     let stored: StoredNetwork<T> = decode_part(kind, &mut decoder)?;
-    let metadata = decode_part(kind, &mut decoder)?;
+    decode_rest(&mut decoder)?;
     let end = decoder.reader().at;
     if end != payload.len() {
         return Err(refuse(HEADER + end, "unexpected bytes after the metadata".into()));
@@ -145,7 +177,7 @@ pub fn decode<T: Scalar, M: DeserializeOwned>(kind: &Kind, bytes: &[u8]) -> Resu
     if number_type != self::number_type(&network) {
         return Err(refuse(HEADER, "the activations are not in their standard form".into()));
     }
-    Ok((network, metadata))
+    Ok(network)
 }
 
 /// The first part of the payload.
@@ -190,6 +222,11 @@ impl Kind {
     }
 }
 
+/// A decoder of a byte slice.
+type Decoding<'a> = DecoderImpl<Position<'a>, Limited, ()>;
+/// The limit of bincode is part of a type. Claiming the difference up front sets the actual limit.
+type Limited = config::Configuration<config::LittleEndian, config::Varint, config::Limit<{ usize::MAX }>>;
+
 /// A byte slice and the position of the next byte to read.
 struct Position<'a> {
     bytes: &'a [u8],
@@ -209,7 +246,7 @@ impl Reader for Position<'_> {
 }
 
 /// Returns a decoder of `bytes` that may claim [`CLAIMS`] times their number plus `room` bytes.
-fn limited(bytes: &[u8], room: usize) -> impl Decoder<R = Position<'_>, Context = ()> {
+fn limited(bytes: &[u8], room: usize) -> Decoding<'_> {
     // The limit of bincode is part of a type. Claiming the difference up front sets the actual limit.
     const LIMIT: usize = usize::MAX;
     let mut decoder = DecoderImpl::new(Position { bytes, at: 0 }, config::standard().with_limit::<LIMIT>(), ());

@@ -31,6 +31,20 @@ pub struct OptimizerState<T> {
     values: Vec<T>,
 }
 
+impl<T> OptimizerState<T> {
+    /// The numbers, in the order given above.
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T> From<Vec<T>> for OptimizerState<T> {
+    /// The state with these numbers, which [`Optimizer::restore`] validates.
+    fn from(values: Vec<T>) -> Self {
+        Self { values }
+    }
+}
+
 impl<T: Scalar, R: Rule> Optimizer<T, R> {
     /// Creates an optimizer of networks of `architecture` that updates the weights on the threads of `par`.
     pub fn new(architecture: &Architecture, rule: R, l2: L2, par: Par) -> Self {

@@ -74,6 +74,6 @@ fn sample() -> Result<String, Error> {
         optimizer.descend(&mut network, images.as_ref(), &mut workspace, 0.1)?;
     }
     losses.push(network.infer(images.as_ref(), &mut workspace)?.cross_entropy(&labels)?);
-    let hash = Sha256::digest(model_file::encode(&MODEL, &network, &losses)?);
+    let hash = Sha256::digest(model_file::encode(&MODEL, &network, &[], &losses)?);
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }

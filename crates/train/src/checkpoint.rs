@@ -15,11 +15,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use klayer_dataset::{FEATURES, Shuffle};
+use klayer_dataset::Shuffle;
 use klayer_linalg::Scalar;
 use klayer_linalg::text::printable;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, Kind};
+use klayer_optim::OptimizerState;
 use klayer_store::{Recorded, files};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,7 +33,7 @@ use crate::record::Point;
 use crate::{Error, network_file};
 
 /// File kind of checkpoints.
-pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 3 };
+pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 4 };
 
 /// Default interval between checkpoints. A checkpoint is also written at the end of each cycle.
 pub use klayer_store::CHECKPOINT_EVERY as EVERY;
@@ -56,8 +57,6 @@ pub struct State {
     pub config: RunConfig,
     /// Dataset.
     pub dataset: DatasetInfo,
-    /// State of the optimizer.
-    pub optimizer: OptimizerState,
     /// Completed update steps; they determine the learning rate.
     pub done: u64,
     /// Permutation of this epoch, the position in it, and the state of the random stream for the next ones. The only
@@ -71,18 +70,10 @@ pub struct State {
     pub seconds: f64,
 }
 
-/// State of an optimizer between steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum OptimizerState {
-    /// Plain gradient descent has no state.
-    Sgd,
-}
-
 /// The network and state to resume from.
 pub(crate) struct Found<T> {
     pub(crate) network: Network<T>,
+    pub(crate) optimizer: OptimizerState<T>,
     pub(crate) state: State,
 }
 
@@ -145,11 +136,16 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Writes a checkpoint; the last one becomes the previous one.
-    pub(crate) fn write<T: Scalar>(&self, network: &Network<T>, state: &State) -> Result<(), Error> {
+    pub(crate) fn write<T: Scalar>(
+        &self,
+        network: &Network<T>,
+        optimizer: &OptimizerState<T>,
+        state: &State,
+    ) -> Result<(), Error> {
         if self.held.is_some_and(|held| !held()) {
             return Ok(());
         }
-        let bytes = model_file::encode(&CHECKPOINT, network, state).map_err(Error::model(&self.path))?;
+        let bytes = model_file::encode(&CHECKPOINT, network, optimizer.values(), state).map_err(Error::model(&self.path))?;
         // Write and sync the new one first: if that fails, the older ones are unchanged.
         let staged = files::stage(&self.path, &bytes)?;
         match fs::rename(&self.path, self.previous()) {
@@ -211,28 +207,28 @@ impl<'a> Checkpoints<'a> {
 
     /// Loads the checkpoint at `path`, if it exists.
     fn open<T: Scalar>(&self, path: &Path, config: &RunConfig, data: &Data) -> Result<Option<Found<T>>, Error> {
-        let bytes = match network_file::read(&CHECKPOINT, path, files::open_regular) {
+        let bytes = match network_file::read(&[CHECKPOINT], path, files::open_regular) {
             Err(Error::Store(klayer_store::Error::File { error, .. })) if error.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
-            bytes => bytes?,
+            read => read?.1,
         };
-        let (network, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(Error::model(path))?;
-        Found { network, state }.check(path, config, data).map(Some)
+        let (network, numbers, state) = model_file::decode(&CHECKPOINT, &bytes).map_err(Error::model(path))?;
+        Found { network, optimizer: OptimizerState::from(numbers), state }.check(path, config, data).map(Some)
     }
 }
 
 impl<T: Scalar> Found<T> {
     /// Checks that the checkpoint belongs to the run of `config` on `data`.
     fn check(self, path: &Path, config: &RunConfig, data: &Data) -> Result<Self, Error> {
-        let Self { network, state } = &self;
+        let Self { network, state, .. } = &self;
         if let Some(difference) = difference(state, config, data)? {
             return Err(Error::OtherRun { path: path.into(), difference });
         }
-        let training = data.dataset.training().len();
-        let fits = network.architecture() == &config.architecture(FEATURES, data.dataset.class_names().len())?
-            && (state.shuffle.images(), state.shuffle.batch()) == (training, config.batch)
-            && state.done <= config.steps()
+        let (training, features, classes) = data.sizes();
+        let fits = network.architecture() == &config.network.architecture(features, classes)?
+            && (state.shuffle.images(), state.shuffle.batch()) == (training, config.batch.size)
+            && state.done <= config.steps(training)
             && state.curve.iter().all(|point| point.step <= state.done);
         if !fits {
             let difference = "its contents do not match".to_owned();
@@ -264,10 +260,12 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
     }
     let json = |config: &RunConfig| serde_json::to_value(config).map_err(klayer_store::Error::Json);
     let (there, here) = (json(&state.config)?, json(config)?);
-    for (name, value) in there.as_object().into_iter().flatten() {
-        let other = here.get(name).unwrap_or(&Value::Null);
-        if value != other {
-            return Ok(Some(format!("{} is {value} in the checkpoint, but {other} here", name.replace('_', " "))));
+    // A setting with its default may be missing on either side.
+    for (name, _) in there.as_object().into_iter().chain(here.as_object()).flatten() {
+        let [there, here] = [&there, &here].map(|settings| settings.get(name));
+        if there != here {
+            let [there, here] = [there, here].map(|value| value.map_or("the default".to_owned(), Value::to_string));
+            return Ok(Some(format!("{} is {there} in the checkpoint, but {here} here", name.replace('_', " "))));
         }
     }
     let version = env!("CARGO_PKG_VERSION");

@@ -131,6 +131,6 @@ impl RunConfig {
 }
 
 /// Whether a setting has its default, and is therefore left out of a record.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -3,12 +3,14 @@
 use klayer_dataset::{Dataset, Normalization, Normalize};
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// A dataset and the normalization fitted to its training images, shared by all runs.
 #[derive(Debug)]
 pub struct Data {
     /// The images and labels.
     pub dataset: Dataset,
-    /// Mean and standard deviation of each feature over the training images.
+    /// The normalization of the images.
     pub normalization: Normalization,
 }
 
@@ -24,10 +26,27 @@ pub struct DatasetInfo {
 }
 
 impl Data {
-    /// Fits the normalization to the training images of `dataset`.
-    pub fn new(dataset: Dataset) -> Self {
-        let normalization = Normalization::fit(Normalize::Feature, dataset.training()).expect("valid for all images");
-        Self { dataset, normalization }
+    /// Fits the normalization of each feature to the training images of `dataset`.
+    ///
+    /// # Errors
+    /// Those of [`Data::normalized`].
+    pub fn new(dataset: Dataset) -> Result<Self, Error> {
+        Self::normalized(dataset, Normalize::Feature)
+    }
+
+    /// Fits the normalization `normalize` to the training images of `dataset`.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] for an invalid setting.
+    pub fn normalized(dataset: Dataset, normalize: Normalize) -> Result<Self, Error> {
+        let normalization = Normalization::fit(normalize, dataset.training())?;
+        Ok(Self { dataset, normalization })
+    }
+
+    /// Number of training images, features of an image, and classes.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let training = self.dataset.training();
+        (training.len(), self.normalization.features(), self.dataset.class_names().len())
     }
 
     /// Identifies this dataset.

@@ -68,6 +68,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error for setting `name`, which is `value`, but must be as `needed`.
+    pub(crate) fn setting(name: &'static str, value: impl ToString, needed: &str) -> Self {
+        Self::Setting { name, value: value.to_string(), needed: needed.to_owned() }
+    }
+
     /// Converts the system's error about the file at `path`.
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let error = klayer_store::Error::file(path);

@@ -1,6 +1,6 @@
 //! Evaluation of a network on a set of images.
 
-use klayer_dataset::{Normalizer, Subset};
+use klayer_dataset::{Features, Normalizer, Subset};
 use klayer_linalg::{Par, RowMajor, Scalar};
 use klayer_nn::{Architecture, Logits, Network, Workspace};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ pub(crate) const CHUNK: usize = 250;
 /// Evaluates networks of one architecture; allocates its workspace once.
 pub struct Evaluator<'a, T> {
     normalizer: &'a Normalizer<T>,
+    features: Features<T>,
     /// Logits of up to [`CHUNK`] images.
     workspace: Workspace<T>,
     predictions: Vec<u8>,
@@ -34,7 +35,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
     /// Creates an evaluator for networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
         let workspace = Workspace::new(architecture, CHUNK, par.clone());
-        Self { normalizer, workspace, predictions: vec![0; CHUNK], par }
+        Self { normalizer, features: Features::default(), workspace, predictions: vec![0; CHUNK], par }
     }
 
     /// Computes loss, accuracy and confusion matrix of `network` on all images of `subset`.
@@ -109,7 +110,8 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
             &mut rest
         };
         let images: Vec<_> = images.images().collect();
-        let logits = network.infer(self.normalizer.pixels(&images), workspace)?;
+        let images = self.normalizer.batch(&images, &mut self.features, &self.par);
+        let logits = network.infer(images, workspace)?;
         Ok(look(logits, &mut self.predictions[..n]))
     }
 }

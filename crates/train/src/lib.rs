@@ -12,8 +12,8 @@
 //! use klayer_dataset::{Kind, Source, load};
 //! use klayer_train::{Data, Par, RunConfig, Silent, train};
 //!
-//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
-//! let config = RunConfig::three_layer(0.005, 2, 42)?;
+//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?)?;
+//! let config = RunConfig { lambda: 0.005, ..RunConfig::default() };
 //! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
 //! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,6 +30,7 @@ mod error;
 mod evaluate;
 mod metrics;
 pub mod model;
+mod model_1;
 mod network_file;
 mod observer;
 mod predict;
@@ -38,14 +39,16 @@ mod train;
 
 pub use arithmetic::Arithmetic;
 pub use checkpoint::Checkpoints;
-pub use config::{RunConfig, check_batch};
+pub use config::{
+    Activations, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, Widths, is_default,
+};
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;
 pub use error::Error;
 pub use evaluate::{Evaluation, Evaluator};
 pub use klayer_linalg::Par;
-pub use klayer_nn::{Init, Network};
-pub use klayer_optim::Cyclical;
+pub use klayer_dataset::Normalize;
+pub use klayer_nn::{Activation, Init, Network};
 pub use metrics::Metrics;
 pub use observer::{Event, Observer, Silent, Step};
 pub use predict::Classifier;

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use klayer_dataset::Normalization;
 use klayer_nn::Network;
-use klayer_nn::model_file::{self, MODEL};
+use klayer_nn::model_file::{self, MODEL, MODEL_1};
 use klayer_store::files;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::data::DatasetInfo;
+use crate::model_1::Info1;
 use crate::{Error, network_file};
 
 /// The metadata of a model file.
@@ -35,7 +36,7 @@ pub struct ModelInfo {
 /// # Errors
 /// [`Error::Store`], [`Error::Model`].
 pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(), Error> {
-    let bytes = model_file::encode(&MODEL, network, info).map_err(Error::model(path))?;
+    let bytes = model_file::encode(&MODEL, network, &[], info).map_err(Error::model(path))?;
     Ok(files::write(path, &bytes)?)
 }
 
@@ -45,13 +46,19 @@ pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(),
 /// [`Error::Store`], and [`Error::Model`] if the file is not a valid model or its network, normalization and classes
 /// do not match.
 pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
-    let (network, info): (Network<f32>, ModelInfo) =
-        model_file::decode(&MODEL, &network_file::read(&MODEL, path, |path| File::open(path))?).map_err(Error::model(path))?;
+    let (kind, bytes) = network_file::read(&[MODEL, MODEL_1], path, |path| File::open(path))?;
+    let (network, info) = if kind == MODEL_1 {
+        let (network, info) = model_file::decode_1::<f32, Info1>(&bytes).map_err(Error::model(path))?;
+        (network, info.current()?)
+    } else {
+        let (network, _, info) = model_file::decode(&MODEL, &bytes).map_err(Error::model(path))?;
+        (network, info)
+    };
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
-    if info.normalization.mean().len() != inputs || info.classes.len() != classes {
+    if info.normalization.features() != inputs || info.classes.len() != classes {
         let reason = format!(
             "the metadata has {} features and {} classes, but the network has {inputs} inputs and {classes} classes",
-            info.normalization.mean().len(),
+            info.normalization.features(),
             info.classes.len()
         );
         return Err(Error::model(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));

@@ -1,6 +1,6 @@
 //! Classification of unlabelled images with a trained network.
 
-use klayer_dataset::{Normalization, Normalizer};
+use klayer_dataset::{Features, Normalization, Normalizer};
 use klayer_linalg::softmax::softmax;
 use klayer_linalg::{Par, RowMajor};
 use klayer_nn::{Network, Workspace};
@@ -30,7 +30,9 @@ use crate::evaluate::CHUNK;
 pub struct Classifier<'a> {
     network: &'a Network<f32>,
     normalizer: Normalizer<f32>,
+    features: Features<f32>,
     workspace: Workspace<f32>,
+    par: Par,
 }
 
 impl<'a> Classifier<'a> {
@@ -39,6 +41,8 @@ impl<'a> Classifier<'a> {
         Self {
             network,
             normalizer: normalization.normalizer(),
+            features: Features::default(),
+            par: par.clone(),
             // Use a fixed size, even if some columns are unused: the summation order of a wide layer may depend on
             // it.
             workspace: Workspace::new(network.architecture(), CHUNK, par),
@@ -48,7 +52,7 @@ impl<'a> Classifier<'a> {
     /// Computes the probability of each class for each image.
     ///
     /// # Shapes
-    /// An image has 3,072 pixels.
+    /// An image has as many pixels as the normalization has features.
     ///
     /// # Errors
     /// [`Error::Network`] if the network does not take such images, [`Error::Outputs`] if its outputs are not finite.
@@ -82,7 +86,7 @@ impl<'a> Classifier<'a> {
     /// [`Error::Network`] if the network does not take such images.
     ///
     /// # Panics
-    /// If an image does not have 3,072 pixels.
+    /// If an image has another number of pixels.
     pub fn dead_units<'i>(&mut self, images: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<Vec<usize>>, Error> {
         let mut dead: Vec<Vec<usize>> =
             self.network.architecture().outputs().map(|outputs| (0..outputs).collect()).collect();
@@ -109,7 +113,8 @@ impl<'a> Classifier<'a> {
             let n = chunk.len();
             let Some(&first) = chunk.first() else { return Ok(()) };
             chunk.resize(CHUNK, first);
-            self.network.infer(self.normalizer.pixels(&chunk), &mut self.workspace)?;
+            let images = self.normalizer.batch(&chunk, &mut self.features, &self.par);
+            self.network.infer(images, &mut self.workspace)?;
             look(self.workspace.outputs(), &self.workspace, n)?;
         }
     }

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Instant;
 
-use klayer_dataset::{Normalizer, Shuffle, Subset};
+use klayer_dataset::{Augmenter, Features, Normalizer, Shuffle, Subset};
 use klayer_linalg::random::stream;
-use klayer_linalg::{Par, Pixels, Scalar};
-use klayer_nn::{Architecture, Init, Network, Workspace};
-use klayer_optim::{L2, Optimizer, Schedule, Sgd};
+use klayer_linalg::{Images, Par, Scalar};
+use klayer_nn::{Network, Objective, Workspace};
+use klayer_optim::{L2, Optimizer, Schedule};
 use klayer_store::Recorded;
 
 use crate::Error;
-use crate::checkpoint::{Checkpoints, Found, OptimizerState, State};
-use crate::config::RunConfig;
+use crate::checkpoint::{Checkpoints, Found, State};
+use crate::config::{BatchConfig, NetworkConfig, OptimizerConfig, RunConfig};
 use crate::data::Data;
 use crate::environment::Environment;
 use crate::evaluate::{Evaluation, Evaluator};
@@ -33,20 +33,19 @@ pub struct Run<'a> {
 }
 
 /// What the training loop does, on what network, for how long.
-#[derive(Clone)]
 pub struct Plan<'a> {
-    /// Architecture of the network.
-    pub architecture: Architecture,
-    /// Weight initialization.
-    pub init: Init,
+    /// Settings of the network.
+    pub network: &'a NetworkConfig,
     /// L2 penalty weight.
     pub lambda: f64,
-    /// Batch size, n.
-    pub batch: usize,
-    /// Root seed of the initial weights and of the order of the images.
+    /// Settings of the mini-batches.
+    pub batch: &'a BatchConfig,
+    /// Settings of the optimizer.
+    pub optimizer: &'a OptimizerConfig,
+    /// Root seed of everything random.
     pub seed: u64,
     /// Learning rates.
-    pub schedule: &'a (dyn Schedule + Sync),
+    pub schedule: Box<dyn Schedule + Send + Sync + 'a>,
     /// Number of update steps.
     pub steps: u64,
     /// Update steps between points of the curve. The last step always has a point.
@@ -78,7 +77,7 @@ struct UnderWay<'a, T> {
     observer: &'a dyn Observer,
     network: Network<T>,
     workspace: Workspace<T>,
-    optimizer: Optimizer<T, Sgd>,
+    optimizer: Optimizer<T>,
     /// Completed update steps.
     done: u64,
     curve: Vec<Point>,
@@ -108,9 +107,10 @@ struct Keeper<'a> {
 /// The sequence of mini-batches of the training images.
 struct Batches<'a, T> {
     training: Subset<'a>,
-    normalizer: &'a Normalizer<T>,
     shuffle: Shuffle,
-    images: Vec<&'a [u8]>,
+    augmenter: Augmenter,
+    normalizer: &'a Normalizer<T>,
+    features: Features<T>,
     labels: Vec<u8>,
 }
 
@@ -147,15 +147,18 @@ pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Tr
 impl RunConfig {
     /// Validates the settings for `data` and returns what the training loop does.
     fn plan(&self, data: &Data) -> Result<Plan<'_>, Error> {
+        let (images, features, classes) = data.sizes();
+        self.check_for(images, features, classes)?;
+        let steps = self.steps(images);
         Ok(Plan {
-            architecture: self.check(data.dataset.training().len(), data.dataset.class_names().len())?,
-            init: self.init,
+            network: &self.network,
             lambda: self.lambda,
-            batch: self.batch,
+            batch: &self.batch,
+            optimizer: &self.optimizer,
             seed: self.seed,
-            schedule: &self.schedule,
-            steps: self.steps(),
-            validate_every: self.validate_every,
+            schedule: self.schedule.schedule(steps)?,
+            steps,
+            validate_every: self.validate_every.unwrap_or(self.epoch(images)),
             training_sample: self.training_sample,
             test: self.test,
         })
@@ -176,17 +179,27 @@ impl Plan<'_> {
 
 impl<'a, T: Scalar> UnderWay<'a, T> {
     fn new(plan: Plan<'a>, data: &Data, par: &Par, observer: &'a dyn Observer) -> Result<Self, Error> {
+        let &Plan { network, batch, seed, .. } = &plan;
+        if batch.normalize != data.normalization.normalize() {
+            let needed = format!("the images are normalized by {}", data.normalization.normalize());
+            return Err(Error::setting("--normalize", batch.normalize, &needed));
+        }
+        let (images, features, classes) = data.sizes();
+        let architecture = network.architecture(features, classes)?;
+        let objective = Objective::default().with_dropout(network.dropout, seed)?.with_smoothing(batch.label_smoothing)?;
+        let mut workspace = Workspace::new(&architecture, batch.size, par.clone());
+        workspace.set_objective(objective);
         Ok(Self {
             observer,
-            network: Network::new(&plan.architecture, plan.init, &mut stream(plan.seed, "init"))?,
-            workspace: Workspace::new(&plan.architecture, plan.batch, par.clone()),
-            optimizer: Optimizer::new(&plan.architecture, Sgd, L2::new(plan.lambda)?, par.clone()),
+            network: Network::new(&architecture, network.init, &mut stream(seed, "init"))?,
+            workspace,
+            optimizer: Optimizer::new(&architecture, plan.optimizer.method()?, L2::new(plan.lambda)?, par.clone()),
             done: 0,
             curve: Vec::new(),
             batch_losses: 0.0,
             metrics: None,
             metrics_at: None,
-            epoch: (data.dataset.training().len() / plan.batch) as u64,
+            epoch: batch.epoch(images),
             diverged: None,
             test: None,
             keeper: None,
@@ -199,8 +212,9 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     fn resume(&mut self) -> Result<Option<Shuffle>, Error> {
         let Some(Keeper { checkpoints, config, data, .. }) = self.keeper else { return Ok(None) };
         let warn = |warning: &str| self.observer.on(&Event::Warned(warning));
-        let Some(Found { network, state }) = checkpoints.find(config, data, warn)? else { return Ok(None) };
-        let State { done, shuffle, curve, batch_losses, seconds, optimizer: OptimizerState::Sgd, .. } = state;
+        let Some(Found { network, optimizer, state }) = checkpoints.find(config, data, warn)? else { return Ok(None) };
+        let State { done, shuffle, curve, batch_losses, seconds, .. } = state;
+        self.optimizer.restore(&optimizer)?;
         self.network = network;
         (self.done, self.curve, self.batch_losses, self.seconds) = (done, curve, batch_losses, seconds);
         self.observer.on(&Event::Progressed(done));
@@ -217,10 +231,10 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 
     /// Runs the remaining steps, and the final test if requested.
     fn make(&mut self, shuffle: Option<Shuffle>, data: &Data, par: &Par) -> Result<(), Error> {
-        let &Plan { seed, batch, steps, validate_every, training_sample, test, .. } = &self.plan;
+        let &Plan { steps, validate_every, training_sample, test, .. } = &self.plan;
         let normalizer = data.normalization.normalizer();
-        let mut batches = Batches::new((seed, batch), shuffle, data, &normalizer)?;
-        let mut evaluator = Evaluator::new(&self.plan.architecture, &normalizer, par.clone());
+        let mut batches = Batches::new(&self.plan, shuffle, data, &normalizer)?;
+        let mut evaluator = Evaluator::new(self.network.architecture(), &normalizer, par.clone());
         let validation = data.dataset.validation();
         let sample = training_sample.map(|sample| data.dataset.training().first(sample));
 
@@ -230,8 +244,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
                 self.keep_or_warn(&batches.shuffle);
                 return Err(Error::Cancelled);
             }
-            batches.advance();
-            self.step(batches.pixels(), &batches.labels)?;
+            batches.next(self.done, par, |images, labels| self.step(images, labels))?;
             if self.diverged.is_none() && (self.done.is_multiple_of(validate_every) || self.done == steps) {
                 let validation = evaluator.evaluate(&self.network, validation)?;
                 let sample = sample.map(|sample| evaluator.evaluate(&self.network, sample)).transpose()?;
@@ -252,8 +265,8 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     /// Writes a checkpoint at the end of a cycle, and when the interval has passed.
     fn keep_now_and_then(&mut self, shuffle: &Shuffle, now: Instant) {
         let Some(keeper) = &mut self.keeper else { return };
-        let due =
-            self.done.is_multiple_of(keeper.config.schedule.cycle()) || now - keeper.kept >= keeper.checkpoints.every();
+        let ends_cycle = keeper.config.schedule.cycle().is_some_and(|cycle| self.done.is_multiple_of(cycle));
+        let due = ends_cycle || now - keeper.kept >= keeper.checkpoints.every();
         if due && self.diverged.is_none() && self.done < self.plan.steps {
             keeper.kept = now;
             self.keep_or_warn(shuffle);
@@ -277,14 +290,13 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             environment: Environment::here(self.optimizer.par().count()),
             config: config.clone(),
             dataset,
-            optimizer: OptimizerState::Sgd,
             done: self.done,
             shuffle: shuffle.clone(),
             curve: self.curve.clone(),
             batch_losses: self.batch_losses,
             seconds: self.seconds,
         };
-        checkpoints.write(&self.network, &state)
+        checkpoints.write(&self.network, &self.optimizer.state(), &state)
     }
 
     fn warn(&self, warning: &str) {
@@ -292,7 +304,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     }
 
     /// Performs one update step on a mini-batch, unless the run diverges there.
-    fn step(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
+    fn step(&mut self, images: Images<'_, T>, labels: &[u8]) -> Result<(), Error> {
         match self.descend(images, labels) {
             Err(Error::Network(klayer_nn::Error::NonFiniteLoss { .. })) => self.diverge(self.done),
             Err(error) => return Err(error),
@@ -305,8 +317,9 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         Ok(())
     }
 
-    fn descend(&mut self, images: Pixels<'_, T>, labels: &[u8]) -> Result<(), Error> {
+    fn descend(&mut self, images: Images<'_, T>, labels: &[u8]) -> Result<(), Error> {
         let rate = self.plan.schedule.rate(self.done);
+        self.workspace.set_step(self.done);
         let loss = self.network.forward_train(images, &mut self.workspace)?.cross_entropy(labels)?;
         self.optimizer.descend(&mut self.network, images, &mut self.workspace, rate)?;
         self.batch_losses += loss;
@@ -380,35 +393,31 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
 }
 
 impl<'a, T: Scalar> Batches<'a, T> {
-    /// Batches of `batch` images in the order of `seed`: from the start, or from the position of `shuffle`.
+    /// The mini-batches of `plan`: from the start, or from the position of `shuffle`.
     fn new(
-        (seed, batch): (u64, usize),
+        plan: &Plan<'_>,
         shuffle: Option<Shuffle>,
         data: &'a Data,
         normalizer: &'a Normalizer<T>,
     ) -> Result<Self, Error> {
-        let training = data.dataset.training();
-        let fresh = || Shuffle::new(stream(seed, "shuffle"), training.len(), batch);
+        let (training, batch, seed) = (data.dataset.training(), plan.batch, plan.seed);
+        let fresh = || Shuffle::new(stream(seed, "shuffle"), training.len(), batch.size);
         Ok(Self {
             training,
-            normalizer,
             shuffle: shuffle.map_or_else(fresh, Ok)?,
-            images: Vec::with_capacity(batch),
-            labels: Vec::with_capacity(batch),
+            augmenter: Augmenter::new(batch.augment(), training.shape(), seed)?,
+            normalizer,
+            features: Features::default(),
+            labels: Vec::with_capacity(batch.size),
         })
     }
 
-    /// Advances to the next mini-batch.
-    fn advance(&mut self) {
-        let batch = self.shuffle.next_batch().iter().map(|&image| image as usize);
-        self.images.clear();
-        self.images.extend(batch.clone().map(|image| self.training.image(image)));
+    /// Calls `work` with the images and labels of the next mini-batch, for update step `step` (from 0).
+    fn next<R>(&mut self, step: u64, par: &Par, work: impl FnOnce(Images<'_, T>, &[u8]) -> R) -> R {
+        let indices = self.shuffle.next_batch();
         self.labels.clear();
-        self.labels.extend(batch.map(|image| self.training.label(image)));
-    }
-
-    /// The images of the current mini-batch.
-    fn pixels(&self) -> Pixels<'_, T> {
-        self.normalizer.pixels(&self.images)
+        self.labels.extend(indices.iter().map(|&image| self.training.label(image as usize)));
+        let images = self.augmenter.batch(self.training, indices, step, par);
+        work(self.normalizer.batch(&images, &mut self.features, par), &self.labels)
     }
 }

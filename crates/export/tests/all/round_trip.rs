@@ -8,7 +8,7 @@ use crate::{Training, generated, model};
 /// The whole model as the bytes of a model file, for comparison.
 fn bytes(model: &Model<Training>) -> Vec<u8> {
     let metadata = (model.training.clone(), model.normalization.clone(), model.classes.clone());
-    model_file::encode(&MODEL, &model.network, &metadata).expect("bytes")
+    model_file::encode(&MODEL, &model.network, &[], &metadata).expect("bytes")
 }
 
 #[test]

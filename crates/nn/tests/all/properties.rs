@@ -69,12 +69,12 @@ proptest! {
     fn inference_treats_images_independently_and_changes_nothing(shape in shapes()) {
         let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
         train_logits(&mut network, x.as_ref());
-        let before = encode(&MODEL, &network, &()).unwrap();
+        let before = encode(&MODEL, &network, &[], &()).unwrap();
         let all = infer_logits(&network, x.as_ref());
         for j in 0..shape.images {
             assert_logits(&infer_logits(&network, pick(&x, &[j]).as_ref()), &all, &[j], 1e-12);
         }
-        prop_assert!(encode(&MODEL, &network, &()).unwrap() == before);
+        prop_assert!(encode(&MODEL, &network, &[], &()).unwrap() == before);
     }
 
     /// Shifting all logits of an image, or the inputs of batch norm, does not change the loss.

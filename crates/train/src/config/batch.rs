@@ -1,4 +1,4 @@
-use klayer_dataset::Normalize;
+use klayer_dataset::{Augment, Normalize};
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -40,6 +40,11 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
+    /// The random changes of training images.
+    pub fn augment(&self) -> Augment {
+        Augment { flip: self.flip, shift: self.shift }
+    }
+
     /// Update steps of an epoch of `images` training images, at least 1.
     pub fn epoch(&self, images: usize) -> u64 {
         (images / self.size.max(1)).max(1) as u64

@@ -1,3 +1,4 @@
+use klayer_optim::{Method, Momentum};
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -18,6 +19,17 @@ pub struct OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// The rule that changes the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`].
+    pub fn method(&self) -> Result<Method, Error> {
+        Ok(match self.momentum {
+            0.0 => Method::Sgd,
+            mu => Method::Momentum(Momentum::new(mu, self.nesterov)?),
+        })
+    }
+
     /// Validates the settings.
     ///
     /// # Errors
