@@ -161,14 +161,8 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         observer.progressed(done as u64);
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let numerical = numerical_gradient(
-        &network,
-        images.as_ref(),
-        sample.labels(),
-        Objective::default(),
-        config.step,
-        progress,
-    );
+    let numerical =
+        numerical_gradient(&network, images.as_ref(), sample.labels(), Objective::default(), config.step, progress);
     let numerical = match numerical {
         Err(klayer_nn::Error::Stopped) => return Err(Error::Cancelled),
         numerical => numerical?,
