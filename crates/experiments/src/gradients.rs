@@ -159,14 +159,8 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         observer.on(&Event::Progressed(done as u64));
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let numerical = numerical_gradient(
-        &network,
-        images.as_ref(),
-        sample.labels(),
-        objective,
-        config.step,
-        progress,
-    );
+    let numerical =
+        numerical_gradient(&network, images.as_ref(), sample.labels(), objective, config.step, progress);
     let numerical = match numerical {
         Err(klayer_nn::Error::Stopped) => return Err(Error::Cancelled),
         numerical => numerical?,

@@ -32,7 +32,8 @@ pub trait Scalar:
     /// Fused multiply-add: this number times `factor` plus `term`, rounded once.
     fn fused(self, factor: Self, term: Self) -> Self;
     /// The standard normal distribution: Phi(x) = (1 + erf(x / sqrt(2))) / 2 and its derivative, the density phi(x),
-    /// with errors of a few units in the last place. Loops over it are vectorized. NaN gives NaN.
+    /// with errors of a few units in the last place (up to 17 where Phi is nearly 0). Loops over it are vectorized. NaN
+    /// gives NaN.
     ///
     /// ```
     /// use klayer_linalg::Scalar;

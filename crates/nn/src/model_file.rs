@@ -56,13 +56,8 @@ const CLAIMS: usize = 4;
 /// Number of additional bytes that decoding may claim, for payloads of a few integers.
 const ROOM: usize = 0x1_0000;
 
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "T: Scalar")]
-struct StoredNetwork<T> {
-    widths: Vec<usize>,
-    batch_norm_eps: Option<f64>,
-    layers: Vec<StoredLayer<T>>,
-}
+/// Widths and eps of batch norm.
+type StoredShape = (Vec<usize>, Option<f64>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Scalar")]
@@ -90,15 +85,11 @@ pub fn encode<T: Scalar>(
         let running = layer.batch_norm.as_ref().and_then(|norm| norm.running.clone());
         StoredLayer { parameters, running: running.map(|running| (running.mean, running.variance)) }
     });
-    let architecture = network.architecture();
-    let stored = StoredNetwork {
-        widths: architecture.widths().to_vec(),
-        batch_norm_eps: architecture.batch_norm_eps(),
-        layers: layers.collect(),
-    };
+    let layers: Vec<_> = layers.collect();
+    let shape: StoredShape = (network.architecture().widths().to_vec(), network.architecture().batch_norm_eps());
     let refuse = |reason: String| kind.refuse(HEADER, reason);
     let metadata = serde_json::to_string(metadata).map_err(|error| refuse(error.to_string()))?;
-    let payload = encode_to_vec((number_type(network), &stored, numbers, metadata), config::standard())
+    let payload = encode_to_vec((number_type(network), shape, layers, numbers, metadata), config::standard())
         .map_err(|error| refuse(error.to_string()))?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(kind.magic);
@@ -164,15 +155,16 @@ fn decode_with<'a, T: Scalar>(
     let names = activations.split(',').filter(|_| !activations.is_empty());
     let activations = names.map(str::parse).collect::<Result<Vec<Activation>, _>>();
     let activations = activations.map_err(|error| refuse(HEADER, error.to_string()))?;
-    let stored: StoredNetwork<T> = decode_part(kind, &mut decoder)?;
+    let (widths, batch_norm_eps): StoredShape = decode_part(kind, &mut decoder)?;
+    let architecture = Architecture::checked(widths, batch_norm_eps, &activations);
+    let architecture = architecture.map_err(|error| refuse(HEADER, error.to_string()))?;
+    let layers: Vec<StoredLayer<T>> = decode_part(kind, &mut decoder)?;
     decode_rest(&mut decoder)?;
     let end = decoder.reader().at;
     if end != payload.len() {
         return Err(refuse(HEADER + end, "unexpected bytes after the metadata".into()));
     }
-    let architecture = Architecture::checked(stored.widths, stored.batch_norm_eps, &activations);
-    let architecture = architecture.map_err(|error| refuse(HEADER, error.to_string()))?;
-    let network = restore::<T>(&architecture, &stored.layers);
+    let network = restore::<T>(&architecture, &layers);
     let network = network.ok_or_else(|| refuse(HEADER, "the parameters do not match the widths".into()))?;
     if number_type != self::number_type(&network) {
         return Err(refuse(HEADER, "the activations are not in their standard form".into()));

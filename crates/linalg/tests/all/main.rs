@@ -2,6 +2,7 @@
 
 mod dct;
 mod matrices;
+mod normal;
 mod products;
 mod random;
 mod softmax;

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par, Scalar};
 use klayer_nn::gradient_check::numerical_gradient;
-use klayer_nn::{Architecture, Error, Gradients, Init, Network, Workspace};
+use klayer_nn::{Activation, Architecture, Error, Gradients, Init, Network, Objective, Workspace};
 
 fn architecture(batch_norm: bool) -> Architecture {
     Architecture::new(4, &[5], 3, batch_norm).unwrap()
@@ -46,6 +46,54 @@ fn invalid_architectures_are_rejected() {
     assert!(architecture(true).with_batch_norm_eps(f64::NAN).is_err());
     assert_eq!(architecture(true).with_batch_norm_eps(1e-3).unwrap().batch_norm_eps(), Some(1e-3));
     assert_eq!(architecture(false).with_batch_norm_eps(1e-3).unwrap(), architecture(false));
+}
+
+#[test]
+fn invalid_activations_are_rejected() {
+    let refused = |hidden: &[usize], activations: &[Activation]| {
+        Architecture::new(4, hidden, 3, true).unwrap().with_activations(activations).unwrap_err()
+    };
+    assert_eq!(refused(&[5], &[Activation::Gelu; 2]), Error::Activations { activations: 2, hidden: 1 });
+    let error = refused(&[6, 5], &[Activation::Modulus]);
+    assert_eq!(error, Error::Units { layer: 1, units: 5, activation: Activation::Modulus, group: 2 });
+    let text = "hidden layer 2 has 5 units, but the activation modulus needs a multiple of 2";
+    assert_eq!(error.to_string(), text);
+    let error = "tanh".parse::<Activation>().unwrap_err().to_string();
+    assert!(Activation::ALL.iter().all(|activation| error.contains(activation.name())), "{error}");
+
+    let none = Architecture::new(4, &[], 3, true).unwrap();
+    assert_eq!(none.clone().with_activations(&[Activation::Gelu]).unwrap(), none);
+    assert_eq!(architecture(true).with_activations(&[]).unwrap(), architecture(true));
+}
+
+#[test]
+fn invalid_rates_of_dropout_and_smoothing_are_rejected() {
+    for value in [-0.1, 1.0, f64::INFINITY, f64::NAN] {
+        for refused in [Objective::default().with_dropout(value, 1), Objective::default().with_smoothing(value)] {
+            assert!(matches!(refused, Err(Error::Fraction { .. })), "{refused:?}");
+        }
+    }
+    assert_eq!(Objective::default().with_dropout(0.0, 1).unwrap(), Objective::default());
+}
+
+#[test]
+fn architectures_of_relu_are_written_as_before_other_activations() {
+    let text = |architecture: &Architecture| (serde_json::to_string(architecture).unwrap(), architecture.to_string());
+    let relu = text(&architecture(true));
+    assert_eq!(relu.0, r#"{"widths":[4,5,3],"batch_norm_eps":1e-8}"#);
+    assert_eq!(relu.1, "4-5-3 with batch norm (eps 1e-8)");
+    assert_eq!(text(&architecture(true).with_activations(&[Activation::Relu]).unwrap()), relu);
+
+    let deep = Architecture::new(4, &[6, 5, 5], 3, false).unwrap();
+    let mixed = deep.clone().with_activations(&[Activation::Modulus, Activation::Gelu]).unwrap();
+    let (json, display) = text(&mixed);
+    assert!(json.ends_with(r#","activations":["modulus","gelu","gelu"]}"#), "{json}");
+    assert_eq!(serde_json::from_str::<Architecture>(&json).unwrap(), mixed);
+    assert_eq!(display, "4-6-5-5-3 without batch norm, activation modulus,gelu,gelu");
+    let gelu = deep.with_activations(&[Activation::Gelu]).unwrap();
+    assert_eq!(gelu.to_string(), "4-6-5-5-3 without batch norm, activation gelu");
+    let odd = json.replace("[4,6,", "[4,7,");
+    assert!(odd != json && serde_json::from_str::<Architecture>(&odd).is_err());
 }
 
 #[test]
@@ -115,16 +163,22 @@ fn invalid_labels_are_rejected() {
     assert_eq!(train(&mut network, 3, &[255, 0, 3]), Err(Error::Label { image: 0, label: 255, classes: 3 }));
 }
 
-/// In every layer, with and without batch norm.
+/// In every layer, with and without batch norm, for every activation, also if dropout drops the output.
 #[test]
 fn non_finite_weights_give_a_non_finite_loss() {
     fn check<T: Scalar>() {
-        for (batch_norm, layer) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
+        let cases = [(true, 0), (false, 0), (true, 1), (false, 1)];
+        for ((batch_norm, layer), activation) in cases.iter().flat_map(|&case| Activation::ALL.map(|a| (case, a))) {
+            let architecture = Architecture::new(4, &[6], 3, batch_norm).unwrap();
+            let architecture = architecture.with_activations(&[activation]).unwrap();
             for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-                let mut network = network::<T>(batch_norm);
+                let mut network = Network::<T>::new(&architecture, Init::He, &mut stream(1, "init")).unwrap();
                 network.layers_mut()[layer].affine.weight.row_mut(1)[2] = T::from_f64(value);
-                let loss = train(&mut network, 4, &[0, 1, 2, 1]);
-                let what = format!("{value} in layer {layer} of {}, batch norm {batch_norm}: {loss:?}", T::NAME);
+                let mut workspace = Workspace::new(&architecture, 4, Par::Seq);
+                workspace.set_objective(Objective::default().with_dropout(0.9, 1).unwrap());
+                let logits = network.forward_train(images(4).as_ref(), &mut workspace).unwrap();
+                let loss = logits.cross_entropy(&[0, 1, 2, 1]);
+                let what = format!("{value} in layer {layer} of {}, {architecture}: {loss:?}", T::NAME);
                 assert!(matches!(loss, Err(Error::NonFiniteLoss { loss }) if !loss.is_finite()), "{what}");
             }
         }
@@ -177,7 +231,9 @@ fn workspaces_and_gradients_of_another_network_are_rejected() {
     let mut gradients = Gradients::zeros(&other);
     assert_eq!(network.backward(x.as_ref(), &mut workspace, &mut gradients).unwrap_err(), error("the gradients"));
 
-    let numerical = numerical_gradient(&network, x.as_ref(), &[0, 1, 2], 1e-5, |_| ControlFlow::Continue(())).unwrap();
+    let numerical =
+        numerical_gradient(&network, x.as_ref(), &[0, 1, 2], Objective::default(), 1e-5, |_| ControlFlow::Continue(()))
+            .unwrap();
     let refused = numerical.compare(&network, &gradients, |_| 0.0, 1e-4).unwrap_err();
     assert!(matches!(refused, Error::OtherNetwork { what: "the numerical gradient", .. }), "{refused}");
 }
@@ -220,7 +276,9 @@ fn backward_needs_a_loss() {
 fn invalid_difference_steps_are_rejected() {
     for value in [0.0, -1e-5, f64::INFINITY] {
         let refused =
-            numerical_gradient(&network(true), images(3).as_ref(), &[0, 1, 2], value, |_| ControlFlow::Continue(()));
+            numerical_gradient(&network(true), images(3).as_ref(), &[0, 1, 2], Objective::default(), value, |_| {
+                ControlFlow::Continue(())
+            });
         assert_eq!(refused.unwrap_err(), Error::NotPositive { name: "the step of the differences", value });
     }
 }

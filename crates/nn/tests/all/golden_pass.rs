@@ -1,5 +1,5 @@
-use klayer_linalg::{Par, Scalar};
-use klayer_nn::{Gradients, Workspace};
+use klayer_linalg::Scalar;
+use klayer_nn::Gradients;
 
 use crate::golden::{assert_logits, assert_near, assert_running, cases};
 
@@ -7,7 +7,7 @@ use crate::golden::{assert_logits, assert_near, assert_running, cases};
 fn check_pass<T: Scalar>(tolerance: f64) {
     for case in cases() {
         let mut network = case.network::<T>();
-        let mut workspace = Workspace::new(network.architecture(), case.pass.images, Par::Seq);
+        let mut workspace = case.workspace(&network, case.pass.images);
         let mut gradients = Gradients::zeros(network.architecture());
         let (images, labels) = case.batch::<T>(0, case.pass.images);
 
@@ -15,6 +15,9 @@ fn check_pass<T: Scalar>(tolerance: f64) {
         assert_logits(logits.as_matrix(), &case.pass.logits, tolerance, &case.name);
         let loss = logits.cross_entropy(labels).unwrap();
         assert_near(&[loss], &[case.pass.loss], tolerance, &case.name);
+        let objectives = workspace.image_objectives().iter().map(|objective| objective.to_f64());
+        let objective = objectives.sum::<f64>() / case.pass.images as f64;
+        assert_near(&[objective], &[case.pass.objective], tolerance, &case.name);
 
         network.backward(images.as_ref(), &mut workspace, &mut gradients).unwrap();
         for (l, (found, golden)) in gradients.layers.iter().zip(&case.pass.gradients).enumerate() {
@@ -29,7 +32,7 @@ fn check_pass<T: Scalar>(tolerance: f64) {
 
         assert_running(&network, &case.pass.running, tolerance, &case.name);
         let (images, _) = case.batch::<T>(0, case.images.len());
-        let mut workspace = Workspace::new(network.architecture(), case.images.len(), Par::Seq);
+        let mut workspace = case.workspace(&network, case.images.len());
         let logits = network.infer(images.as_ref(), &mut workspace).unwrap();
         assert_logits(logits.as_matrix(), &case.pass.infer_logits, tolerance, &case.name);
     }

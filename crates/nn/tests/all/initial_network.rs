@@ -16,6 +16,7 @@ fn new_networks_have_the_requested_weight_deviations() {
     for (init, deviations) in [
         (Init::He, [400.0, 300.0, 200.0].map(|inputs: f64| (2.0 / inputs).sqrt())),
         (Init::Normal { sigma: 0.01 }, [0.01; 3]),
+        (Init::HeLecun, [2.0 / 400.0, 2.0 / 300.0, 1.0 / 200.0].map(f64::sqrt)),
     ] {
         for (layer, expected) in network::<f64>(init, true).layers().iter().zip(deviations) {
             let weights: Vec<f64> = layer.affine.weight.rows().flatten().copied().collect();

@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use klayer_linalg::{Par, Scalar};
 use klayer_nn::model_file::{self, MODEL};
-use klayer_nn::{Error, Init, Network, Workspace};
+use klayer_nn::{Activation, Error, Network, Workspace};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sha2::{Digest, Sha256};
@@ -45,7 +45,7 @@ fn round_trip<T: Scalar>(shape: &Shape) {
 }
 
 fn small() -> Shape {
-    Shape { inputs: 3, hidden: vec![2], classes: 2, batch_norm: true, init: Init::He, images: 6, seed: 5 }
+    Shape { inputs: 3, hidden: vec![2], images: 6, seed: 5, ..Shape::default() }
 }
 
 proptest! {
@@ -86,6 +86,32 @@ fn assert_damage_is_refused<T: Scalar>(bytes: &[u8], at: Index, change: u8) {
     damaged[at] ^= change;
     let error = decoded::<T>(&damaged).err();
     assert!(matches!(error, Some(Error::Format { .. } | Error::Layout { .. })), "{change:#04x} at {at}");
+}
+
+/// SHA-256 of a model with an exact initialization, as written before there were other activations than ReLU.
+#[test]
+fn the_layout_of_models_with_relu_stays_the_same() {
+    let mut network = small().network::<f32>();
+    for (i, mut part) in network.parameters_mut().enumerate() {
+        let values: Vec<f32> = (0..part.values.len()).map(|j| (i * 8 + j) as f32 / 4.0).collect();
+        part.values.copy_from_slice(&values);
+    }
+    let bytes = model_file::encode(&MODEL, &network, &metadata()).unwrap();
+    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(digest, "d37fb037cf4769f50c6a3653660792bc7e76888cbf8487a630427fa706162297");
+}
+
+#[test]
+fn unknown_activations_in_models_are_rejected() {
+    let gelu = Shape { activations: vec![Activation::Gelu], ..small() };
+    let bytes = trained::<f32>(&gelu).1;
+    assert_eq!(decoded::<f32>(&bytes).unwrap().architecture().activations(), [Activation::Gelu]);
+    for (name, reason) in [("f32 gelU", "unknown activation gelU"), ("f32 relu", "standard form")] {
+        let error = decoded::<f32>(&sealed(&[&[8], name.as_bytes(), &bytes[61..]].concat())).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let error = decoded::<f64>(&bytes).unwrap_err().to_string();
+    assert!(error.contains("f32") && error.contains("f64"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use klayer_linalg::{ColMajor, Columns, Par, RowMajor, Scalar};
 use klayer_nn::batch_norm::{BatchNorm, RUNNING_DECAY, Statistics};
 use klayer_nn::model_file::{MODEL, encode};
-use klayer_nn::{Gradients, Init, Network, Workspace};
+use klayer_nn::{Activation, Gradients, Network, Objective, Workspace};
 use proptest::prelude::*;
 
 use crate::gradients::analytic;
@@ -80,8 +80,7 @@ proptest! {
     /// Shifting all logits of an image, or the inputs of batch norm, does not change the loss.
     #[test]
     fn gradients_along_invariant_shifts_are_zero(shape in shapes()) {
-        let (network, (x, labels)) = (shape.network::<f64>(), shape.batch());
-        let gradients = analytic(&network, x.as_ref(), &labels);
+        let gradients = analytic(&shape, &shape.network());
         let last = gradients.layers.last().unwrap();
         prop_assert!(last.affine.bias.iter().sum::<f64>().abs() < 1e-14);
         for j in 0..last.affine.weight.ncols() {
@@ -96,7 +95,7 @@ proptest! {
 
     #[test]
     fn running_statistics_are_an_exponential_moving_average(shape in shapes()) {
-        let shape = Shape { batch_norm: true, hidden: vec![3], ..shape };
+        let shape = Shape { batch_norm: true, hidden: vec![3], activations: vec![], ..shape };
         let (mut network, (first, _)) = (shape.network::<f64>(), shape.batch());
         let (second, _) = Shape { seed: !shape.seed, ..shape.clone() }.batch::<f64>();
         let mut alone = network.clone();
@@ -115,11 +114,41 @@ proptest! {
 }
 
 #[test]
+fn dropout_acts_in_training_alone_and_follows_the_step() {
+    let objective = Objective::default().with_dropout(0.5, 1).unwrap();
+    let shape = Shape { hidden: vec![40], batch_norm: false, activations: vec![Activation::Gelu], ..Shape::default() };
+    let (mut network, (x, _)) = (shape.network::<f64>(), shape.batch());
+    let plain = train_logits(&mut network, x.as_ref());
+    let mut workspace = Shape { objective, ..shape }.workspace();
+    let infer = network.infer(x.as_ref(), &mut workspace).unwrap();
+    assert!(infer.as_matrix().rows().eq(plain.rows()), "without batch norm, inference equals training without dropout");
+    let mut dropped = |step| {
+        workspace.set_step(step);
+        network.forward_train(x.as_ref(), &mut workspace).unwrap();
+        workspace.hidden(0).rows().map(|row| row.iter().map(|&h| h == 0.0).collect()).collect::<Vec<Vec<_>>>()
+    };
+    let first = dropped(0);
+    assert!(first != dropped(1) && first == dropped(0));
+    // Without smoothing, the objective is the plain loss; with it, the plain losses are the same.
+    let shape = Shape { activations: vec![Activation::Modulus], hidden: vec![6], ..Shape::default() };
+    let losses = |objective| {
+        let (shape, (x, labels)) = (Shape { objective, ..shape.clone() }, shape.batch::<f64>());
+        let mut workspace = shape.workspace();
+        shape.network().forward_train(x.as_ref(), &mut workspace).unwrap().cross_entropy(&labels).unwrap();
+        (workspace.image_losses().to_vec(), workspace.image_objectives().to_vec())
+    };
+    let (plain, objectives) = losses(Objective::default());
+    assert_eq!(plain, objectives);
+    let (losses, objectives) = losses(Objective::default().with_smoothing(0.2).unwrap());
+    assert!(losses == plain && objectives != plain);
+}
+
+#[test]
 fn repeated_backward_passes_give_the_same_bits() {
-    let shape =
-        Shape { inputs: 4, hidden: vec![5, 3], classes: 3, batch_norm: true, init: Init::He, images: 7, seed: 1 };
+    let objective = Objective::default().with_dropout(0.2, 1).unwrap().with_smoothing(0.1).unwrap();
+    let shape = Shape { hidden: vec![5, 4, 6], activations: Activation::ALL.to_vec(), objective, ..Shape::default() };
     let (mut network, (x, labels)) = (shape.network::<f64>(), shape.batch());
-    let mut workspace = Workspace::new(network.architecture(), shape.images, Par::Seq);
+    let mut workspace = shape.workspace();
     let [mut once, mut twice] = [(); 2].map(|()| Gradients::zeros(network.architecture()));
     network.forward_train(x.as_ref(), &mut workspace).unwrap().cross_entropy(&labels).unwrap();
     network.backward(x.as_ref(), &mut workspace, &mut once).unwrap();
@@ -132,10 +161,9 @@ fn repeated_backward_passes_give_the_same_bits() {
 /// The gradient check tests few features; this also tests the kernels for many.
 #[test]
 fn layers_with_many_features_have_correct_gradients() {
-    let shape =
-        Shape { inputs: 424, hidden: vec![387], classes: 3, batch_norm: true, init: Init::He, images: 6, seed: 1 };
+    let shape = Shape { inputs: 424, hidden: vec![387], classes: 3, images: 6, ..Shape::default() };
     let (network, (x, labels)) = (shape.network::<f64>(), shape.batch::<f64>());
-    let gradients = analytic(&network, x.as_ref(), &labels);
+    let gradients = analytic(&shape, &network);
     // The derivative of J along its gradient is the squared norm of the gradient.
     let h = 1e-6;
     let mut norm = 0.0;

@@ -1,10 +1,11 @@
 //! Random networks and mini-batches.
 
 use klayer_linalg::random::{fill_normal, stream};
-use klayer_linalg::{ColMajor, RowMajor, Scalar};
-use klayer_nn::{Architecture, Init, Network};
+use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
+use klayer_nn::{Activation, Architecture, Init, Network, Objective, Workspace};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::test_runner::{Config, RngSeed};
 use rand::RngExt;
 
@@ -18,6 +19,25 @@ pub(crate) struct Shape {
     pub(crate) init: Init,
     pub(crate) images: usize,
     pub(crate) seed: u64,
+    pub(crate) activations: Vec<Activation>,
+    pub(crate) objective: Objective,
+}
+
+impl Default for Shape {
+    /// 4 inputs, 3 hidden units with batch norm and ReLU, 2 classes, 8 images.
+    fn default() -> Self {
+        Self {
+            inputs: 4,
+            hidden: vec![3],
+            classes: 2,
+            batch_norm: true,
+            init: Init::He,
+            images: 8,
+            seed: 1,
+            activations: vec![Activation::Relu],
+            objective: Objective::default(),
+        }
+    }
 }
 
 /// `cases` random cases from a fixed seed, because a tolerance may fail once in a million draws.
@@ -26,25 +46,37 @@ pub(crate) fn cases(cases: u32) -> Config {
 }
 
 /// Networks of 1 to 4 layers with batches of 8 to 13 images. With fewer inputs or images, some variances are nearly 0
-/// and the loss curves within a step, which makes the differences (not the gradients) inaccurate.
+/// and the loss curves within a step, which makes the differences (not the gradients) inaccurate. Half of the networks
+/// have only ReLU, and half have neither dropout nor label smoothing.
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let init = prop_oneof![Just(Init::He), (0.2..0.8).prop_map(|sigma| Init::Normal { sigma })];
-    (3..9_usize, vec(3..8_usize, 0..4), 2..6_usize, any::<bool>(), init, 8..14_usize, any::<u64>()).prop_map(
-        |(inputs, hidden, classes, batch_norm, init, images, seed)| Shape {
-            inputs,
-            hidden,
-            classes,
-            batch_norm,
-            init,
-            images,
-            seed,
+    let activations = prop_oneof![Just(vec![Activation::Relu; 3]), vec(select(&Activation::ALL), 3)];
+    let objective = prop_oneof![Just((0.0, 0.0)), (0.0..0.5, 0.0..0.5)];
+    let sizes = (3..9_usize, vec(3..8_usize, 0..4), 2..6_usize, 8..14_usize);
+    (sizes, any::<bool>(), init, any::<u64>(), activations, objective).prop_map(
+        |((inputs, mut hidden, classes, images), batch_norm, init, seed, mut activations, (dropout, smoothing))| {
+            for (units, activation) in hidden.iter_mut().zip(&activations) {
+                *units *= activation.units_per_output();
+            }
+            activations.truncate(hidden.len());
+            let objective = Objective::default().with_dropout(dropout, seed).unwrap();
+            let objective = objective.with_smoothing(smoothing).unwrap();
+            Shape { inputs, hidden, classes, batch_norm, init, images, seed, activations, objective }
         },
     )
 }
 
 impl Shape {
     pub(crate) fn architecture(&self) -> Architecture {
-        Architecture::new(self.inputs, &self.hidden, self.classes, self.batch_norm).unwrap()
+        let architecture = Architecture::new(self.inputs, &self.hidden, self.classes, self.batch_norm).unwrap();
+        architecture.with_activations(&self.activations).unwrap()
+    }
+
+    /// A workspace with the objective of the shape, in step 0.
+    pub(crate) fn workspace<T: Scalar>(&self) -> Workspace<T> {
+        let mut workspace = Workspace::new(&self.architecture(), self.images, Par::Seq);
+        workspace.set_objective(self.objective);
+        workspace
     }
 
     /// The network. Its biases, gammas and betas are also random, because values of 0 and 1 could hide a bug.

@@ -1,8 +1,8 @@
 //! Reads `golden.json`, which `make_golden.py` computes from the definitions, independently of klayer.
 
 use klayer_linalg::random::stream;
-use klayer_linalg::{ColMajor, RowMajor, Scalar};
-use klayer_nn::{Architecture, Init, Network};
+use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
+use klayer_nn::{Activation, Architecture, Init, Network, Objective, Workspace};
 use serde::Deserialize;
 
 /// A network, images (a row each in the file, a column each in the matrix) and the expected results.
@@ -11,6 +11,10 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) widths: Vec<usize>,
     pub(crate) batch_norm: bool,
+    pub(crate) activations: Vec<Activation>,
+    pub(crate) dropout: f64,
+    pub(crate) smoothing: f64,
+    pub(crate) mask_seed: u64,
     pub(crate) layers: Vec<Parameters>,
     pub(crate) images: Vec<Vec<f64>>,
     pub(crate) labels: Vec<u8>,
@@ -38,12 +42,13 @@ pub(crate) struct Running {
     pub(crate) variance: Vec<f64>,
 }
 
-/// A forward and backward pass on the first `images` images, then inference on all. Logits have one row per image.
+/// A forward and backward pass in step 0 on the first `images` images, then inference on all. Logits have one row per image.
 #[derive(Deserialize)]
 pub(crate) struct Pass {
     pub(crate) images: usize,
     pub(crate) logits: Vec<Vec<f64>>,
     pub(crate) loss: f64,
+    pub(crate) objective: f64,
     pub(crate) gradients: Vec<Parameters>,
     pub(crate) running: Vec<Running>,
     pub(crate) infer_logits: Vec<Vec<f64>>,
@@ -73,6 +78,7 @@ impl Case {
     pub(crate) fn network<T: Scalar>(&self) -> Network<T> {
         let [inputs, hidden @ .., classes] = &self.widths[..] else { panic!("widths") };
         let architecture = Architecture::new(*inputs, hidden, *classes, self.batch_norm).unwrap();
+        let architecture = architecture.with_activations(&self.activations).unwrap();
         let mut network = Network::new(&architecture, Init::He, &mut stream(0, "overwritten")).unwrap();
         for (layer, golden) in network.layers_mut().iter_mut().zip(&self.layers) {
             let rounded = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
@@ -85,6 +91,14 @@ impl Case {
             }
         }
         network
+    }
+
+    /// A workspace with the objective of the case.
+    pub(crate) fn workspace<T: Scalar>(&self, network: &Network<T>, images: usize) -> Workspace<T> {
+        let mut workspace = Workspace::new(network.architecture(), images, Par::Seq);
+        let objective = Objective::default().with_dropout(self.dropout, self.mask_seed).unwrap();
+        workspace.set_objective(objective.with_smoothing(self.smoothing).unwrap());
+        workspace
     }
 
     /// `count` images, starting at `first`, and their labels.

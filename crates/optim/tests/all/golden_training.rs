@@ -1,5 +1,5 @@
 use klayer_linalg::{Par, Scalar};
-use klayer_nn::{Gradients, Workspace};
+use klayer_nn::Gradients;
 use klayer_optim::{Cyclical, L2, Optimizer, Schedule, Sgd};
 
 use crate::golden::{assert_logits, assert_near, assert_running, cases};
@@ -12,11 +12,12 @@ fn check_training<T: Scalar>(tolerance: f64) {
         let mut network = case.network::<T>();
         let l2 = L2::new(golden.lambda).unwrap();
         let mut optimizer = Optimizer::new(network.architecture(), Sgd, l2, Par::Seq);
-        let mut workspace = Workspace::new(network.architecture(), golden.batch, Par::Seq);
+        let mut workspace = case.workspace(&network, golden.batch);
         let mut gradients = Gradients::zeros(network.architecture());
         let (mut losses, mut costs) = (Vec::new(), Vec::new());
         for step in 0..golden.losses.len() {
             let (images, labels) = case.batch::<T>(step * golden.batch % case.images.len(), golden.batch);
+            workspace.set_step(step as u64);
             let logits = network.forward_train(images.as_ref(), &mut workspace).unwrap();
             let loss = logits.cross_entropy(labels).unwrap();
             losses.push(loss);
@@ -38,7 +39,7 @@ fn check_training<T: Scalar>(tolerance: f64) {
         }
         assert_running(&network, &golden.running, tolerance, &format!("{}, running statistics", case.name));
         let (images, _) = case.batch::<T>(0, case.images.len());
-        let mut workspace = Workspace::new(network.architecture(), case.images.len(), Par::Seq);
+        let mut workspace = case.workspace(&network, case.images.len());
         let logits = network.infer(images.as_ref(), &mut workspace).unwrap();
         assert_logits(logits.as_matrix(), &golden.infer_logits, tolerance, &format!("{}, logits", case.name));
     }

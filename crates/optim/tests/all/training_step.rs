@@ -1,7 +1,7 @@
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Images, Par, Pixels, Scalar};
 use klayer_nn::model_file::{MODEL, encode};
-use klayer_nn::{Architecture, Gradients, Init, Network, Workspace};
+use klayer_nn::{Activation, Architecture, Gradients, Init, Network, Objective, Workspace};
 use klayer_optim::{L2, Sgd};
 
 const BATCH: usize = 50;
@@ -19,11 +19,25 @@ struct Training<T> {
     columns: Option<ColMajor<T>>,
     labels: Vec<u8>,
     sgd: Sgd,
+    /// Number of steps so far.
+    steps: u64,
 }
 
 impl<T: Scalar> Training<T> {
     fn new(batch_norm: bool, par: Par) -> Self {
         Self::with_hidden(&[130, 160], batch_norm, par)
+    }
+
+    /// A network with every activation, dropout and label smoothing.
+    fn with_all_methods(mut self) -> Self {
+        let architecture = self.network.architecture().clone();
+        let architecture = architecture.with_activations(&[Activation::Modulus, Activation::Gelu]).unwrap();
+        let objective = Objective::default().with_dropout(0.1, 3).unwrap().with_smoothing(0.1).unwrap();
+        self.network = Network::new(&architecture, Init::HeLecun, &mut stream(42, "init")).unwrap();
+        self.workspace = Workspace::new(&architecture, BATCH, self.sgd.par.clone());
+        self.workspace.set_objective(objective);
+        self.gradients = Gradients::zeros(&architecture);
+        self
     }
 
     /// A network small enough that all products run on the kernels.
@@ -44,6 +58,7 @@ impl<T: Scalar> Training<T> {
             columns: None,
             labels: (0..BATCH).map(|j| (j % 10) as u8).collect(),
             sgd: Sgd { l2: L2::new(1e-3).unwrap(), par },
+            steps: 0,
         }
     }
 
@@ -56,7 +71,9 @@ impl<T: Scalar> Training<T> {
     }
 
     fn step(&mut self) -> f64 {
-        let Self { network, workspace, images, mean, scale, columns, labels, sgd, .. } = self;
+        let Self { network, workspace, images, mean, scale, columns, labels, sgd, steps, .. } = self;
+        workspace.set_step(*steps);
+        *steps += 1;
         let pixels = Images::Pixels(Pixels::new(images, mean, scale));
         let x = columns.as_ref().map_or(pixels, |columns| columns.as_ref().into());
         let loss = network.forward_train(x, workspace).unwrap().cross_entropy(labels).unwrap();
@@ -66,7 +83,9 @@ impl<T: Scalar> Training<T> {
 
     /// The same step as `backward` followed by `step`.
     fn step_in_two(&mut self) -> f64 {
-        let Self { network, workspace, gradients, images, mean, scale, labels, sgd, .. } = self;
+        let Self { network, workspace, gradients, images, mean, scale, labels, sgd, steps, .. } = self;
+        workspace.set_step(*steps);
+        *steps += 1;
         let x = Pixels::new(images, mean, scale);
         let loss = network.forward_train(x, workspace).unwrap().cross_entropy(labels).unwrap();
         network.backward(x, workspace, gradients).unwrap();
@@ -97,13 +116,19 @@ fn training_does_not_depend_on_the_thread_count() {
     check::<f32>(true);
     check::<f32>(false);
     check::<f64>(true);
+    let alone = Training::<f32>::new(true, Par::Seq).with_all_methods().run();
+    let par = Par::threads(2).unwrap();
+    assert!(Training::<f32>::new(true, par).with_all_methods().run() == alone, "all methods");
 }
 
 #[test]
 fn descend_equals_backward_and_step_to_the_bit() {
-    fn check<T: Scalar>(batch_norm: bool, par: Par) {
+    fn check<T: Scalar>(batch_norm: bool, methods: bool, par: Par) {
         let (mut at_once, mut in_two) =
             (Training::<T>::small(batch_norm, par.clone()), Training::<T>::small(batch_norm, par));
+        if methods {
+            (at_once, in_two) = (at_once.with_all_methods(), in_two.with_all_methods());
+        }
         for _ in 0..4 {
             assert_eq!(at_once.step(), in_two.step_in_two());
         }
@@ -117,8 +142,10 @@ fn descend_equals_backward_and_step_to_the_bit() {
         assert_eq!(no_loss, Err(klayer_nn::Error::NoLoss), "each step needs a new loss");
     }
     for batch_norm in [true, false] {
-        check::<f32>(batch_norm, Par::Seq);
-        check::<f64>(batch_norm, Par::threads(2).unwrap());
+        for methods in [false, true] {
+            check::<f32>(batch_norm, methods, Par::Seq);
+            check::<f64>(batch_norm, methods, Par::threads(2).unwrap());
+        }
     }
 }
 
@@ -149,6 +176,7 @@ fn a_training_step_allocates_nothing() {
         check(batch_norm, Training::<f64>::new(batch_norm, Par::Seq));
         check(batch_norm, Training::<f32>::small(batch_norm, Par::Seq));
         check(batch_norm, Training::<f64>::small(batch_norm, Par::Seq));
+        check(batch_norm, Training::<f32>::new(batch_norm, Par::Seq).with_all_methods());
     }
     // Checks that the counter works: creating a workspace allocates.
     let counted = allocation_counter::measure(|| drop(Training::<f32>::new(true, Par::Seq)));
