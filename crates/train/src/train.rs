@@ -133,7 +133,7 @@ pub fn train<T: Scalar>(
 ///
 /// # Errors
 /// The errors of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one
-/// computed with different arithmetic, [`Error::Model`] for one of another version of klayer, [`Error::File`] for one
+/// computed with different arithmetic, [`Error::Model`] for one of another version of klayer, [`Error::Store`] for one
 /// that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
     let &Run { config, observer, checkpoints, metrics } = run;
