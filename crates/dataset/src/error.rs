@@ -150,7 +150,7 @@ pub enum Error {
         /// Number of images to draw from.
         len: usize,
     },
-    /// Images cannot be shifted that far: their mirrored edges have less pixels.
+    /// Images cannot be shifted that far: their mirrored edges have fewer pixels.
     #[error("cannot shift images of {shape} by {shift} pixels: must be less than their height and width")]
     Shift {
         /// Pixels to shift by.

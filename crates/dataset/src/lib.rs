@@ -11,9 +11,9 @@
 //! images if the archive cannot be downloaded; [`Dataset::synthetic_reason`] then gives the reason.
 //!
 //! Every file of CIFAR-10 is verified by its SHA-256 before use. Images stay in memory as bytes: a [`Shuffle`] selects
-//! the images of a mini-batch, an [`Augmenter`] changes them, and a [`Normalizer`] converts them to numbers. Progress is reported through
-//! [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one reads and writes
-//! files.
+//! the images of a mini-batch, an [`Augmenter`] changes them, and a [`Normalizer`] converts them to numbers. Progress
+//! is reported through [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one
+//! reads and writes files.
 //!
 //! ```
 //! use klayer_dataset::{Augment, Augmenter, Dataset, Features, Normalization, Normalize, Shuffle, Sizes};

@@ -104,7 +104,7 @@ impl Normalize {
     /// The smallest permitted EPS. A smaller one would amplify rounding errors.
     pub const SMALLEST_EPS: f64 = 1e-6;
 
-    /// Whitening with an EPS of 0.3, which was best in a search.
+    /// The default of `whiten`: an EPS of 0.3.
     pub const WHITEN: Self = Self::Whiten { eps: 0.3 };
 
     /// Checks the setting.

@@ -21,8 +21,6 @@ use crate::{RowMajor, Scalar};
 const LANES: usize = 16;
 /// Number of rows computed together, at most: enough independent sums to hide the latency of a multiply-add.
 const ROWS: usize = 8;
-/// Number of terms added together.
-const TERMS: usize = 4;
 
 /// Returns the matrix D_N for N = `length`; row k is the k-th cosine.
 ///
@@ -285,43 +283,24 @@ fn fold<T: Scalar>(sums: &mut [T], differences: &mut [T], left: &[T], right: &[T
 /// The products of the first `R` rows of `a` with the rows `b`.
 #[inline(always)]
 fn tile<T: Scalar, S: Simd, const R: usize>(simd: S, a: &[T], b: &[Lanes<T>]) -> [Lanes<T>; R] {
+    let (terms, mut rows) = (b.len(), [&a[..0]; R]);
+    for r in 0..R {
+        rows[r] = &a[r * terms..][..terms];
+    }
     let mut out = [Lanes([T::from_f64(0.0); LANES]); R];
     for v in 0..LANES * size_of::<T>() / size_of::<T::Vector<S>>() {
         let mut sums = [T::splat(simd, T::from_f64(0.0)); R];
-        let mut done = 0;
-        while done + TERMS <= b.len() {
-            add::<T, S, R, TERMS>(simd, &mut sums, a, b, v, done);
-            done += TERMS;
-        }
-        while done < b.len() {
-            add::<T, S, R, 1>(simd, &mut sums, a, b, v, done);
-            done += 1;
+        for q in 0..terms {
+            let b = T::vectors(simd, &b[q].0).0[v];
+            for r in 0..R {
+                sums[r] = T::mul_add(simd, T::splat(simd, rows[r][q]), b, sums[r]);
+            }
         }
         for r in 0..R {
             T::vectors_mut(simd, &mut out[r].0).0[v] = sums[r];
         }
     }
     out
-}
-
-/// Adds `N` terms of vector `v` of a [`tile`], starting at `start`.
-#[inline(always)]
-fn add<T: Scalar, S: Simd, const R: usize, const N: usize>(
-    simd: S,
-    sums: &mut [T::Vector<S>; R],
-    a: &[T],
-    b: &[Lanes<T>],
-    v: usize,
-    start: usize,
-) {
-    let (terms, b) = (b.len(), &b[start..][..N]);
-    for r in 0..R {
-        let a = &a[r * terms + start..][..N];
-        for q in 0..N {
-            let b = T::vectors(simd, &b[q].0).0[v];
-            sums[r] = T::mul_add(simd, T::splat(simd, a[q]), b, sums[r]);
-        }
-    }
 }
 
 /// Loads up to [`LANES`] values; zeros after the last.
@@ -337,8 +316,8 @@ fn load<T: Scalar>(lanes: &mut Lanes<T>, values: &[T]) {
     }
 }
 
-/// Multiplies `tile` by the scale, adds the shift and writes it to every second row of `channel`, from row `at` on, starting at
-/// column `start`. Returns the number of rows.
+/// Multiplies `tile` by the scale, adds the shift and writes it to every second row of `channel`, from row `at` and
+/// column `start` on. Returns the number of rows.
 #[inline(always)]
 fn store<T: Scalar, S: Simd, const R: usize>(
     simd: S,
@@ -347,11 +326,11 @@ fn store<T: Scalar, S: Simd, const R: usize>(
     (width, at, start): (usize, usize, usize),
     (scale, shift): (&[T], &[T]),
 ) -> usize {
-    for r in 0..R {
+    for (r, Lanes(sums)) in tile.iter().enumerate() {
         let at = (at + 2 * r) * width + start;
         let length = (width - start).min(LANES);
         let (scale, shift, out) = (&scale[at..][..length], &shift[at..][..length], &mut channel[at..][..length]);
-        let (sums, (scales, last_scale)) = (T::vectors(simd, &tile[r].0).0, T::vectors(simd, scale));
+        let (sums, (scales, last_scale)) = (T::vectors(simd, sums).0, T::vectors(simd, scale));
         let (shifts, last_shift) = T::vectors(simd, shift);
         let (outs, last_out) = T::vectors_mut(simd, out);
         for v in 0..outs.len() {

@@ -26,8 +26,8 @@ pub fn stream(seed: u64, name: &str) -> Pcg64 {
     Pcg64::seed_from_u64(bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
 }
 
-/// Returns 64 random bits that depend only on `key` and `counters`: for choices without state, such as the one for image
-/// i in step t.
+/// Returns 64 random bits that depend only on `key` and `counters`: for choices without state, such as the one for
+/// image i in step t.
 ///
 /// Each counter selects a number of the SplitMix64 generator whose state is the number before (Steele, Lea and Flood,
 /// 2014).

@@ -40,7 +40,8 @@ def case(shape):
         p = np.pad(images(shape)[1], ((0, 0), (4, 4), (4, 4)), mode="reflect")
         v = p[:, 4 + down:4 + down + shape[1], 4 + right:4 + right + shape[2]]
         v = v[:, :, ::-1] if mirrored else v
-        views.append({"mirrored": mirrored, "down": down, "right": right, "weighted": int(weighted(v.astype(np.int64)))})
+        out = int(weighted(v.astype(np.int64)))
+        views.append({"mirrored": mirrored, "down": down, "right": right, "weighted": out})
     return {
         "shape": dict(zip(("channels", "height", "width"), shape)),
         "mean": mean.tolist(), "deviation": deviation.tolist(),
