@@ -40,17 +40,19 @@ pub(crate) struct ConfigArgs {
 /// The parser `command` for settings files: its options accept values that start with a minus, so that an invalid
 /// negative number gets a specific error. Flags accept `=false`, which overrides a settings file.
 pub(crate) fn settable(command: Command) -> Command {
+    let flag = |arg: Arg| {
+        let arg = arg.action(ArgAction::Set).value_name("BOOL").num_args(0..=1).require_equals(true);
+        arg.hide_default_value(true).hide_possible_values(true)
+    };
     let each = |arg: Arg| match arg.get_action() {
-        ArgAction::SetTrue if arg.get_long().is_some() => arg
-            .action(ArgAction::Set)
-            .value_name("BOOL")
-            .num_args(0..=1)
-            .require_equals(true)
-            .value_parser(clap::value_parser!(bool))
-            .default_value("false")
-            .default_missing_value("true")
-            .hide_default_value(true)
-            .hide_possible_values(true),
+        ArgAction::SetTrue if arg.get_long().is_some() => {
+            flag(arg).value_parser(clap::value_parser!(bool)).default_value("false").default_missing_value("true")
+        }
+        // A flag that turns a setting off.
+        ArgAction::SetFalse => {
+            let off = |text: &str| text.parse::<bool>().map(|off| !off).map_err(|_| "expected true or false");
+            flag(arg).value_parser(off).default_value("false").default_missing_value("true")
+        }
         action if action.takes_values() => arg.allow_negative_numbers(true),
         _ => arg,
     };

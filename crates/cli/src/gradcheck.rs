@@ -6,17 +6,16 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watchers};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
-use klayer_train::Data;
+use klayer_train::{BatchConfig, Data, NetworkConfig};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{NetworkArgs, parse_positive};
+use crate::run_args::parse_positive;
 
 /// Options of `klayer gradcheck`.
 #[derive(Debug, Args)]
 #[command(mut_arg("batch", |batch| batch.help("Number of images in the mini-batch (the first training images)")))]
-#[command(mut_arg("seed", |seed| seed.help("Seed of the weights")))]
 #[command(after_help = "Examples:\n  \
     klayer gradcheck                                      check every parameter of the default network\n  \
     klayer gradcheck --hidden 20,10 --no-bn --lambda 0.1\n  \
@@ -26,7 +25,12 @@ use crate::run_args::{NetworkArgs, parse_positive};
     as kinks. The exit status is 1 if the largest error exceeds the tolerance.")]
 pub(crate) struct GradcheckArgs {
     #[command(flatten)]
-    network: NetworkArgs,
+    network: NetworkConfig,
+    #[command(flatten)]
+    batch: BatchConfig,
+    /// Seed of the weights
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
     /// Weights of the L2 penalty, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "0,0.005")]
     lambda: Vec<f64>,
@@ -62,23 +66,22 @@ impl GradcheckArgs {
             }
         }
         let config = GradientConfig {
-            hidden: self.network.hidden(),
-            batch_norm: self.network.batch_norm(),
-            images: self.network.batch,
+            network: self.network.clone(),
+            batch: self.batch.clone(),
             step: self.h,
             floor: self.eps,
             lambdas: self.lambda.clone(),
-            seed: self.network.seed,
-            init: self.network.init(),
+            seed: self.seed,
             features: self.features,
         };
-        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        config.check()?;
         Ok(config)
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let config = self.check()?;
-        let data = Data::new(self.data.load(Path::new("."), config.seed, terminal, interrupt)?);
+        let dataset = self.data.load(Path::new("."), config.seed, terminal, interrupt)?;
+        let data = Data::normalized(dataset, config.batch.normalize)?;
         let bar = (config.work(&data)?, "{bar:40} {pos}/{len} parameters  {eta} left");
         let watchers = Watchers::default();
         let watch = watchers.run(None, "gradients", bar, terminal, interrupt);

@@ -33,8 +33,11 @@ impl ImportArgs {
             .map_err(|error| Error::Export { path: self.file.clone(), error })?;
         let (network, info) = join(model);
         let architecture = network.architecture();
-        if info.config.hidden != architecture.hidden()
-            || info.config.batch_norm != architecture.batch_norm_eps().is_some()
+        let settings = &info.config.network;
+        if settings.hidden.0 != architecture.hidden()
+            || settings.batch_norm != architecture.batch_norm_eps().is_some()
+            || settings.architecture(architecture.inputs(), architecture.classes())?.activations()
+                != architecture.activations()
         {
             return Err(Error::OtherSettings { path: self.file, network: architecture.to_string() });
         }

@@ -253,30 +253,23 @@ fn line(network: &Network<f32>, info: &ModelInfo, layers: &[Layer], mistakes: Op
 
 fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
     let architecture = network.architecture();
-    let (config, schedule) = (&info.config, &info.config.schedule);
-    let init = match config.init {
-        Init::He => "He".to_owned(),
-        Init::Normal { sigma } => format!("sigma {sigma}"),
-        Init::HeLecun => "He, LeCun in the last layer".to_owned(),
-    };
-    let cycles = if config.cycles == 1 { "1 cycle".to_owned() } else { format!("{} cycles", config.cycles) };
+    let config = &info.config;
     let classes: Vec<_> = info.classes.iter().map(printable).collect();
     let test = info.test_accuracy.map_or(String::new(), |test| format!(", test {:.2}%", 100.0 * test));
     format!(
         "network      {architecture}, {} parameters\n\
          trained on   {} (SHA-256 {})\n\
-         training     {cycles} of {} steps, learning rates {} to {}, lambda {}, batch {}, seed {}, init {init}\n\
+         training     {}, lambda {}, batch {}, seed {}, init {}\n\
          accuracy     validation {:.2}%{test}\n\
          classes      {}\n",
         architecture.parameters(),
         printable(&info.dataset.name),
         printable(&info.dataset.sha256),
-        schedule.cycle(),
-        schedule.eta_min(),
-        schedule.eta_max(),
+        config.schedule,
         config.lambda,
-        config.batch,
+        config.batch.size,
         config.seed,
+        config.network.init,
         100.0 * info.validation_accuracy,
         classes.join(", "),
     )

@@ -8,13 +8,13 @@ use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
 use klayer_experiments::{Growth, Ramp};
 use klayer_store::files;
-use klayer_train::Data;
+use klayer_train::{AugmentConfig, BatchConfig, Data, NetworkConfig, OptimizerConfig};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{NetworkArgs, ThreadArgs, parse_count};
+use crate::run_args::{ThreadArgs, parse_count};
 
 /// Approximate number of rows of the table.
 const ROWS: usize = 20;
@@ -32,7 +32,16 @@ const ROWS: usize = 20;
     docs/lr-range.md for details.")]
 pub(crate) struct LrRangeArgs {
     #[command(flatten)]
-    network: NetworkArgs,
+    network: NetworkConfig,
+    #[command(flatten)]
+    batch: BatchConfig,
+    #[command(flatten)]
+    augment: AugmentConfig,
+    #[command(flatten)]
+    optimizer: OptimizerConfig,
+    /// Seed of the initial weights and of everything random during training
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
     /// Weight of the L2 penalty
     #[arg(long, default_value_t = 0.005)]
     lambda: f64,
@@ -76,23 +85,24 @@ impl LrRangeArgs {
         outputs::check([], self.figure.as_deref().into_iter().chain(self.csv.as_deref()))?;
         self.threads.check()?;
         let config = RangeConfig {
-            hidden: self.network.hidden(),
-            batch_norm: self.network.batch_norm(),
-            init: self.network.init(),
+            network: self.network.clone(),
+            batch: self.batch.clone(),
+            augment: self.augment,
+            optimizer: self.optimizer,
             lambda: self.lambda,
-            batch: self.network.batch,
-            seed: self.network.seed,
+            seed: self.seed,
             ramp,
             every: (self.steps / self.points).max(1),
         };
-        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        config.check()?;
         Ok(config)
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let config = self.check()?;
         let par = self.threads.par()?;
-        let data = Data::new(self.data.load(Path::new("."), config.seed, terminal, interrupt)?);
+        let dataset = self.data.load(Path::new("."), config.seed, terminal, interrupt)?;
+        let data = Data::normalized(dataset, config.batch.normalize)?;
         let watchers = Watchers::default();
         let watch = watchers.run(None, "range test", (self.steps, Watch::STEPS), terminal, interrupt);
         let test = range_test(&config, &data, &par, &watch)?;

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::{RunArgs, ThreadArgs, parse_count};
+use crate::run_args::{Settings, ThreadArgs, parse_count};
 use crate::slurm::{self, SlurmArgs};
 
 /// Options of `klayer search`.
@@ -79,7 +79,7 @@ pub(crate) struct TrialArgs {
     #[arg(long, default_value_t = 20, value_parser = parse_count::<usize>)]
     trials: usize,
     #[command(flatten)]
-    run: RunArgs,
+    run: Settings<RunConfig>,
 }
 
 /// Shard `index` of `of`, counted from 1.
@@ -116,8 +116,9 @@ impl TrialArgs {
         if self.trials == 0 {
             return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
-        let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
-        lambdas.into_iter().map(|lambda| Ok(self.run.config(lambda, false)?)).collect()
+        let lambdas = log_uniform(self.run.config.seed, "search", self.from, self.to, self.trials)?;
+        self.run.config.check()?;
+        Ok(lambdas.into_iter().map(|lambda| RunConfig { lambda, ..self.run.config.clone() }).collect())
     }
 
     /// The options as command-line arguments that give the same trials.
@@ -144,9 +145,9 @@ impl SearchArgs {
         if self.slurm.requested() {
             slurm::check()?;
         }
-        let data = match self.data.load(Path::new("."), self.trials.run.network.seed, terminal, interrupt) {
+        let data = match self.data.load(Path::new("."), self.trials.run.config.seed, terminal, interrupt) {
             Err(klayer_dataset::Error::Cancelled) => return Err(Error::SearchStopped { store: self.store }),
-            data => Data::new(data?),
+            data => Data::normalized(data?, self.trials.run.config.batch.normalize)?,
         };
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
@@ -216,7 +217,7 @@ impl SearchArgs {
         let Shard { index, of } = self.shard.unwrap_or(Shard { index: 1, of: 1 });
         let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
         let watchers = self.watch.open("klayer search", terminal)?;
-        let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(RunConfig::steps).sum());
+        let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(|config| config.steps(data.dataset.training().len())).sum());
         // Numbered as in the table, since two lambdas may be printed with the same digits.
         let name = |(i, config): (usize, &RunConfig)| format!("trial {} lambda {:.2e}", index + i * of, config.lambda);
         let names = mine.iter().enumerate().map(name).collect();

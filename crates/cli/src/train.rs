@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{RunArgs, ThreadArgs};
+use crate::run_args::ThreadArgs;
 
 /// Options of `klayer train`; the defaults are those of the report.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ use crate::run_args::{RunArgs, ThreadArgs};
     leaves both unchanged.")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    run: RunArgs,
+    run: RunConfig,
     /// Weight of the L2 penalty
     #[arg(long, default_value_t = 0.005)]
     lambda: f64,
@@ -79,7 +79,9 @@ impl TrainArgs {
             checkpoints.iter().flat_map(|checkpoints| [checkpoints.path().to_path_buf(), checkpoints.previous()]);
         let files: Vec<_> = self.out.iter().cloned().chain(metrics).chain(growing).chain(kept).collect();
         outputs::check([], files.iter().map(PathBuf::as_path))?;
-        Ok(self.run.config(self.lambda, true)?)
+        let config = RunConfig { lambda: self.lambda, test: true, ..self.run.clone() };
+        config.check()?;
+        Ok(config)
     }
 
     /// The metrics file, if metrics are written.
@@ -102,14 +104,15 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: there.path().into() });
         }
         let watchers = self.watch.open("klayer train", terminal)?;
-        let data = match self.data.load(Path::new("."), self.run.network.seed, terminal, interrupt) {
+        let data = match self.data.load(Path::new("."), self.run.seed, terminal, interrupt) {
             Err(klayer_dataset::Error::Cancelled) => {
                 return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
             }
-            data => Data::new(data?),
+            data => Data::normalized(data?, config.batch.normalize)?,
         };
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
-        let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
+        let steps = config.steps(data.dataset.training().len());
+        let watch = watchers.run(None, &name, (steps, Watch::STEPS), terminal, interrupt);
         let run =
             Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref(), metrics: growing.as_deref() };
         // Not earlier: a failure above, such as missing images, must not lose the checkpoint.
@@ -163,9 +166,9 @@ impl TrainArgs {
             let _ = fs::remove_file(growing);
         }
         let report = if self.json {
-            json_line(&config, &trained, last, test.accuracy, &data.dataset, par.count())
+            json_line(steps, &trained, last, test.accuracy, &data.dataset, par.count())
         } else {
-            table(&config, &trained, last, test, self.out.as_deref(), data.dataset.synthetic())
+            table(steps, &trained, last, test, self.out.as_deref(), data.dataset.synthetic())
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
@@ -177,7 +180,7 @@ fn growing(metrics: &Path) -> PathBuf {
 }
 
 fn json_line(
-    config: &RunConfig,
+    steps: u64,
     trained: &Trained<f32>,
     last: &Point,
     test_accuracy: f64,
@@ -186,9 +189,9 @@ fn json_line(
 ) -> String {
     // Same keys as comparable programs, so that one reader works for all.
     let line = json!({
-        "steps": config.steps(),
+        "steps": steps,
         "seconds_train": trained.seconds,
-        "steps_per_s": config.steps() as f64 / trained.seconds,
+        "steps_per_s": steps as f64 / trained.seconds,
         "val_loss": last.validation_loss,
         "val_acc": last.validation_accuracy,
         "test_acc": test_accuracy,
@@ -199,14 +202,13 @@ fn json_line(
 }
 
 fn table(
-    config: &RunConfig,
+    steps: u64,
     trained: &Trained<f32>,
     last: &Point,
     test: &klayer_train::Evaluation,
     out: Option<&Path>,
     synthetic: bool,
 ) -> String {
-    let steps = config.steps();
     let mut text = format!(
         "                 loss  accuracy\n\
          validation    {:>7.4}  {:>7.2}%\n\

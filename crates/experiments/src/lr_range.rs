@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use klayer_linalg::Par;
 use klayer_optim::{L2, Ramp};
 use klayer_train::record::Divergence;
-use klayer_train::{BatchConfig, Data, Event, NetworkConfig, Observer, OptimizerConfig, Plan};
+use klayer_train::{AugmentConfig, BatchConfig, Data, Event, NetworkConfig, Observer, OptimizerConfig, Plan};
 use serde::Serialize;
 
 use crate::Error;
@@ -32,6 +32,8 @@ pub struct RangeConfig {
     pub network: NetworkConfig,
     /// Mini-batches.
     pub batch: BatchConfig,
+    /// Random changes of training images.
+    pub augment: AugmentConfig,
     /// Optimizer.
     pub optimizer: OptimizerConfig,
     /// L2 penalty weight.
@@ -133,6 +135,7 @@ pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn O
         network: &config.network,
         lambda: config.lambda,
         batch: &config.batch,
+        augment: &config.augment,
         optimizer: &config.optimizer,
         seed: config.seed,
         schedule: Box::new(config.ramp),

@@ -4,6 +4,7 @@
 //! give the option of the command line (feature `clap`), the key of a settings file, and the entry of a record.
 //! Settings that a record does not mention have their default, so a new setting leaves old records valid.
 
+mod augment;
 mod batch;
 mod network;
 mod optimizer;
@@ -13,6 +14,7 @@ use klayer_nn::Architecture;
 use klayer_optim::L2;
 use serde::{Deserialize, Serialize};
 
+pub use augment::AugmentConfig;
 pub use batch::BatchConfig;
 pub use network::{Activations, NetworkConfig, Widths};
 pub use optimizer::OptimizerConfig;
@@ -50,6 +52,10 @@ pub struct RunConfig {
     #[serde(flatten)]
     #[cfg_attr(feature = "clap", command(flatten))]
     pub batch: BatchConfig,
+    /// Random changes of training images.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub augment: AugmentConfig,
     /// Optimizer.
     #[serde(flatten)]
     #[cfg_attr(feature = "clap", command(flatten))]
@@ -77,6 +83,7 @@ impl Default for RunConfig {
             lambda: 0.005,
             schedule: ScheduleConfig::default(),
             batch: BatchConfig::default(),
+            augment: AugmentConfig::default(),
             optimizer: OptimizerConfig::default(),
             seed: 42,
             validate_every: None,

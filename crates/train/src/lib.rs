@@ -40,7 +40,7 @@ mod train;
 pub use arithmetic::Arithmetic;
 pub use checkpoint::Checkpoints;
 pub use config::{
-    Activations, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, Widths, is_default,
+    Activations, AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, Widths, is_default,
 };
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;

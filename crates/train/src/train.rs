@@ -12,7 +12,7 @@ use klayer_store::Recorded;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoints, Found, State};
-use crate::config::{BatchConfig, NetworkConfig, OptimizerConfig, RunConfig};
+use crate::config::{AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig};
 use crate::data::Data;
 use crate::environment::Environment;
 use crate::evaluate::{Evaluation, Evaluator};
@@ -40,6 +40,8 @@ pub struct Plan<'a> {
     pub lambda: f64,
     /// Settings of the mini-batches.
     pub batch: &'a BatchConfig,
+    /// Random changes of training images.
+    pub augment: &'a AugmentConfig,
     /// Settings of the optimizer.
     pub optimizer: &'a OptimizerConfig,
     /// Root seed of everything random.
@@ -154,6 +156,7 @@ impl RunConfig {
             network: &self.network,
             lambda: self.lambda,
             batch: &self.batch,
+            augment: &self.augment,
             optimizer: &self.optimizer,
             seed: self.seed,
             schedule: self.schedule.schedule(steps)?,
@@ -405,7 +408,7 @@ impl<'a, T: Scalar> Batches<'a, T> {
         Ok(Self {
             training,
             shuffle: shuffle.map_or_else(fresh, Ok)?,
-            augmenter: Augmenter::new(batch.augment(), training.shape(), seed)?,
+            augmenter: Augmenter::new(plan.augment.augment(), training.shape(), seed)?,
             normalizer,
             features: Features::default(),
             labels: Vec::with_capacity(batch.size),

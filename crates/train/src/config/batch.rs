@@ -1,4 +1,4 @@
-use klayer_dataset::{Augment, Normalize};
+use klayer_dataset::Normalize;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -9,7 +9,7 @@ use crate::Error;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct BatchConfig {
     /// Images per mini-batch
-    #[cfg_attr(feature = "clap", arg(long = "batch", value_name = "IMAGES", default_value_t = BatchConfig::default().size))]
+    #[cfg_attr(feature = "clap", arg(long = "batch", id = "batch", value_name = "IMAGES", default_value_t = BatchConfig::default().size))]
     #[serde(rename = "batch")]
     pub size: usize,
     /// Normalization of the images: feature, channel or whiten
@@ -19,14 +19,6 @@ pub struct BatchConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "KIND", default_value_t = BatchConfig::default().normalize))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub normalize: Normalize,
-    /// Mirror each training image left to right with probability 1/2
-    #[cfg_attr(feature = "clap", arg(long))]
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub flip: bool,
-    /// Shift each training image by a random number of pixels, at most this many in each direction
-    #[cfg_attr(feature = "clap", arg(long, value_name = "PIXELS", default_value_t = BatchConfig::default().shift))]
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub shift: usize,
     /// Move the target probabilities by this fraction towards equal probabilities
     #[cfg_attr(feature = "clap", arg(long, value_name = "A", default_value_t = BatchConfig::default().label_smoothing))]
     #[serde(default, skip_serializing_if = "is_default")]
@@ -35,16 +27,11 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { size: 100, normalize: Normalize::Feature, flip: false, shift: 0, label_smoothing: 0.0 }
+        Self { size: 100, normalize: Normalize::Feature, label_smoothing: 0.0 }
     }
 }
 
 impl BatchConfig {
-    /// The random changes of training images.
-    pub fn augment(&self) -> Augment {
-        Augment { flip: self.flip, shift: self.shift }
-    }
-
     /// Update steps of an epoch of `images` training images, at least 1.
     pub fn epoch(&self, images: usize) -> u64 {
         (images / self.size.max(1)).max(1) as u64

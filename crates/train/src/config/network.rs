@@ -15,12 +15,12 @@ pub struct NetworkConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "WIDTHS", default_value_t = NetworkConfig::default().hidden))]
     pub hidden: Widths,
     /// Whether hidden layers use batch norm.
-    #[cfg_attr(feature = "clap", arg(long = "no-bn", action = clap::ArgAction::SetFalse, help = "Disable batch norm"))]
+    #[cfg_attr(feature = "clap", arg(long = "no-bn", id = "no_bn", action = clap::ArgAction::SetFalse, help = "Disable batch norm"))]
     pub batch_norm: bool,
     /// Standard deviation of the initial weights, or "he" for sqrt(2 / inputs of the layer)
     ///
     /// he-lecun: the same, but sqrt(1 / inputs) in the last layer.
-    #[cfg_attr(feature = "clap", arg(long = "sigma", value_name = "SIGMA", default_value_t = NetworkConfig::default().init))]
+    #[cfg_attr(feature = "clap", arg(long = "sigma", id = "sigma", value_name = "SIGMA", default_value_t = NetworkConfig::default().init))]
     pub init: Init,
     /// Activation of the hidden layers: relu, gelu or modulus
     ///

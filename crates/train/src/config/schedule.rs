@@ -15,7 +15,7 @@ pub struct ScheduleConfig {
     ///
     /// cyclical: rises from --eta-min to --eta-max in --n-s update steps, falls in as many, and repeats. cosine: rises
     /// from 0 to --eta-max in the --warmup, then falls to 0 along half a cosine. constant: always --eta-max.
-    #[cfg_attr(feature = "clap", arg(long = "schedule", value_name = "KIND", default_value_t = ScheduleConfig::default().kind))]
+    #[cfg_attr(feature = "clap", arg(long = "schedule", id = "schedule", value_name = "KIND", default_value_t = ScheduleConfig::default().kind))]
     #[serde(default, rename = "schedule", skip_serializing_if = "is_default")]
     pub kind: ScheduleKind,
     /// Smallest learning rate of the cyclical schedule
@@ -135,5 +135,22 @@ impl ScheduleConfig {
             return Err(Error::setting("--epochs", epochs, "it must be positive"));
         }
         self.schedule(2).map(drop)
+    }
+}
+
+impl fmt::Display for ScheduleConfig {
+    /// Formats as, for example, `2 cycles of 4500 steps, learning rates 0.00001 to 0.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, eta_min, eta_max, n_s, cycles, epochs, .. } = self;
+        match epochs {
+            Some(epochs) => write!(f, "{epochs} epochs")?,
+            None if *cycles == 1 => write!(f, "1 cycle of {} steps", n_s.saturating_mul(2))?,
+            None => write!(f, "{cycles} cycles of {} steps", n_s.saturating_mul(2))?,
+        }
+        match kind {
+            ScheduleKind::Cyclical => write!(f, ", learning rates {eta_min} to {eta_max}"),
+            ScheduleKind::Cosine => write!(f, ", cosine schedule up to a learning rate of {eta_max}"),
+            ScheduleKind::Constant => write!(f, ", learning rate {eta_max}"),
+        }
     }
 }
