@@ -4,7 +4,7 @@ use klayer_dataset::{Augment, Augmenter, Dataset, Error, Shape, Sizes, View, Vie
 use klayer_linalg::Par;
 use proptest::prelude::*;
 
-use crate::inputs::{Pictures, golden, number};
+use crate::inputs::{Pictures, cases, golden, number};
 
 const BOTH: Augment = Augment { flip: true, shift: 4 };
 
@@ -36,7 +36,7 @@ fn views_match_numpy() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     /// Also catches an edge that is repeated: the window mirrors at the center of the edge's pixels.
     #[test]

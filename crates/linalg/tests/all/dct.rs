@@ -68,7 +68,7 @@ fn coefficients_are_scaled_and_shifted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(crate::cases(32))]
 
     /// A transform that is not orthonormal changes lengths, and its transpose does not invert it.
     #[test]
