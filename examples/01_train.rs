@@ -1,15 +1,15 @@
 //! Train a 3-layer network with batch norm on generated images: `cargo run --release --example 01_train`.
 
 use klayer_dataset::{Dataset, Sizes};
-use klayer_train::{Cyclical, Data, Par, RunConfig, Silent, train};
+use klayer_train::{Data, Par, RunConfig, ScheduleConfig, Silent, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = Sizes { training: 4_000, validation: 500, test: 500 };
     let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
     let config = RunConfig {
-        schedule: Cyclical::new(1e-5, 0.1, 100)?,
-        validate_every: 40,
-        ..RunConfig::three_layer(0.005, 1, 42)? // lambda, cycles, seed
+        schedule: ScheduleConfig { n_s: 100, cycles: 1, ..ScheduleConfig::default() },
+        validate_every: Some(40),
+        ..RunConfig::default()
     };
     let trained = train::<f32>(&config, &data, &Par::threads(2)?, &Silent)?;
     for point in &trained.curve {

@@ -10,18 +10,19 @@ use klayer_dataset::{Dataset, Sizes};
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::ranks;
 use klayer_store::Store;
-use klayer_train::{Cyclical, Data, RunConfig, Silent};
+use klayer_train::{Data, NetworkConfig, RunConfig, ScheduleConfig, Silent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = Sizes { training: 4_000, validation: 500, test: 500 };
     let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
     let base = RunConfig {
-        schedule: Cyclical::new(1e-5, 0.1, 100)?,
-        validate_every: 40,
-        ..RunConfig::three_layer(0.005, 1, 42)?
+        schedule: ScheduleConfig { n_s: 100, cycles: 1, ..ScheduleConfig::default() },
+        validate_every: Some(40),
+        ..RunConfig::default()
     };
     let widths = [5, 10, 20, 50, 100];
-    let trials: Vec<_> = widths.iter().map(|&width| RunConfig { hidden: vec![width; 2], ..base.clone() }).collect();
+    let network = |width| NetworkConfig { hidden: vec![width; 2].into(), ..NetworkConfig::default() };
+    let trials: Vec<_> = widths.iter().map(|&width| RunConfig { network: network(width), ..base.clone() }).collect();
 
     let store = Store::open(env::args().nth(1).unwrap_or_else(|| "target/widths".to_owned()))?;
     let records = run_all(&trials, &data, &store, 2, &Silent)?;

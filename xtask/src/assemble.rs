@@ -96,13 +96,13 @@ impl Records<'_> {
 }
 
 fn gradient_check(config: &GradientConfig) -> GradientCheck {
-    GradientCheck { images: config.images, step: config.step, floor: config.floor }
+    GradientCheck { images: config.batch.size, step: config.step, floor: config.floor }
 }
 
 fn gradient_rows((network, record): (&Network, &GradientRecord)) -> Vec<GradientRow> {
     let rows = record.rows.iter().map(|row| GradientRow {
         network: network.0.to_owned(),
-        batch_norm: record.config.batch_norm,
+        batch_norm: record.config.network.batch_norm,
         lambda: row.lambda,
         layer: row.layer,
         parameter: row.parameter.clone(),
@@ -120,7 +120,7 @@ fn gradient_rows((network, record): (&Network, &GradientRecord)) -> Vec<Gradient
 fn loss_run((network, record): (&Network, &RunRecord)) -> LossRun {
     LossRun {
         network: network.0.to_owned(),
-        batch_norm: record.config.batch_norm,
+        batch_norm: record.config.network.batch_norm,
         lambda: record.config.lambda,
         curve: curve(record),
         validation_accuracy: record.last().map(|point| point.validation_accuracy),
@@ -173,7 +173,7 @@ fn final_row(lambda: f64, origin: &str, records: &[RunRecord], classes: &[String
     Some(Final {
         lambda,
         origin: origin.to_owned(),
-        cycles: records[0].config.cycles,
+        cycles: records[0].config.schedule.cycles,
         seeds: tested().map(|(seed, _)| seed).collect(),
         diverged: diverged(records),
         mean: mean(&accuracies),

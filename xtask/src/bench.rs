@@ -15,7 +15,9 @@ use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
 use klayer_linalg::peak::multiply_adds;
 use klayer_store::{Store, files};
-use klayer_train::{Cyclical, Data, Environment, Observer, Par, RunConfig, train};
+use klayer_train::{
+    BatchConfig, Data, Environment, NetworkConfig, Observer, Par, RunConfig, ScheduleConfig, train,
+};
 
 use crate::error::Error;
 use crate::measurements::{Bench, Row};
@@ -63,7 +65,7 @@ impl BenchArgs {
             environment: Environment::here(cores),
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
-            rows: rows(cores, self.quick, data.dataset.validation().len())?,
+            rows: rows(cores, self.quick, &DataSizes::of(&data)),
         };
         for round in 1..=self.rounds {
             for i in 0..bench.rows.len() {
@@ -94,7 +96,7 @@ impl BenchArgs {
 
 /// The rows to measure: a short form of the reference job for each number of threads, the 9-layer network, and the
 /// reference job with one setting varied at a time.
-fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error> {
+fn rows(cores: usize, quick: bool, sizes: &DataSizes) -> Vec<Row> {
     let reference = |group, value| Row {
         group,
         value,
@@ -129,35 +131,56 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
         let size = row.hidden[0].max(50) * row.batch.max(100);
         let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
         row.steps = row.validate_every * validations as u64;
-        row.operations = row.trials as f64 * operations(&row.config(0.005)?, validation);
+        row.operations = row.trials as f64 * operations(&row.config(0.005), sizes);
     }
-    Ok(rows)
+    rows
 }
 
-/// Operations of the matrix products of a run: its update steps, and its validations on `validation` images.
-fn operations(run: &RunConfig, validation: usize) -> f64 {
-    let widths = [&[klayer_dataset::FEATURES], run.hidden.as_slice(), &[10]].concat();
+/// The sizes of a dataset that determine the operations of a run.
+struct DataSizes {
+    features: usize,
+    classes: usize,
+    training: usize,
+    validation: usize,
+}
+
+impl DataSizes {
+    fn of(data: &Data) -> Self {
+        let (training, features, classes) = data.sizes();
+        Self { features, classes, training, validation: data.dataset.validation().len() }
+    }
+}
+
+/// Operations of the matrix products of a run: its update steps, and its validations.
+fn operations(run: &RunConfig, &DataSizes { features, classes, training, validation }: &DataSizes) -> f64 {
+    let widths = [&[features], run.network.hidden.0.as_slice(), &[classes]].concat();
     let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
     let all: f64 = weights.iter().sum();
-    let (trained, validations) = (run.batch as f64 * run.steps() as f64, run.steps().div_ceil(run.validate_every));
+    let steps = run.steps(training);
+    let validations = steps.div_ceil(run.validate_every.unwrap_or(run.epoch(training)));
+    let trained = run.batch.size as f64 * steps as f64;
     // The forward pass and the weight gradient of every layer, and the input gradient of all layers but the first.
     2.0 * (trained * (3.0 * all - weights[0]) + validation as f64 * validations as f64 * all)
 }
 
 impl Row {
     /// The settings of a trial.
-    fn config(&self, lambda: f64) -> Result<RunConfig, Error> {
-        let run = RunConfig::three_layer(lambda, 1, 42)?;
-        let schedule = Cyclical::new(1e-5, 1e-1, self.steps / 2).map_err(klayer_train::Error::from)?;
-        let Self { batch, validate_every, .. } = *self;
-        Ok(RunConfig { hidden: self.hidden.clone(), batch, schedule, validate_every, ..run })
+    fn config(&self, lambda: f64) -> RunConfig {
+        RunConfig {
+            network: NetworkConfig { hidden: self.hidden.clone().into(), ..NetworkConfig::default() },
+            lambda,
+            schedule: ScheduleConfig { n_s: self.steps / 2, cycles: 1, ..ScheduleConfig::default() },
+            batch: BatchConfig { size: self.batch, ..BatchConfig::default() },
+            validate_every: Some(self.validate_every),
+            ..RunConfig::default()
+        }
     }
 
     /// Seconds of the training loop with its validations; in the trials group, of a whole search with its store.
     fn measure(&self, data: &Data, interrupt: &Interrupt) -> Result<f64, Error> {
         if self.group == "trials" {
             let lambdas = log_uniform(42, "bench", 1e-5, 1e-1, self.trials)?;
-            let configs: Vec<_> = lambdas.into_iter().map(|lambda| self.config(lambda)).collect::<Result<_, _>>()?;
+            let configs: Vec<_> = lambdas.into_iter().map(|lambda| self.config(lambda)).collect();
             let folder = tempfile::tempdir().map_err(|error| Error::Folder { path: temp_dir(), error })?;
             let store = Store::open(folder.path())?;
             let start = Instant::now();
@@ -166,7 +189,7 @@ impl Row {
             return self.of_whole_runs(records.iter().all(|record| record.diverged.is_none()), seconds);
         }
         let par = Par::threads(self.threads).map_err(klayer_train::Error::from)?;
-        let trained = train::<f32>(&self.config(0.005)?, data, &par, &Watch(interrupt))?;
+        let trained = train::<f32>(&self.config(0.005), data, &par, &Watch(interrupt))?;
         self.of_whole_runs(trained.diverged.is_none(), trained.seconds)
     }
 
@@ -234,7 +257,8 @@ mod tests {
 
     #[test]
     fn operations_count_all_products_and_runs_have_the_counted_steps() {
-        let rows = rows(2, false, 5000).expect("settings that make runs");
+        let sizes = DataSizes { features: 3072, classes: 10, training: 45_000, validation: 5_000 };
+        let rows = rows(2, false, &sizes);
         // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
         let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);
         let validation = 10_000.0 * (153_600.0 + 2_500.0 + 500.0);
@@ -242,8 +266,8 @@ mod tests {
         let twenty = rows.last().expect("a row");
         assert_eq!((twenty.trials, twenty.operations), (20, 20.0 * (900.0 * step + 2.0 * validation)));
         for row in &rows {
-            let run = row.config(0.005).expect("settings that make a run");
-            assert_eq!((run.steps(), row.steps % 450), (row.steps, 0), "{row:?}");
+            let run = row.config(0.005);
+            assert_eq!((run.steps(45_000), row.steps % 450), (row.steps, 0), "{row:?}");
         }
         let of = |group| rows.iter().filter(|row| row.group == group).map(|row| row.value).collect::<Vec<_>>();
         assert_eq!(AXES.map(|(axis, _)| of(axis).len()), [2, 7, 5, 6, 6]);

@@ -166,7 +166,8 @@ fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, stor
 
 /// Work of `sections`, in update steps.
 fn work(study: &Study<'_>, sections: &[Section], data: &Data, paper: &Paper) -> Result<u64, Error> {
-    let steps = |runs: &[RunConfig]| runs.iter().map(RunConfig::steps).sum::<u64>();
+    let images = data.dataset.training().len();
+    let steps = |runs: &[RunConfig]| runs.iter().map(|run| run.steps(images)).sum::<u64>();
     let lambda = paper.final_.lambda;
     let mut work = 0;
     for section in sections {
@@ -176,7 +177,7 @@ fn work(study: &Study<'_>, sections: &[Section], data: &Data, paper: &Paper) -> 
                     study.gradients().iter().map(|(_, config)| config.work(data)).sum::<Result<u64, _>>()?;
                 (parameters as f64 * STEPS_PER_PARAMETER) as u64
             }
-            Section::Loss => study.loss()?.iter().map(|(_, run)| run.steps()).sum(),
+            Section::Loss => study.loss()?.iter().map(|(_, run)| run.steps(images)).sum(),
             Section::Coarse => steps(&study.coarse()?),
             Section::Fine => steps(&study.fine()?) + steps(&study.noise(lambda)?),
             Section::Final => 2 * steps(&study.finals(lambda)?),
@@ -218,7 +219,7 @@ impl Pipeline<'_> {
             Section::Loss => {
                 let (networks, runs): (Vec<_>, Vec<_>) = self.study.loss()?.into_iter().unzip();
                 let names =
-                    networks.iter().zip(&runs).map(|((name, _), run)| format!("{name} {} BN", with(run.batch_norm)));
+                    networks.iter().zip(&runs).map(|((name, _), run)| format!("{name} {} BN", with(run.network.batch_norm)));
                 self.runs("loss", "3.2 Loss", names.collect(), 1.0, &runs)?;
             }
             Section::Coarse => {
@@ -244,9 +245,9 @@ impl Pipeline<'_> {
             Section::Sensitivity => {
                 let groups = self.study.sensitivity()?;
                 let runs: Vec<_> = groups.into_iter().flat_map(|(_, _, runs)| runs).collect();
-                let name = |run: &RunConfig| match run.init {
-                    Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.batch_norm)),
-                    _ => with(run.batch_norm).to_owned(),
+                let name = |run: &RunConfig| match run.network.init {
+                    Init::Normal { sigma } => format!("sigma {sigma} {} BN", with(run.network.batch_norm)),
+                    _ => with(run.network.batch_norm).to_owned(),
                 };
                 self.runs("sensitivity", "3.6 Sensitivity", runs.iter().map(name).collect(), 1.0, &runs)?;
             }

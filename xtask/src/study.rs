@@ -3,7 +3,7 @@
 use klayer_experiments::Error;
 use klayer_experiments::gradients::GradientConfig;
 use klayer_experiments::search::log_uniform;
-use klayer_train::{Cyclical, Init, RunConfig};
+use klayer_train::{BatchConfig, Init, NetworkConfig, RunConfig, ScheduleConfig};
 
 use crate::paper::{Paper, PaperSearch};
 use crate::results::Settings;
@@ -84,8 +84,8 @@ impl<'a> Study<'a> {
     /// The settings of all training runs.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         let RunConfig { batch, schedule, .. } = self.run(THREE_LAYER, self.paper.final_.lambda, 1)?;
-        let (eta_min, eta_max, n_s) = (schedule.eta_min(), schedule.eta_max(), schedule.n_s());
-        Ok(Settings { batch, eta_min, eta_max, n_s })
+        let ScheduleConfig { eta_min, eta_max, n_s, .. } = schedule;
+        Ok(Settings { batch: batch.size, eta_min, eta_max, n_s })
     }
 
     /// Section 3.1: every network with and without batch norm, each without and with the L2 penalty.
@@ -94,15 +94,13 @@ impl<'a> Study<'a> {
         let cases = networks.into_iter().flat_map(|network| [(network, true), (network, false)]);
         let jobs = cases.map(|(network, batch_norm)| {
             let config = GradientConfig {
-                hidden: network.1.to_vec(),
-                batch_norm,
-                images: self.size.gradient_images,
+                network: of(network, batch_norm),
+                batch: BatchConfig { size: self.size.gradient_images, ..BatchConfig::default() },
                 step: GRADIENT_STEP,
                 floor: GRADIENT_FLOOR,
                 lambdas: vec![0.0, self.paper.loss.assumed_lambda],
                 seed: self.seed,
                 features: None,
-                init: Init::He,
             };
             (network, config)
         });
@@ -117,7 +115,7 @@ impl<'a> Study<'a> {
             for network in [THREE_LAYER, NINE_LAYER] {
                 for batch_norm in [true, false] {
                     let run = self.run(network, lambda, loss.cycles)?;
-                    jobs.push((network, RunConfig { batch_norm, ..self.with_curve(run) }));
+                    jobs.push((network, RunConfig { network: of(network, batch_norm), ..self.with_curve(run) }));
                 }
             }
         }
@@ -161,36 +159,46 @@ impl<'a> Study<'a> {
         let cases = sigmas.flat_map(|&sigma| [(sigma, true), (sigma, false)]);
         let groups = cases.map(|(sigma, batch_norm)| {
             let seeds = (0..self.size.sensitivity_seeds).map(|i| self.seed.wrapping_add(i));
-            let init = Init::Normal { sigma };
-            (sigma, batch_norm, seeds.map(|seed| RunConfig { seed, init, batch_norm, ..run.clone() }).collect())
+            let network = NetworkConfig { init: Init::Normal { sigma }, ..of(NINE_LAYER, batch_norm) };
+            let run = RunConfig { network, ..run.clone() };
+            (sigma, batch_norm, seeds.map(|seed| RunConfig { seed, ..run.clone() }).collect())
         });
         Ok(groups.collect())
     }
 
     fn run(&self, network: Network, lambda: f64, cycles: u64) -> Result<RunConfig, Error> {
         let loss = &self.paper.loss;
-        let schedule = Cyclical::new(loss.eta_min, loss.eta_max, self.size.n_s.unwrap_or(loss.n_s))?;
-        Ok(RunConfig {
-            hidden: network.1.to_vec(),
-            batch_norm: true,
-            init: Init::He,
+        let n_s = self.size.n_s.unwrap_or(loss.n_s);
+        let run = RunConfig {
+            network: of(network, true),
             lambda,
-            schedule,
-            cycles,
-            batch: BATCH,
+            schedule: ScheduleConfig {
+                eta_min: loss.eta_min,
+                eta_max: loss.eta_max,
+                n_s,
+                cycles,
+                ..ScheduleConfig::default()
+            },
+            batch: BatchConfig { size: BATCH, ..BatchConfig::default() },
             seed: self.seed,
-            validate_every: schedule.cycle() / self.size.points,
-            training_sample: None,
-            test: false,
-        })
+            validate_every: Some(2 * n_s / self.size.points),
+            ..RunConfig::default()
+        };
+        run.check()?;
+        Ok(run)
     }
 
     /// The same run with the points of a loss figure.
     fn with_curve(&self, run: RunConfig) -> RunConfig {
         RunConfig {
-            validate_every: run.schedule.cycle() / self.size.loss_points,
+            validate_every: Some(2 * run.schedule.n_s / self.size.loss_points),
             training_sample: Some(self.size.training_sample),
             ..run
         }
     }
+}
+
+/// The settings of a network of the paper.
+fn of(network: Network, batch_norm: bool) -> NetworkConfig {
+    NetworkConfig { hidden: network.1.to_vec().into(), batch_norm, ..NetworkConfig::default() }
 }

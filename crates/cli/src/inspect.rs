@@ -8,7 +8,7 @@ use klayer_dataset::Subset;
 use klayer_linalg::text::printable;
 use klayer_store::files;
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::{Classifier, Init, Network};
+use klayer_train::{Classifier, Network};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -27,11 +27,8 @@ pub struct DatasetInfo {
 
 impl Data {
     /// Fits the normalization of each feature to the training images of `dataset`.
-    ///
-    /// # Errors
-    /// Those of [`Data::normalized`].
-    pub fn new(dataset: Dataset) -> Result<Self, Error> {
-        Self::normalized(dataset, Normalize::Feature)
+    pub fn new(dataset: Dataset) -> Self {
+        Self::normalized(dataset, Normalize::Feature).expect("this normalization has no settings")
     }
 
     /// Fits the normalization `normalize` to the training images of `dataset`.

@@ -83,6 +83,12 @@ impl NetworkConfig {
 #[serde(transparent)]
 pub struct Widths(pub Vec<usize>);
 
+impl From<Vec<usize>> for Widths {
+    fn from(widths: Vec<usize>) -> Self {
+        Self(widths)
+    }
+}
+
 impl FromStr for Widths {
     type Err = String;
 
