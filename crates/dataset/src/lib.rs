@@ -12,7 +12,7 @@
 //!
 //! Every file of CIFAR-10 is verified by its SHA-256 before use. Images stay in memory as bytes: a [`Normalizer`]
 //! converts each mini-batch where it is used, and a [`Shuffle`] selects its images. Progress is reported through
-//! [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one reads and writes
+//! [`Progress`]; this crate prints nothing. Of the crates below training, only this one and the store read and write
 //! files.
 //!
 //! ```
