@@ -88,7 +88,7 @@ fn assert_damage_is_refused<T: Scalar>(bytes: &[u8], at: Index, change: u8) {
     assert!(matches!(error, Some(Error::Format { .. } | Error::Layout { .. })), "{change:#04x} at {at}");
 }
 
-/// SHA-256 of a model with an exact initialization, as written before there were other activations than ReLU.
+/// The SHA-256 of a model with simple numbers in layout version 1.
 #[test]
 fn the_layout_of_models_with_relu_stays_the_same() {
     let mut network = small().network::<f32>();
