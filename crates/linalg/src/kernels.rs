@@ -26,7 +26,8 @@ use crate::{Pixels, Scalar};
 mod combine;
 mod dots;
 
-pub(crate) use combine::Factor;
+use combine::Out;
+pub(crate) use combine::{Factor, Strip};
 pub(crate) use dots::GROUP_FOR_PIXELS;
 
 /// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
@@ -51,6 +52,8 @@ pub trait Kernels: Sized {
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
     /// Applies `store` to `c` and `a b`.
     fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
+    /// Computes `a b` and passes it to `take`, one strip of some columns of at most 256 rows at a time.
+    fn strips(a: Factor<'_, Self>, b: Source<'_, Self>, take: &mut dyn FnMut(Strip<'_, Self>));
     /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
     /// `c = alpha a b`, or adds that to `c`, with faer.
@@ -64,7 +67,10 @@ macro_rules! kernels {
                 dots::dots_on(Arch::new(), c, stride, a, b, store);
             }
             fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
-                combine::combine_on(Arch::new(), c, a, b, store);
+                combine::combine_on(Arch::new(), Out::Matrix(c, store), a, b);
+            }
+            fn strips(a: Factor<'_, Self>, b: Source<'_, Self>, take: &mut dyn FnMut(Strip<'_, Self>)) {
+                combine::combine_on(Arch::new(), Out::Strips(take), a, b);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
                 Arch::new().dispatch(Apply { c, product, store });
@@ -106,8 +112,15 @@ impl<'a, T> Rows<'a, T> {
         Self { memory: self.memory.get(start..).unwrap_or(&[]), length, ..self }
     }
 
+    /// Number of rows.
     #[inline(always)]
-    fn row(self, i: usize) -> &'a [T] {
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+
+    /// Row `i`.
+    #[inline(always)]
+    pub(crate) fn row(self, i: usize) -> &'a [T] {
         &self.memory[i * self.stride..][..self.length]
     }
 }
@@ -253,8 +266,10 @@ mod tests {
             let mut found = [old.clone(), old.clone(), old.clone()];
             let (c, stride) = found[0].strided_mut();
             dots_on(arch, c, stride, a.view(), Source::Rows(b_t.view()), store);
-            combine_on(arch, found[1].as_mut(), Factor::Rows(a.view()), Source::Rows(b.view()), store);
-            combine_on(arch, found[2].as_mut(), Factor::Transposed(a_t.view()), Source::Rows(b.view()), store);
+            let factors = [Factor::Rows(a.view()), Factor::Transposed(a_t.view())];
+            for (found, a) in found[1..].iter_mut().zip(factors) {
+                combine_on(arch, Out::Matrix(found.as_mut(), store), a, Source::Rows(b.view()));
+            }
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let terms = a.row(i).iter().zip(b_t.row(j)).map(|(a, b)| a.to_f64() * b.to_f64());
                 let (sum, size) = terms.fold((0.0, 1.0), |(sum, size), term| (sum + term, size + f64::abs(term)));
@@ -281,7 +296,18 @@ mod tests {
             let (mut s, mut d_w) = (RowMajor::<T>::zeros(m, images), RowMajor::<T>::zeros(m, features));
             let (c, stride) = s.strided_mut();
             dots_on(arch, c, stride, w.view(), x, Store::Replace);
-            combine_on(arch, d_w.as_mut(), Factor::Rows(g.view()), x, Store::Replace);
+            combine_on(arch, Out::Matrix(d_w.as_mut(), Store::Replace), Factor::Rows(g.view()), x);
+            combine_on(
+                arch,
+                Out::Strips(&mut |strip| {
+                    for i in 0..strip.values.count() {
+                        let row = strip.values.row(i);
+                        assert_eq!(row, &d_w.row(strip.row + i)[strip.column..][..row.len()], "{arch:?}");
+                    }
+                }),
+                Factor::Rows(g.view()),
+                x,
+            );
             let bits = |matrix: RowMajor<T>| matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
             (bits(s), bits(d_w))
         });

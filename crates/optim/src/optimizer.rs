@@ -198,13 +198,17 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
     fn vector(&mut self, layer: usize, parameter: Parameter, values: &mut [T], gradient: &[T]) {
         let Optimizer { rule, state, .. } = &mut *self.optimizer;
         let state = state.as_mut().map(|state| &mut state.layers[layer]);
-        let state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
+        let mut state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
             Parameter::Weight => None,
             Parameter::Bias => Some(&mut affine.bias),
             Parameter::Gamma => batch_norm.as_mut().map(|norm| &mut norm.gamma),
             Parameter::Beta => batch_norm.as_mut().map(|norm| &mut norm.beta),
         });
         let step = Step { rate: self.rate, l2: L2::NONE };
-        rule.update(step, values, gradient, state.map_or(&mut [], |state| state));
+        // Plain gradient descent has no state to change.
+        let mut none = T::from_f64(0.0);
+        for (i, (p, &g)) in values.iter_mut().zip(gradient).enumerate() {
+            rule.update(step, p, g, state.as_mut().map_or(&mut none, |state| &mut state[i]));
+        }
     }
 }

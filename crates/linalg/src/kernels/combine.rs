@@ -29,8 +29,27 @@ pub enum Factor<'a, T> {
     Transposed(Rows<'a, T>),
 }
 
-/// [`combine`](super::Kernels::combine) for a given vector width.
-pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
+/// Where the product goes.
+pub(super) enum Out<'a, T> {
+    /// To a matrix.
+    Matrix(MatMut<'a, T>, Store<T>),
+    /// To a function, one strip at a time.
+    Strips(&'a mut dyn FnMut(Strip<'_, T>)),
+}
+
+/// Some rows of a strip of C, in the L1 or L2 cache.
+#[derive(Clone, Copy)]
+pub struct Strip<'a, T> {
+    /// Index of the first row.
+    pub row: usize,
+    /// Index of the first column.
+    pub column: usize,
+    /// The values.
+    pub values: Rows<'a, T>,
+}
+
+/// [`combine`](super::Kernels::combine) and [`strips`](super::Kernels::strips) for a given vector width.
+pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<'_, T>, b: Source<'_, T>) {
     let (mut room, mut sums);
     let strip = match b {
         Source::Rows(_) => &mut [][..],
@@ -39,42 +58,41 @@ pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, 
             &mut room.0[..]
         }
     };
-    let partial = if b.count() <= TERMS {
+    let partial = if b.count() <= TERMS && matches!(out, Out::Matrix(..)) {
         &mut [][..]
     } else {
         sums = Aligned::<T, { GROUP * WIDTH }>::zeros();
         &mut sums.0[..]
     };
     match a {
-        Factor::Rows(a) => arch.dispatch(Combine::<_, false> { c, a, b, strip, partial, store }),
-        Factor::Transposed(a) => arch.dispatch(Combine::<_, true> { c, a, b, strip, partial, store }),
+        Factor::Rows(a) => arch.dispatch(Combine::<_, false> { out, a, b, strip, partial }),
+        Factor::Transposed(a) => arch.dispatch(Combine::<_, true> { out, a, b, strip, partial }),
     }
 }
 
-struct Combine<'a, T, const TRANSPOSED: bool> {
-    c: MatMut<'a, T>,
+struct Combine<'a, 'o, T, const TRANSPOSED: bool> {
+    out: Out<'o, T>,
     a: Rows<'a, T>,
     b: Source<'a, T>,
     /// Scratch memory for a converted strip of `b`, if `b` is bytes.
     strip: &'a mut [T],
-    /// Scratch memory for the partial sums of a strip, if they take more than one pass.
+    /// Scratch memory for the sums of a strip, if they take more than one pass or go to a function.
     partial: &'a mut [T],
-    store: Store<T>,
 }
 
-impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> {
+impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, '_, T, TRANSPOSED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let rows = self.c.nrows();
+        let rows = if TRANSPOSED { self.a.length } else { self.a.count };
         for first in (0..rows).step_by(GROUP) {
             self.group(simd, first..rows.min(first + GROUP));
         }
     }
 }
 
-impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
+impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
     /// Computes these rows of C one strip, a few vectors wide, at a time. The strip of B stays in the L1 cache for all
     /// these rows.
     #[inline(always)]
@@ -144,13 +162,18 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
         self.strip = room;
+        if let Out::Strips(take) = &mut self.out {
+            let values = Rows::new(self.partial, width, rows.len(), length);
+            take(Strip { row: rows.start, column: start, values });
+        }
     }
 
     /// Prefetches these columns of these rows of C. In a wide layer, each row is on another page of memory.
     #[inline(always)]
     fn ask_for(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        let Out::Matrix(c, _) = &mut self.out else { return };
         for i in rows {
-            let row = contiguous(self.c.as_mut().row_mut(i));
+            let row = contiguous(c.as_mut().row_mut(i));
             for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
                 prefetch(row, at);
             }
@@ -189,11 +212,12 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            if terms.end == self.b.count() {
-                let row = contiguous(self.c.as_mut().row_mut(i + r));
-                self.store.store(simd, &mut row[start..][..b.length], sums);
-            } else {
-                Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums);
+            match &mut self.out {
+                Out::Matrix(c, store) if terms.end == self.b.count() => {
+                    let row = contiguous(c.as_mut().row_mut(i + r));
+                    store.store(simd, &mut row[start..][..b.length], sums);
+                }
+                _ => Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums),
             }
         }
     }
