@@ -27,7 +27,7 @@ mod combine;
 mod dots;
 
 use combine::Out;
-pub(crate) use combine::{Factor, Strip};
+pub(crate) use combine::{Factor, Update};
 pub(crate) use dots::GROUP_FOR_PIXELS;
 
 /// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
@@ -52,8 +52,14 @@ pub trait Kernels: Sized {
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
     /// Applies `store` to `c` and `a b`.
     fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// Computes `a b` and passes it to `take`, one strip of some columns of at most 256 rows at a time.
-    fn strips(a: Factor<'_, Self>, b: Source<'_, Self>, take: &mut dyn FnMut(Strip<'_, Self>));
+    /// Calls `apply` with parts of `c`, the same part of `a b`, and of `state`, until all of `c` is done.
+    fn update(
+        c: MatMut<'_, Self>,
+        state: MatMut<'_, Self>,
+        a: Factor<'_, Self>,
+        b: Source<'_, Self>,
+        apply: &Update<'_, Self>,
+    );
     /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
     /// `c = alpha a b`, or adds that to `c`, with faer.
@@ -69,8 +75,14 @@ macro_rules! kernels {
             fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
                 combine::combine_on(Arch::new(), Out::Matrix(c, store), a, b);
             }
-            fn strips(a: Factor<'_, Self>, b: Source<'_, Self>, take: &mut dyn FnMut(Strip<'_, Self>)) {
-                combine::combine_on(Arch::new(), Out::Strips(take), a, b);
+            fn update(
+                c: MatMut<'_, Self>,
+                state: MatMut<'_, Self>,
+                a: Factor<'_, Self>,
+                b: Source<'_, Self>,
+                apply: &Update<'_, Self>,
+            ) {
+                combine::combine_on(Arch::new(), Out::Update(c, state, apply), a, b);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
                 Arch::new().dispatch(Apply { c, product, store });
@@ -297,17 +309,19 @@ mod tests {
             let (c, stride) = s.strided_mut();
             dots_on(arch, c, stride, w.view(), x, Store::Replace);
             combine_on(arch, Out::Matrix(d_w.as_mut(), Store::Replace), Factor::Rows(g.view()), x);
-            combine_on(
-                arch,
-                Out::Strips(&mut |strip| {
-                    for i in 0..strip.values.count() {
-                        let row = strip.values.row(i);
-                        assert_eq!(row, &d_w.row(strip.row + i)[strip.column..][..row.len()], "{arch:?}");
+            // The product as it is passed on: added to zeros, and the number of times.
+            let (mut passed, mut times) = (RowMajor::<T>::zeros(m, features), RowMajor::<T>::zeros(m, features));
+            let add = |mut c: MatMut<'_, T>, product: Rows<'_, T>, mut times: MatMut<'_, T>| {
+                for i in 0..c.nrows() {
+                    for j in 0..c.ncols() {
+                        c[(i, j)] += product.row(i)[j];
+                        times[(i, j)] += T::from_f64(1.0);
                     }
-                }),
-                Factor::Rows(g.view()),
-                x,
-            );
+                }
+            };
+            combine_on(arch, Out::Update(passed.as_mut(), times.as_mut(), &add), Factor::Rows(g.view()), x);
+            assert!(times.rows().flatten().all(|&times| times == T::from_f64(1.0)), "{arch:?}");
+            assert!(passed.rows().eq(d_w.rows()), "{arch:?}: {m} x {features}, {images} images");
             let bits = |matrix: RowMajor<T>| matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
             (bits(s), bits(d_w))
         });

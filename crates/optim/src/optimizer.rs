@@ -150,6 +150,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
     /// Changes the weights along an already computed gradient.
     fn weight_along(&mut self, layer: usize, weight: &mut RowMajor<T>, gradient: &RowMajor<T>) {
         let Optimizer { rule, l2, par, state, .. } = &mut *self.optimizer;
+        let rule = *rule;
         let step = Step { rate: self.rate, l2: *l2 };
         match (rule.as_sgd(), state) {
             (None, Some(state)) => {
@@ -159,7 +160,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
                     state,
                     gradient,
                     #[inline(always)]
-                    |p, g, state| rule.update(step, p, g, state),
+                    move |p, g, state| rule.update(step, p, g, state),
                 );
             }
             (sgd, _) => {
@@ -173,6 +174,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
 impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
     fn weight(&mut self, layer: usize, weight: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>) {
         let Optimizer { rule, l2, par, state, blocks, .. } = &mut *self.optimizer;
+        let rule = *rule;
         let step = Step { rate: self.rate, l2: *l2 };
         match (rule.as_sgd(), state) {
             (None, Some(state)) => {
@@ -185,7 +187,7 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
                     blocks,
                     par,
                     #[inline(always)]
-                    |p, g, state| rule.update(step, p, g, state),
+                    move |p, g, state| rule.update(step, p, g, state),
                 );
             }
             (sgd, _) => {
@@ -198,17 +200,21 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
     fn vector(&mut self, layer: usize, parameter: Parameter, values: &mut [T], gradient: &[T]) {
         let Optimizer { rule, state, .. } = &mut *self.optimizer;
         let state = state.as_mut().map(|state| &mut state.layers[layer]);
-        let mut state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
+        let state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
             Parameter::Weight => None,
             Parameter::Bias => Some(&mut affine.bias),
             Parameter::Gamma => batch_norm.as_mut().map(|norm| &mut norm.gamma),
             Parameter::Beta => batch_norm.as_mut().map(|norm| &mut norm.beta),
         });
         let step = Step { rate: self.rate, l2: L2::NONE };
-        // Plain gradient descent has no state to change.
-        let mut none = T::from_f64(0.0);
-        for (i, (p, &g)) in values.iter_mut().zip(gradient).enumerate() {
-            rule.update(step, p, g, state.as_mut().map_or(&mut none, |state| &mut state[i]));
+        match (rule.as_sgd(), state) {
+            (None, Some(state)) => {
+                values.iter_mut().zip(gradient).zip(state).for_each(|((p, &g), state)| rule.update(step, p, g, state));
+            }
+            (sgd, _) => {
+                let (sgd, mut none) = (sgd.unwrap_or_default(), T::from_f64(0.0));
+                values.iter_mut().zip(gradient).for_each(|(p, &g)| sgd.update(step, p, g, &mut none));
+            }
         }
     }
 }

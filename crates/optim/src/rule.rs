@@ -16,7 +16,7 @@ pub use sgd::Sgd;
 ///
 /// [`Optimizer`](crate::Optimizer) applies a rule to a whole network: to a block of weights as soon as their gradient is
 /// computed, while it is in the cache.
-pub trait Rule: Sync {
+pub trait Rule: Copy + Sync {
     /// Changes a parameter `p`. `g` is the gradient of the loss, without the penalty of the step.
     ///
     /// Mark the method `#[inline(always)]`, so that loops over it are compiled for the widest vectors of the processor.

@@ -33,22 +33,14 @@ pub enum Factor<'a, T> {
 pub(super) enum Out<'a, T> {
     /// To a matrix.
     Matrix(MatMut<'a, T>, Store<T>),
-    /// To a function, one strip at a time.
-    Strips(&'a mut dyn FnMut(Strip<'_, T>)),
+    /// To a function, with the same elements of two matrices, one tile at a time.
+    Update(MatMut<'a, T>, MatMut<'a, T>, &'a Update<'a, T>),
 }
 
-/// Some rows of a strip of C, in the L1 or L2 cache.
-#[derive(Clone, Copy)]
-pub struct Strip<'a, T> {
-    /// Index of the first row.
-    pub row: usize,
-    /// Index of the first column.
-    pub column: usize,
-    /// The values.
-    pub values: Rows<'a, T>,
-}
+/// Changes part of a matrix along its gradient, of the same shape, and its part of the state of an optimizer.
+pub(crate) type Update<'a, T> = dyn Fn(MatMut<'_, T>, Rows<'_, T>, MatMut<'_, T>) + 'a;
 
-/// [`combine`](super::Kernels::combine) and [`strips`](super::Kernels::strips) for a given vector width.
+/// [`combine`](super::Kernels::combine) and [`update`](super::Kernels::update) for a given vector width.
 pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<'_, T>, b: Source<'_, T>) {
     let (mut room, mut sums);
     let strip = match b {
@@ -162,20 +154,24 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
             }
         }
         self.strip = room;
-        if let Out::Strips(take) = &mut self.out {
-            let values = Rows::new(self.partial, width, rows.len(), length);
-            take(Strip { row: rows.start, column: start, values });
-        }
     }
 
     /// Prefetches these columns of these rows of C. In a wide layer, each row is on another page of memory.
     #[inline(always)]
     fn ask_for(&mut self, rows: Range<usize>, columns: Range<usize>) {
-        let Out::Matrix(c, _) = &mut self.out else { return };
-        for i in rows {
-            let row = contiguous(c.as_mut().row_mut(i));
-            for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(row, at);
+        let ask = |matrix: &mut MatMut<'_, T>| {
+            for i in rows.clone() {
+                let row = contiguous(matrix.as_mut().row_mut(i));
+                for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
+                    prefetch(row, at);
+                }
+            }
+        };
+        match &mut self.out {
+            Out::Matrix(c, _) => ask(c),
+            Out::Update(c, state, _) => {
+                ask(c);
+                ask(state);
             }
         }
     }
@@ -219,6 +215,16 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
                 }
                 _ => Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums),
             }
+        }
+        if let Out::Update(c, state, apply) = &mut self.out
+            && terms.end == self.b.count()
+        {
+            let sums = Rows::new(&self.partial[at..], width, R, b.length);
+            apply(
+                c.as_mut().submatrix_mut(i, start, R, b.length),
+                sums,
+                state.as_mut().submatrix_mut(i, start, R, b.length),
+            );
         }
     }
 }

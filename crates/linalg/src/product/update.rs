@@ -14,9 +14,6 @@ use crate::matrix::CACHE_LINE;
 use crate::par::Strided;
 use crate::{MatMut, Par, RowMajor, Scalar, vectorize};
 
-/// Number of weights that are loaded, changed and stored together: a vector of `f32` on any processor.
-const LANES: usize = 16;
-
 /// Scratch memory of [`update`]: for each thread, the gradient of the hidden weights that it updates at a time.
 /// Allocated once.
 #[derive(Debug, Clone)]
@@ -56,7 +53,7 @@ pub fn update<T: Scalar>(
     x: Inputs<'_, T>,
     blocks: &mut GradientBlocks<T>,
     par: &Par,
-    rule: impl Fn(&mut T, T, &mut T) + Sync,
+    rule: impl Fn(&mut T, T, &mut T) + Copy + Sync,
 ) {
     assert_shapes([(w.nrows(), g.nrows()), (w.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     assert_shapes([(w.nrows(), state.nrows()), (w.ncols(), state.ncols()), (0, 0)]);
@@ -65,17 +62,15 @@ pub fn update<T: Scalar>(
     let scratch = &mut blocks.threads[..threads];
     match x {
         Inputs::Images(x) if kernels::on() => {
-            par.share(scratch, 0, (w.as_mut(), state.as_mut()), COLUMNS, &|first, (mut w, mut state), _| {
+            par.share(scratch, 0, (w.as_mut(), state.as_mut()), COLUMNS, &|first, (w, state), _| {
                 let x = x.view().columns(first, w.ncols());
-                T::strips(Factor::Rows(g.view()), x, &mut |strip| {
-                    apply(w.as_mut(), strip.values, state.as_mut(), (strip.row, strip.column), &rule);
-                });
+                T::update(w, state, Factor::Rows(g.view()), x, &|w, product, state| apply(w, product, state, rule));
             });
         }
         Inputs::Hidden(x) if small(w) => {
             let (memory, stride) = block(&mut scratch[0], w.nrows(), k);
             T::dots(memory, stride, g.view(), Source::Rows(x.view()), Store::Replace);
-            apply(w.as_mut(), Rows::new(memory, stride, g.nrows(), k), state.as_mut(), (0, 0), &rule);
+            apply(w.as_mut(), Rows::new(memory, stride, g.nrows(), k), state.as_mut(), rule);
         }
         _ => x.with_mat(par, |x| {
             let ((w, stride), (state, _)) = (w.strided_mut(), state.strided_mut());
@@ -89,7 +84,7 @@ pub fn update<T: Scalar>(
                     let product = matrix(memory, block_stride, rows, k);
                     T::multiply(product, Accum::Replace, g, x.transpose(), T::from_f64(1.0));
                     let product = Rows::new(memory, block_stride, rows, k);
-                    apply(matrix(w, stride, rows, k), product, matrix(state, stride, rows, k), (0, 0), &rule);
+                    apply(matrix(w, stride, rows, k), product, matrix(state, stride, rows, k), rule);
                 }
             });
         }),
@@ -108,11 +103,11 @@ pub fn update_along<T: Scalar>(
     w: &mut RowMajor<T>,
     state: &mut RowMajor<T>,
     d_w: &RowMajor<T>,
-    rule: impl Fn(&mut T, T, &mut T),
+    rule: impl Fn(&mut T, T, &mut T) + Copy,
 ) {
     assert_shapes([(w.nrows(), d_w.nrows()), (w.ncols(), d_w.ncols()), (0, 0)]);
     assert_shapes([(w.nrows(), state.nrows()), (w.ncols(), state.ncols()), (0, 0)]);
-    apply(w.as_mut(), d_w.view(), state.as_mut(), (0, 0), &rule);
+    apply(w.as_mut(), d_w.view(), state.as_mut(), rule);
 }
 
 /// Memory for `rows` rows of `length` numbers, and the number of elements from one row to the next.
@@ -130,42 +125,27 @@ fn matrix<T: Scalar>(memory: &mut [T], stride: usize, rows: usize, length: usize
     MatMut::from_column_major_slice_with_stride_mut(memory, length, rows, stride).transpose_mut()
 }
 
-/// Calls `rule` for the elements of `w` and `state` from row and column `at` on, as many as `product` has.
+/// Calls `rule` for all elements of these matrices of the same shape.
 fn apply<T: Scalar>(
     mut w: MatMut<'_, T>,
     product: Rows<'_, T>,
     mut state: MatMut<'_, T>,
-    at: (usize, usize),
-    rule: &impl Fn(&mut T, T, &mut T),
+    rule: impl Fn(&mut T, T, &mut T) + Copy,
 ) {
     vectorize(
         #[inline(always)]
         || {
             for i in 0..product.count() {
-                let g = product.row(i);
-                let p = part(&mut w, at.0 + i, at.1, g.len());
-                let state = part(&mut state, at.0 + i, at.1, g.len());
-                let ((p, last_p), (g, last_g)) = (p.as_chunks_mut::<LANES>(), g.as_chunks::<LANES>());
-                let (state, last_state) = state.as_chunks_mut::<LANES>();
-                for ((p, &g), state) in p.iter_mut().zip(g).zip(state) {
-                    // Copied, because otherwise the compiler must assume that one may alias the other.
-                    let (mut new, mut kept) = (*p, *state);
-                    for lane in 0..LANES {
-                        rule(&mut new[lane], g[lane], &mut kept[lane]);
-                    }
-                    (*p, *state) = (new, kept);
-                }
-                for ((p, &g), state) in last_p.iter_mut().zip(last_g).zip(last_state) {
-                    rule(p, g, state);
+                let elements = contiguous(w.as_mut(), i).iter_mut().zip(product.row(i));
+                for ((w, &g), state) in elements.zip(contiguous(state.as_mut(), i)) {
+                    rule(w, g, state);
                 }
             }
         },
     );
 }
 
-/// `length` elements of row `i` from `start` on.
 #[inline(always)]
-fn part<'a, T>(matrix: &'a mut MatMut<'_, T>, i: usize, start: usize, length: usize) -> &'a mut [T] {
-    let row = matrix.as_mut().row_mut(i).try_as_row_major_mut().expect("rows are contiguous");
-    &mut row.as_slice_mut()[start..][..length]
+fn contiguous<T>(matrix: MatMut<'_, T>, i: usize) -> &mut [T] {
+    matrix.row_mut(i).try_as_row_major_mut().expect("rows are contiguous").as_slice_mut()
 }

@@ -56,9 +56,6 @@ impl Momentum {
 impl Rule for Momentum {
     #[inline(always)]
     fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, m: &mut T) {
-        if self.mu == 0.0 {
-            return Sgd.update(step, p, g, m);
-        }
         let (mu, rate) = (T::from_f64(self.mu), T::from_f64(step.rate));
         let g = g + step.l2.gradient(*p);
         *m = mu * *m + g;

@@ -93,6 +93,7 @@ enum Wrong {
     Dampened,
 }
 
+#[derive(Clone, Copy)]
 struct WrongMomentum(Momentum, Wrong);
 
 impl Rule for WrongMomentum {
@@ -131,6 +132,7 @@ fn golden_values_catch_wrong_momenta() {
             assert_eq!(off < 1e-11, wrong == None, "{wrong:?} is off by {off}");
         }
         // The penalty on biases, gamma and beta too.
+        #[derive(Clone, Copy)]
         struct Everywhere(Momentum, L2);
         impl Rule for Everywhere {
             fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, m: &mut T) {
