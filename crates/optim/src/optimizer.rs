@@ -208,13 +208,8 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
         });
         let step = Step { rate: self.rate, l2: L2::NONE };
         match (rule.as_sgd(), state) {
-            (None, Some(state)) => {
-                values.iter_mut().zip(gradient).zip(state).for_each(|((p, &g), state)| rule.update(step, p, g, state));
-            }
-            (sgd, _) => {
-                let (sgd, mut none) = (sgd.unwrap_or_default(), T::from_f64(0.0));
-                values.iter_mut().zip(gradient).for_each(|(p, &g)| sgd.update(step, p, g, &mut none));
-            }
+            (None, Some(state)) => rule.update(step, values, gradient, state),
+            (sgd, _) => sgd.unwrap_or_default().update(step, values, gradient, &mut []),
         }
     }
 }

@@ -17,10 +17,14 @@ pub use sgd::Sgd;
 /// [`Optimizer`](crate::Optimizer) applies a rule to a whole network: to a block of weights as soon as their gradient is
 /// computed, while it is in the cache.
 pub trait Rule: Copy + Sync {
-    /// Changes a parameter `p`. `g` is the gradient of the loss, without the penalty of the step.
+    /// Changes the parameters `p`. `g` is the gradient of the loss, without the penalty of the step.
     ///
-    /// Mark the method `#[inline(always)]`, so that loops over it are compiled for the widest vectors of the processor.
-    fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, state: &mut T);
+    /// Each element must be changed independently of the others: the method is called with any parts of the parameters.
+    /// Mark it `#[inline(always)]`, so that its loop is compiled for the widest vectors of the processor.
+    ///
+    /// # Shapes
+    /// `p` and `g` have the same length. So does `state`, except in plain gradient descent, where it is empty.
+    fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], state: &mut [T]);
 
     /// Plain gradient descent, if the rule is that: the kernels perform it while they store the gradient, without
     /// scratch memory and without a state.
@@ -52,7 +56,7 @@ pub enum Method {
 
 impl Rule for Method {
     #[inline(always)]
-    fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, state: &mut T) {
+    fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], state: &mut [T]) {
         match self {
             Self::Sgd => Sgd.update(step, p, g, state),
             Self::Momentum(momentum) => momentum.update(step, p, g, state),

@@ -36,8 +36,8 @@ impl<T: Scalar> GradientBlocks<T> {
     }
 }
 
-/// Computes the weight gradient `g x^T` and calls `rule` for every weight, in any order, with the weight, its gradient
-/// and its element of `state`.
+/// Computes the weight gradient `g x^T` and calls `rule` with parts of rows of `w`, the gradient of these weights and
+/// their part of `state`, once for each weight, in any order.
 ///
 /// Runs on as many threads as `par` and `blocks` both have. `rule` should be inlined.
 ///
@@ -53,7 +53,7 @@ pub fn update<T: Scalar>(
     x: Inputs<'_, T>,
     blocks: &mut GradientBlocks<T>,
     par: &Par,
-    rule: impl Fn(&mut T, T, &mut T) + Copy + Sync,
+    rule: impl Fn(&mut [T], &[T], &mut [T]) + Copy + Sync,
 ) {
     assert_shapes([(w.nrows(), g.nrows()), (w.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     assert_shapes([(w.nrows(), state.nrows()), (w.ncols(), state.ncols()), (0, 0)]);
@@ -91,7 +91,7 @@ pub fn update<T: Scalar>(
     }
 }
 
-/// Calls `rule` for every weight, with an already computed gradient `d_w`. After
+/// Calls `rule` with the rows of `w`, of an already computed gradient `d_w`, and of `state`. After
 /// [`weight_gradient`](super::weight_gradient), this gives the same bits as [`update`].
 ///
 /// # Shapes
@@ -103,7 +103,7 @@ pub fn update_along<T: Scalar>(
     w: &mut RowMajor<T>,
     state: &mut RowMajor<T>,
     d_w: &RowMajor<T>,
-    rule: impl Fn(&mut T, T, &mut T) + Copy,
+    rule: impl Fn(&mut [T], &[T], &mut [T]) + Copy,
 ) {
     assert_shapes([(w.nrows(), d_w.nrows()), (w.ncols(), d_w.ncols()), (0, 0)]);
     assert_shapes([(w.nrows(), state.nrows()), (w.ncols(), state.ncols()), (0, 0)]);
@@ -125,21 +125,18 @@ fn matrix<T: Scalar>(memory: &mut [T], stride: usize, rows: usize, length: usize
     MatMut::from_column_major_slice_with_stride_mut(memory, length, rows, stride).transpose_mut()
 }
 
-/// Calls `rule` for all elements of these matrices of the same shape.
+/// Calls `rule` for all rows of these matrices of the same shape.
 fn apply<T: Scalar>(
     mut w: MatMut<'_, T>,
     product: Rows<'_, T>,
     mut state: MatMut<'_, T>,
-    rule: impl Fn(&mut T, T, &mut T) + Copy,
+    rule: impl Fn(&mut [T], &[T], &mut [T]) + Copy,
 ) {
     vectorize(
         #[inline(always)]
         || {
             for i in 0..product.count() {
-                let elements = contiguous(w.as_mut(), i).iter_mut().zip(product.row(i));
-                for ((w, &g), state) in elements.zip(contiguous(state.as_mut(), i)) {
-                    rule(w, g, state);
-                }
+                rule(contiguous(w.as_mut(), i), product.row(i), contiguous(state.as_mut(), i));
             }
         },
     );

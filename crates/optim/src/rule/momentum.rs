@@ -55,11 +55,14 @@ impl Momentum {
 
 impl Rule for Momentum {
     #[inline(always)]
-    fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, m: &mut T) {
-        let (mu, rate) = (T::from_f64(self.mu), T::from_f64(step.rate));
-        let g = g + step.l2.gradient(*p);
-        *m = mu * *m + g;
-        *p -= rate * if self.nesterov { g + mu * *m } else { *m };
+    fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], m: &mut [T]) {
+        let Self { mu, nesterov } = *self;
+        let (mu, rate, l2) = (T::from_f64(mu), T::from_f64(step.rate), step.l2);
+        for ((p, &g), m) in p.iter_mut().zip(g).zip(m) {
+            let g = g + l2.gradient(*p);
+            *m = mu * *m + g;
+            *p -= rate * if nesterov { g + mu * *m } else { *m };
+        }
     }
 
     fn as_sgd(&self) -> Option<Sgd> {

@@ -9,7 +9,6 @@ pub struct Sgd;
 
 impl Sgd {
     /// The factor (1 - 2 eta lambda) of p and the factor eta of its gradient.
-    #[inline(always)]
     pub(crate) fn coefficients<T: Scalar>(self, step: Step) -> (T, T) {
         (T::from_f64(1.0 - 2.0 * step.rate * step.l2.lambda()), T::from_f64(step.rate))
     }
@@ -17,9 +16,11 @@ impl Sgd {
 
 impl Rule for Sgd {
     #[inline(always)]
-    fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, _: &mut T) {
+    fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], _: &mut [T]) {
         let (decay, rate) = self.coefficients::<T>(step);
-        *p = decay * *p - rate * g;
+        for (p, &g) in p.iter_mut().zip(g) {
+            *p = decay * *p - rate * g;
+        }
     }
 
     fn as_sgd(&self) -> Option<Sgd> {

@@ -1,5 +1,7 @@
 //! Momentum and the cosine schedule against `golden.json`, which `make_golden.py` computes with PyTorch.
 
+use std::slice;
+
 use klayer_linalg::{Par, Scalar};
 use klayer_nn::Workspace;
 use klayer_optim::{Cosine, Error, L2, Momentum, Optimizer, Rule, Schedule, Step};
@@ -97,26 +99,28 @@ enum Wrong {
 struct WrongMomentum(Momentum, Wrong);
 
 impl Rule for WrongMomentum {
-    fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, m: &mut T) {
+    fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], m: &mut [T]) {
         let Self(rule, wrong) = *self;
         let (mu, rate) = (T::from_f64(rule.mu()), T::from_f64(step.rate));
-        let penalty = step.l2.gradient(*p);
-        match wrong {
-            Wrong::None => rule.update(step, p, g, m),
-            Wrong::Forgotten => {
-                *m = T::from_f64(0.0);
-                rule.update(step, p, g, m);
+        for ((p, &g), m) in p.iter_mut().zip(g).zip(m) {
+            let penalty = step.l2.gradient(*p);
+            let right = |step, p: &mut T, g, m: &mut T| {
+                rule.update(step, slice::from_mut(p), &[g], slice::from_mut(m));
+            };
+            match wrong {
+                Wrong::None => right(step, p, g, m),
+                Wrong::Forgotten => right(step, p, g, &mut T::from_f64(0.0)),
+                Wrong::PenaltyOutside => {
+                    right(Step { l2: L2::NONE, ..step }, p, g, m);
+                    *p -= rate * penalty;
+                }
+                Wrong::PenaltyForgotten => right(Step { l2: L2::NONE, ..step }, p, g, m),
+                Wrong::NesterovWithoutGradient => {
+                    *m = mu * *m + g + penalty;
+                    *p -= rate * mu * *m;
+                }
+                Wrong::Dampened => right(step, p, g * (T::from_f64(1.0) - mu), m),
             }
-            Wrong::PenaltyOutside => {
-                rule.update(Step { l2: L2::NONE, ..step }, p, g, m);
-                *p -= rate * penalty;
-            }
-            Wrong::PenaltyForgotten => rule.update(Step { l2: L2::NONE, ..step }, p, g, m),
-            Wrong::NesterovWithoutGradient => {
-                *m = mu * *m + g + penalty;
-                *p -= rate * mu * *m;
-            }
-            Wrong::Dampened => rule.update(step, p, g * (T::from_f64(1.0) - mu), m),
         }
     }
 }
@@ -135,7 +139,7 @@ fn golden_values_catch_wrong_momenta() {
         #[derive(Clone, Copy)]
         struct Everywhere(Momentum, L2);
         impl Rule for Everywhere {
-            fn update<T: Scalar>(&self, step: Step, p: &mut T, g: T, m: &mut T) {
+            fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], m: &mut [T]) {
                 self.0.update(Step { l2: self.1, ..step }, p, g, m);
             }
         }
