@@ -52,13 +52,13 @@ pub trait Kernels: Sized {
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
     /// Applies `store` to `c` and `a b`.
     fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// Calls `apply` with parts of `c`, the same part of `a b`, and of `state`, until all of `c` is done.
+    /// Calls `update` with parts of rows of `c`, the same parts of `a b`, and of `state`, until all of `c` is done.
     fn update(
         c: MatMut<'_, Self>,
         state: MatMut<'_, Self>,
         a: Factor<'_, Self>,
         b: Source<'_, Self>,
-        apply: &Update<'_, Self>,
+        update: &Update<'_, Self>,
     );
     /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
@@ -80,9 +80,9 @@ macro_rules! kernels {
                 state: MatMut<'_, Self>,
                 a: Factor<'_, Self>,
                 b: Source<'_, Self>,
-                apply: &Update<'_, Self>,
+                update: &Update<'_, Self>,
             ) {
-                combine::combine_on(Arch::new(), Out::Update(c, state, apply), a, b);
+                combine::combine_on(Arch::new(), Out::Update(c, state, update), a, b);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
                 Arch::new().dispatch(Apply { c, product, store });
@@ -311,13 +311,9 @@ mod tests {
             combine_on(arch, Out::Matrix(d_w.as_mut(), Store::Replace), Factor::Rows(g.view()), x);
             // The product as it is passed on: added to zeros, and the number of times.
             let (mut passed, mut times) = (RowMajor::<T>::zeros(m, features), RowMajor::<T>::zeros(m, features));
-            let add = |mut c: MatMut<'_, T>, product: Rows<'_, T>, mut times: MatMut<'_, T>| {
-                for i in 0..c.nrows() {
-                    for j in 0..c.ncols() {
-                        c[(i, j)] += product.row(i)[j];
-                        times[(i, j)] += T::from_f64(1.0);
-                    }
-                }
+            let add = |c: &mut [T], product: &[T], times: &mut [T]| {
+                c.iter_mut().zip(product).for_each(|(c, &product)| *c += product);
+                times.iter_mut().for_each(|times| *times += T::from_f64(1.0));
             };
             combine_on(arch, Out::Update(passed.as_mut(), times.as_mut(), &add), Factor::Rows(g.view()), x);
             assert!(times.rows().flatten().all(|&times| times == T::from_f64(1.0)), "{arch:?}");

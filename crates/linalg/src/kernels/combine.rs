@@ -33,12 +33,12 @@ pub enum Factor<'a, T> {
 pub(super) enum Out<'a, T> {
     /// To a matrix.
     Matrix(MatMut<'a, T>, Store<T>),
-    /// To a function, with the same elements of two matrices, one tile at a time.
+    /// To a function, with the same elements of two matrices.
     Update(MatMut<'a, T>, MatMut<'a, T>, &'a Update<'a, T>),
 }
 
-/// Changes part of a matrix along its gradient, of the same shape, and its part of the state of an optimizer.
-pub(crate) type Update<'a, T> = dyn Fn(MatMut<'_, T>, Rows<'_, T>, MatMut<'_, T>) + 'a;
+/// Changes part of a row of weights along its gradient, of the same length, and its part of the state of an optimizer.
+pub(crate) type Update<'a, T> = dyn Fn(&mut [T], &[T], &mut [T]) + 'a;
 
 /// [`combine`](super::Kernels::combine) and [`update`](super::Kernels::update) for a given vector width.
 pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<'_, T>, b: Source<'_, T>) {
@@ -213,18 +213,15 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
                     let row = contiguous(c.as_mut().row_mut(i + r));
                     store.store(simd, &mut row[start..][..b.length], sums);
                 }
+                Out::Update(c, state, update) if terms.end == self.b.count() => {
+                    let product = &mut self.partial[at + r * width..][..width];
+                    Store::Replace.store(simd, product, sums);
+                    let [c, state] = [c, state].map(|matrix| contiguous(matrix.as_mut().row_mut(i + r)));
+                    let (c, state) = (&mut c[start..][..b.length], &mut state[start..][..b.length]);
+                    update(c, &product[..b.length], state);
+                }
                 _ => Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums),
             }
-        }
-        if let Out::Update(c, state, apply) = &mut self.out
-            && terms.end == self.b.count()
-        {
-            let sums = Rows::new(&self.partial[at..], width, R, b.length);
-            apply(
-                c.as_mut().submatrix_mut(i, start, R, b.length),
-                sums,
-                state.as_mut().submatrix_mut(i, start, R, b.length),
-            );
         }
     }
 }

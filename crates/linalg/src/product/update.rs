@@ -64,7 +64,12 @@ pub fn update<T: Scalar>(
         Inputs::Images(x) if kernels::on() => {
             par.share(scratch, 0, (w.as_mut(), state.as_mut()), COLUMNS, &|first, (w, state), _| {
                 let x = x.view().columns(first, w.ncols());
-                T::update(w, state, Factor::Rows(g.view()), x, &|w, product, state| apply(w, product, state, rule));
+                T::update(w, state, Factor::Rows(g.view()), x, &|w, product, state| {
+                    vectorize(
+                        #[inline(always)]
+                        || rule(w, product, state),
+                    );
+                });
             });
         }
         Inputs::Hidden(x) if small(w) => {
