@@ -95,8 +95,8 @@ impl<T: Scalar, R: Rule> Optimizer<T, R> {
         if network.architecture() != &self.architecture {
             return Err(klayer_nn::Error::OtherNetwork {
                 what: "the optimizer",
-                found: self.architecture.clone(),
-                expected: network.architecture().clone(),
+                found: Box::new(self.architecture.clone()),
+                expected: Box::new(network.architecture().clone()),
             });
         }
         network.update(x, workspace, &mut Descent { optimizer: self, rate })

@@ -106,7 +106,7 @@ impl<T: Scalar> Training<T> {
     /// Trains for four steps and returns the bits of the losses and of the network.
     fn run(mut self) -> (Vec<u64>, Vec<u8>) {
         let losses = (0..4).map(|_| self.step().to_bits()).collect();
-        (losses, encode(&MODEL, &self.network, &()).unwrap())
+        (losses, encode(&MODEL, &self.network, &[], &()).unwrap())
     }
 }
 
@@ -149,7 +149,7 @@ fn descend_equals_backward_and_step_to_the_bit() {
             assert_eq!(at_once.step(), in_two.step_in_two());
         }
         assert!(
-            encode(&MODEL, &at_once.network, &()).unwrap() == encode(&MODEL, &in_two.network, &()).unwrap(),
+            encode(&MODEL, &at_once.network, &[], &()).unwrap() == encode(&MODEL, &in_two.network, &[], &()).unwrap(),
             "{}",
             T::NAME
         );
@@ -174,7 +174,7 @@ fn momentum_gives_the_same_bits_in_one_pass_and_in_two() {
         for _ in 0..4 {
             assert_eq!(at_once.step(), in_two.step_in_two());
         }
-        let bits = |network| encode(&MODEL, network, &()).unwrap();
+        let bits = |network| encode(&MODEL, network, &[], &()).unwrap();
         assert!(bits(&at_once.network) == bits(&in_two.network), "{hidden:?}, {}", T::NAME);
         assert_eq!(at_once.optimizer.state(), in_two.optimizer.state());
     }
