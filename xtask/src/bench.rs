@@ -15,9 +15,7 @@ use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
 use klayer_linalg::peak::multiply_adds;
 use klayer_store::{Store, files};
-use klayer_train::{
-    BatchConfig, Data, Environment, NetworkConfig, Observer, Par, RunConfig, ScheduleConfig, train,
-};
+use klayer_train::{BatchConfig, Data, Environment, NetworkConfig, Observer, Par, RunConfig, ScheduleConfig, train};
 
 use crate::error::Error;
 use crate::measurements::{Bench, Row};

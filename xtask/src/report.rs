@@ -218,8 +218,10 @@ impl Pipeline<'_> {
             }
             Section::Loss => {
                 let (networks, runs): (Vec<_>, Vec<_>) = self.study.loss()?.into_iter().unzip();
-                let names =
-                    networks.iter().zip(&runs).map(|((name, _), run)| format!("{name} {} BN", with(run.network.batch_norm)));
+                let names = networks
+                    .iter()
+                    .zip(&runs)
+                    .map(|((name, _), run)| format!("{name} {} BN", with(run.network.batch_norm)));
                 self.runs("loss", "3.2 Loss", names.collect(), 1.0, &runs)?;
             }
             Section::Coarse => {

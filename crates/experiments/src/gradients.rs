@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use klayer_dataset::Features;
+use klayer_linalg::Images;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
-use klayer_linalg::Images;
 use klayer_nn::{Architecture, Gradients, Network, Objective, Workspace};
 use klayer_optim::L2;
 use klayer_store::Recorded;
@@ -159,8 +159,7 @@ fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Resul
         observer.on(&Event::Progressed(done as u64));
         if observer.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let numerical =
-        numerical_gradient(&network, images.as_ref(), sample.labels(), objective, config.step, progress);
+    let numerical = numerical_gradient(&network, images.as_ref(), sample.labels(), objective, config.step, progress);
     let numerical = match numerical {
         Err(klayer_nn::Error::Stopped) => return Err(Error::Cancelled),
         numerical => numerical?,

@@ -109,7 +109,8 @@ impl Architecture {
                 return Err(Error::Units { layer, units, activation, group });
             }
         }
-        let parameters = architecture.layers().map(|(inputs, outputs)| inputs.saturating_add(OF_A_UNIT).saturating_mul(outputs));
+        let parameters =
+            architecture.layers().map(|(inputs, outputs)| inputs.saturating_add(OF_A_UNIT).saturating_mul(outputs));
         if parameters.fold(0, usize::saturating_add) > MOST_PARAMETERS {
             return Err(Error::TooLarge { widths: architecture.widths, most: MOST_PARAMETERS });
         }

@@ -145,7 +145,8 @@ impl<'a> Checkpoints<'a> {
         if self.held.is_some_and(|held| !held()) {
             return Ok(());
         }
-        let bytes = model_file::encode(&CHECKPOINT, network, optimizer.values(), state).map_err(Error::model(&self.path))?;
+        let bytes =
+            model_file::encode(&CHECKPOINT, network, optimizer.values(), state).map_err(Error::model(&self.path))?;
         // Write and sync the new one first: if that fails, the older ones are unchanged.
         let staged = files::stage(&self.path, &bytes)?;
         match fs::rename(&self.path, self.previous()) {

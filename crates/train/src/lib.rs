@@ -40,14 +40,15 @@ mod train;
 pub use arithmetic::Arithmetic;
 pub use checkpoint::Checkpoints;
 pub use config::{
-    Activations, AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind, Widths, is_default,
+    Activations, AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind,
+    Widths, is_default,
 };
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;
 pub use error::Error;
 pub use evaluate::{Evaluation, Evaluator};
-pub use klayer_linalg::Par;
 pub use klayer_dataset::Normalize;
+pub use klayer_linalg::Par;
 pub use klayer_nn::{Activation, Init, Network};
 pub use metrics::Metrics;
 pub use observer::{Event, Observer, Silent, Step};

@@ -189,7 +189,8 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         }
         let (images, features, classes) = data.sizes();
         let architecture = network.architecture(features, classes)?;
-        let objective = Objective::default().with_dropout(network.dropout, seed)?.with_smoothing(batch.label_smoothing)?;
+        let objective =
+            Objective::default().with_dropout(network.dropout, seed)?.with_smoothing(batch.label_smoothing)?;
         let mut workspace = Workspace::new(&architecture, batch.size, par.clone());
         workspace.set_objective(objective);
         Ok(Self {
@@ -217,7 +218,9 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let warn = |warning: &str| self.observer.on(&Event::Warned(warning));
         let Some(Found { network, optimizer, state }) = checkpoints.find(config, data, warn)? else { return Ok(None) };
         let State { done, shuffle, curve, batch_losses, seconds, .. } = state;
-        self.optimizer.restore(&optimizer)?;
+        self.optimizer
+            .restore(&optimizer)
+            .map_err(|error| Error::OtherRun { path: checkpoints.path().into(), difference: error.to_string() })?;
         self.network = network;
         (self.done, self.curve, self.batch_losses, self.seconds) = (done, curve, batch_losses, seconds);
         self.observer.on(&Event::Progressed(done));

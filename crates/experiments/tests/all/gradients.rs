@@ -4,22 +4,20 @@ use klayer_experiments::Error;
 use klayer_experiments::gradients::{GradientConfig, GradientRow};
 use klayer_experiments::runs::{Job, run_all};
 use klayer_store::Store;
-use klayer_train::{Event, Init, Observer, Silent};
+use klayer_train::{Activation, Activations, BatchConfig, Event, NetworkConfig, Observer, Silent};
 use tempfile::TempDir;
 
-use crate::DATA;
+use crate::{DATA, with};
 
 pub(crate) fn small_check() -> GradientConfig {
     GradientConfig {
-        hidden: vec![4],
-        batch_norm: true,
-        images: 10,
+        network: NetworkConfig { hidden: vec![4].into(), ..NetworkConfig::default() },
+        batch: BatchConfig { size: 10, ..BatchConfig::default() },
         step: 1e-5,
         floor: 1e-4,
         lambdas: vec![0.0, 0.1],
         seed: 42,
         features: None,
-        init: Init::He,
     }
 }
 
@@ -30,7 +28,7 @@ fn rows(config: &GradientConfig) -> Vec<GradientRow> {
 #[test]
 fn every_parameter_is_checked_or_counted_as_a_kink() {
     for batch_norm in [true, false] {
-        let rows = rows(&GradientConfig { batch_norm, ..small_check() });
+        let rows = rows(&with(small_check(), |config| config.network.batch_norm = batch_norm));
         let mut expected = Vec::new();
         for lambda in [0.0, 0.1] {
             expected.extend([(lambda, 1, "W", 3072 * 4), (lambda, 1, "b", 4)]);
@@ -51,6 +49,29 @@ fn every_parameter_is_checked_or_counted_as_a_kink() {
         }
         let weights: Vec<_> = rows.iter().filter(|row| row.layer == 1 && row.parameter == "W").collect();
         assert!((weights[0].sum_analytic - weights[1].sum_analytic).abs() > 1e-3, "lambda has a gradient of its own");
+    }
+}
+
+#[test]
+fn gradients_match_with_other_activations_dropout_and_smoothing() {
+    let config = with(small_check(), |config| {
+        config.network.hidden = vec![6, 4].into();
+        config.network.activation = Activations(vec![Activation::Modulus, Activation::Gelu]);
+        config.network.dropout = 0.3;
+        config.batch.label_smoothing = 0.1;
+        config.features = Some(30);
+    });
+    let found = rows(&config);
+    for row in &found {
+        assert!(row.checked > 0 && row.max_relative_error < 1e-6, "{row:?}");
+    }
+    let plain: [fn(&mut GradientConfig); 3] = [
+        |config| config.network.activation = Activations::default(),
+        |config| config.network.dropout = 0.0,
+        |config| config.batch.label_smoothing = 0.0,
+    ];
+    for change in plain {
+        assert_ne!(rows(&with(config.clone(), change)), found, "every setting has an effect");
     }
 }
 
@@ -95,16 +116,18 @@ fn a_check_is_stored_and_reproducible() {
 
 #[test]
 fn invalid_check_settings_are_rejected() {
-    let cases = [
-        (GradientConfig { hidden: vec![0], ..small_check() }, "at least one unit"),
-        (GradientConfig { images: 1, ..small_check() }, "batch norm needs at least two images"),
-        (GradientConfig { step: 0.0, ..small_check() }, "step of the differences is 0"),
-        (GradientConfig { lambdas: vec![-1.0], ..small_check() }, "lambda is -1"),
-        (GradientConfig { images: 0, batch_norm: false, ..small_check() }, "1030, the number of training images"),
-        (GradientConfig { images: 1_031, ..small_check() }, "1030, the number of training images"),
+    let cases: [(fn(&mut GradientConfig), &str); 8] = [
+        (|config| config.network.hidden = vec![0].into(), "at least one unit"),
+        (|config| config.network.dropout = 1.0, "--dropout is 1, but it must be at least 0 and less than 1"),
+        (|config| config.batch.size = 1, "batch norm needs at least two images"),
+        (|config| config.batch.size = 0, "batch size is 0, but it must be at least 1"),
+        (|config| config.batch.size = 1_031, "must be at most 1030, the number of training images"),
+        (|config| config.step = 0.0, "step of the differences is 0"),
+        (|config| config.lambdas = vec![-1.0], "lambda is -1"),
+        (|config| config.features = Some(3_073), "it must be at most 3072"),
     ];
-    for (config, expected) in cases {
-        let error = config.run(&DATA, &Silent).expect_err(expected).to_string();
+    for (change, expected) in cases {
+        let error = with(small_check(), change).run(&DATA, &Silent).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
 }

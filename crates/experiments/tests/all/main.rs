@@ -8,7 +8,7 @@ mod search;
 use std::sync::LazyLock;
 
 use klayer_dataset::{Dataset, Sizes};
-use klayer_train::{Cyclical, Data, Init, RunConfig};
+use klayer_train::{Data, RunConfig};
 
 /// Generated images, few enough that a run takes a fraction of a second. No part is a multiple of the chunk or batch
 /// size.
@@ -17,31 +17,41 @@ static DATA: LazyLock<Data> = LazyLock::new(|| {
     Data::new(Dataset::generate(7, sizes, "for tests", &()).expect("nobody cancels"))
 });
 
-/// A run of 80 steps that uses every feature: batch norm, penalty, training sample and test.
+/// `config` after `change`.
+fn with<C>(mut config: C, change: impl FnOnce(&mut C)) -> C {
+    change(&mut config);
+    config
+}
+
+/// A run of 80 steps with batch norm, penalty, training sample and test.
 fn small_run() -> RunConfig {
-    RunConfig {
-        hidden: vec![50, 30],
-        batch_norm: true,
-        init: Init::He,
+    let config = RunConfig {
         lambda: 0.003,
-        schedule: Cyclical::new(1e-5, 0.1, 20).expect("a cycle"),
-        cycles: 2,
-        batch: 100,
-        seed: 42,
-        validate_every: 30,
+        validate_every: Some(30),
         training_sample: Some(260),
         test: true,
-    }
+        ..RunConfig::default()
+    };
+    with(config, |config| {
+        config.network.hidden = vec![50, 30].into();
+        config.schedule.n_s = 20;
+    })
 }
 
 /// A shorter run, for sets of several.
 fn short_run(lambda: f64, n_s: u64) -> RunConfig {
-    let schedule = Cyclical::new(1e-5, 0.1, n_s).expect("a cycle");
-    RunConfig { lambda, schedule, cycles: 1, batch: 20, hidden: vec![12], validate_every: 7, ..small_run() }
+    with(RunConfig { lambda, validate_every: Some(7), ..small_run() }, |config| {
+        config.network.hidden = vec![12].into();
+        config.schedule.n_s = n_s;
+        config.schedule.cycles = 1;
+        config.batch.size = 20;
+    })
 }
 
 /// A run that diverges within its first steps.
 fn diverging_run() -> RunConfig {
-    let schedule = Cyclical::new(1e6, 1e6, 5).expect("a cycle");
-    RunConfig { schedule, batch_norm: false, ..short_run(0.003, 5) }
+    with(short_run(0.003, 5), |config| {
+        config.network.batch_norm = false;
+        (config.schedule.eta_min, config.schedule.eta_max) = (1e6, 1e6);
+    })
 }

@@ -7,16 +7,17 @@ use klayer_experiments::gradients::GradientConfig;
 use klayer_experiments::runs::run_all;
 use klayer_store::{Recorded, Store};
 use klayer_train::record::RunRecord;
-use klayer_train::{Cyclical, Init, RunConfig, Silent};
+use klayer_train::{Activation, Activations, Init, Normalize, RunConfig, ScheduleKind, Silent};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{DATA, short_run, small_run};
+use crate::{DATA, short_run, small_run, with};
 
 const SHA256: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Asserts that every variant has a distinct key, and that together the variants change every field of `base`.
-fn assert_every_field_counts<S: Recorded>(base: &S, variants: &[S]) {
+/// Asserts that each change gives a distinct key, and that together they change every field of `base`.
+fn assert_every_field_counts<S: Recorded + Clone>(base: &S, changes: &[fn(&mut S)]) {
+    let variants: Vec<_> = changes.iter().map(|change| with(base.clone(), change)).collect();
     let keys = variants.iter().chain([base]).map(|variant| variant.key(SHA256).expect("a key"));
     let distinct: BTreeSet<String> = keys.collect();
     assert_eq!(distinct.len(), variants.len() + 1, "every field counts");
@@ -33,44 +34,59 @@ fn json(settings: &impl Recorded) -> Value {
 
 #[test]
 fn every_setting_and_the_dataset_change_a_runs_record_key() {
-    let base = small_run;
-    let schedule = |eta_min, eta_max, n_s| Cyclical::new(eta_min, eta_max, n_s).expect("a cycle");
-    let variants = [
-        RunConfig { hidden: vec![50], ..base() },
-        RunConfig { hidden: vec![30, 50], ..base() },
-        RunConfig { batch_norm: false, ..base() },
-        RunConfig { init: Init::Normal { sigma: 0.1 }, ..base() },
-        RunConfig { init: Init::Normal { sigma: 0.01 }, ..base() },
-        RunConfig { lambda: 0.003_000_000_000_000_000_5, ..base() },
-        RunConfig { schedule: schedule(2e-5, 0.1, 20), ..base() },
-        RunConfig { schedule: schedule(1e-5, 0.2, 20), ..base() },
-        RunConfig { schedule: schedule(1e-5, 0.1, 40), ..base() },
-        RunConfig { cycles: 1, ..base() },
-        RunConfig { batch: 99, ..base() },
-        RunConfig { seed: 43, ..base() },
-        RunConfig { validate_every: 31, ..base() },
-        RunConfig { training_sample: None, ..base() },
-        RunConfig { training_sample: Some(261), ..base() },
-        RunConfig { test: false, ..base() },
+    let changes: &[fn(&mut RunConfig)] = &[
+        |c| c.network.hidden = vec![50].into(),
+        |c| c.network.hidden = vec![30, 50].into(),
+        |c| c.network.batch_norm = false,
+        |c| c.network.init = Init::Normal { sigma: 0.1 },
+        |c| c.network.init = Init::Normal { sigma: 0.01 },
+        |c| c.network.activation = Activations(vec![Activation::Modulus]),
+        |c| c.network.activation = Activations(vec![Activation::Gelu]),
+        |c| c.network.dropout = 0.1,
+        |c| c.lambda = 0.003_000_000_000_000_000_5,
+        |c| c.schedule.kind = ScheduleKind::Cosine,
+        |c| c.schedule.kind = ScheduleKind::Constant,
+        |c| c.schedule.eta_min = 2e-5,
+        |c| c.schedule.eta_max = 0.2,
+        |c| c.schedule.n_s = 40,
+        |c| c.schedule.cycles = 1,
+        |c| c.schedule.epochs = Some(1.0),
+        |c| c.schedule.warmup = 0.2,
+        |c| c.batch.size = 99,
+        |c| c.batch.normalize = Normalize::Channel,
+        |c| c.batch.normalize = Normalize::WHITEN,
+        |c| c.batch.normalize = Normalize::Whiten { eps: 0.5 },
+        |c| c.batch.label_smoothing = 0.1,
+        |c| c.augment.flip = true,
+        |c| c.augment.shift = 1,
+        |c| c.optimizer.momentum = 0.9,
+        |c| c.optimizer.nesterov = true,
+        |c| c.seed = 43,
+        |c| c.validate_every = Some(31),
+        |c| c.validate_every = None,
+        |c| c.training_sample = None,
+        |c| c.training_sample = Some(261),
+        |c| c.test = false,
     ];
-    assert_every_field_counts(&base(), &variants);
+    assert_every_field_counts(&small_run(), changes);
 }
 
 #[test]
 fn every_setting_of_a_gradient_check_changes_its_record_key() {
-    let base = crate::gradients::small_check;
-    let variants = [
-        GradientConfig { hidden: vec![4, 4], ..base() },
-        GradientConfig { batch_norm: false, ..base() },
-        GradientConfig { images: 11, ..base() },
-        GradientConfig { step: 2e-5, ..base() },
-        GradientConfig { floor: 2e-4, ..base() },
-        GradientConfig { lambdas: vec![0.0], ..base() },
-        GradientConfig { seed: 43, ..base() },
-        GradientConfig { features: Some(100), ..base() },
-        GradientConfig { init: Init::Normal { sigma: 0.01 }, ..base() },
+    let changes: &[fn(&mut GradientConfig)] = &[
+        |c| c.network.hidden = vec![4, 4].into(),
+        |c| c.network.batch_norm = false,
+        |c| c.network.init = Init::Normal { sigma: 0.01 },
+        |c| c.network.dropout = 0.1,
+        |c| c.batch.size = 11,
+        |c| c.batch.label_smoothing = 0.1,
+        |c| c.step = 2e-5,
+        |c| c.floor = 2e-4,
+        |c| c.lambdas = vec![0.0],
+        |c| c.seed = 43,
+        |c| c.features = Some(100),
     ];
-    assert_every_field_counts(&base(), &variants);
+    assert_every_field_counts(&crate::gradients::small_check(), changes);
 }
 
 #[test]

@@ -26,8 +26,8 @@ fn store() -> (TempDir, Store) {
 fn jobs() -> Vec<RunConfig> {
     let mut jobs =
         [(0.001, 60), (0.002, 5), (0.003, 20), (0.004, 10), (0.005, 6)].map(|(lambda, n_s)| short_run(lambda, n_s));
-    jobs[3].hidden = vec![30, 12];
-    jobs[4].batch_norm = false;
+    jobs[3].network.hidden = vec![30, 12].into();
+    jobs[4].network.batch_norm = false;
     jobs.into()
 }
 
@@ -137,7 +137,7 @@ fn finished_runs_are_not_repeated() {
     let watch = Watch::default();
     let records = run_all(&jobs, &DATA, &store, 1, &watch).expect("all runs");
     assert_eq!(records[..3], [first[0].clone(), sentinel, first[2].clone()]);
-    assert_eq!(watch.found(), [0, 1, 2].map(|i: usize| (i, jobs[i].steps())));
+    assert_eq!(watch.found(), [0, 1, 2].map(|i: usize| (i, jobs[i].steps(1_030))));
     assert_eq!(watch.started(), [3, 4]);
     let after = files(&store);
     assert!(before.iter().all(|file| after.contains(file)), "what is finished is not written again");
@@ -146,7 +146,7 @@ fn finished_runs_are_not_repeated() {
 #[test]
 fn an_error_keeps_finished_runs_and_starts_no_more() {
     let mut jobs = jobs();
-    jobs[2].hidden = vec![0];
+    jobs[2].network.hidden = vec![0].into();
     for threads in [1, 2] {
         let (_folder, store) = store();
         let watch = Watch::default();

@@ -130,7 +130,10 @@ impl FromStr for Activations {
 
     /// Parses, for example, `gelu` or `modulus,gelu`.
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(|name| name.trim().parse().map_err(|error| format!("{error}"))).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(|name| name.trim().parse().map_err(|error| format!("{error}")))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

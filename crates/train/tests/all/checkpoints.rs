@@ -10,7 +10,7 @@ use klayer_linalg::random::stream;
 use klayer_nn::{Network, model_file};
 use klayer_train::checkpoint::{CHECKPOINT, State};
 use klayer_train::{
-    Arithmetic, Checkpoints, Cyclical, Data, Error, Event, Init, Observer, Par, Run, RunConfig, Silent, Trained, train,
+    Arithmetic, Checkpoints, Data, Error, Event, Init, Observer, Par, Run, RunConfig, Silent, Trained, train,
     train_from,
 };
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use proptest::test_runner::Config;
 use tempfile::TempDir;
 
 use crate::training::bits;
-use crate::{DATA, small_run};
+use crate::{DATA, data, generated, other_run, small_run, with};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
@@ -63,7 +63,7 @@ fn at(folder: &TempDir) -> Checkpoints<'static> {
 }
 
 fn go(config: &RunConfig, checkpoints: &Checkpoints<'_>, observer: &dyn Observer) -> Result<Trained<f32>, Error> {
-    train_from(&Run { config, observer, checkpoints: Some(checkpoints), metrics: None }, &DATA, &Par::Seq)
+    train_from(&Run { config, observer, checkpoints: Some(checkpoints), metrics: None }, data(config), &Par::Seq)
 }
 
 /// Cancels a run of `config` after `steps` steps.
@@ -73,17 +73,19 @@ fn stop(config: &RunConfig, checkpoints: &Checkpoints<'_>, steps: u64) {
 }
 
 fn state(path: &Path) -> State {
-    model_file::decode::<f32, State>(&CHECKPOINT, &fs::read(path).expect("a checkpoint")).expect("it is whole").1
+    model_file::decode::<f32, State>(&CHECKPOINT, &fs::read(path).expect("a checkpoint")).expect("it is whole").2
 }
 
 #[test]
 fn a_run_interrupted_repeatedly_gives_the_same_bits() {
-    let configs = [
-        small_run(),
-        RunConfig { batch_norm: false, hidden: vec![], init: Init::Normal { sigma: 0.01 }, ..small_run() },
-    ];
+    let linear = with(small_run(), |config| {
+        config.network.hidden = vec![].into();
+        config.network.batch_norm = false;
+        config.network.init = Init::Normal { sigma: 0.01 };
+    });
+    let configs = [small_run(), linear, other_run()];
     for config in configs {
-        let undisturbed = bits(&train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("a run"));
+        let undisturbed = bits(&train::<f32>(&config, data(&config), &Par::Seq, &Silent).expect("a run"));
         for steps in [2, 7, 39, 40, 41, 79] {
             let folder = TempDir::new().expect("a temporary folder");
             let (checkpoints, mut stops) = (at(&folder), 0);
@@ -105,11 +107,14 @@ fn a_run_interrupted_repeatedly_gives_the_same_bits() {
 #[test]
 fn a_run_resumed_before_it_diverges_diverges_at_the_same_step() {
     // The rate rises until the run diverges.
-    let schedule = Cyclical::new(1e-5, 1e5, 40).expect("a cycle");
-    let config = RunConfig { schedule, batch_norm: false, cycles: 1, validate_every: 1, ..small_run() };
+    let config = with(small_run(), |config| {
+        config.network.batch_norm = false;
+        (config.schedule.eta_max, config.schedule.n_s, config.schedule.cycles) = (1e5, 40, 1);
+        config.validate_every = Some(1);
+    });
     let alone = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("divergence is a result");
     let diverged = alone.diverged.expect("the rate is without reason");
-    assert!(diverged.step > 1 && diverged.step < config.steps() - 1, "{diverged:?}");
+    assert!(diverged.step > 1 && diverged.step < config.steps(1_030) - 1, "{diverged:?}");
     for steps in [diverged.step - 1, diverged.step] {
         let folder = TempDir::new().expect("a temporary folder");
         let checkpoints = at(&folder);
@@ -124,7 +129,7 @@ fn a_run_resumed_before_it_diverges_diverges_at_the_same_step() {
 fn every_cycle_and_interval_writes_a_checkpoint_and_keeps_the_previous_one() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
-    let three = RunConfig { cycles: 3, ..small_run() };
+    let three = with(small_run(), |config| config.schedule.cycles = 3);
     go(&three, &checkpoints, &Silent).expect("a run");
     assert_eq!((state(checkpoints.path()).done, state(&checkpoints.previous()).done), (80, 40), "the cycles' ends");
 
@@ -220,9 +225,10 @@ fn an_unreadable_checkpoint_falls_back_to_the_previous_one_or_fails() {
 /// Replaces the arithmetic in the checkpoint at `path`.
 fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
     let bytes = fs::read(path).expect("a checkpoint");
-    let (network, mut state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
+    let (network, numbers, mut state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
     state.environment.arithmetic = arithmetic;
-    fs::write(path, model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded")).expect("written");
+    fs::write(path, model_file::encode(&CHECKPOINT, &network, &numbers, &state).expect("it can be encoded"))
+        .expect("written");
 }
 
 /// Arithmetics with wider vectors, without the kernels, and of another build or system.
@@ -295,12 +301,12 @@ fn a_run_taken_over_by_another_process_writes_no_checkpoint() {
 static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
-    stop(&RunConfig { hidden: vec![1], ..small_run() }, &checkpoints, 5);
+    stop(&with(small_run(), |config| config.network.hidden = vec![1].into()), &checkpoints, 5);
     fs::read(checkpoints.path()).expect("a checkpoint")
 });
 
 fn decode(bytes: &[u8]) -> Result<State, klayer_nn::Error> {
-    model_file::decode::<f32, State>(&CHECKPOINT, bytes).map(|(_, state)| state)
+    model_file::decode::<f32, State>(&CHECKPOINT, bytes).map(|(.., state)| state)
 }
 
 #[test]
@@ -333,14 +339,29 @@ proptest! {
 fn a_checkpoint_with_another_input_size_is_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let checkpoints = at(&folder);
-    let config = RunConfig { hidden: vec![1], ..small_run() };
+    let config = with(small_run(), |config| config.network.hidden = vec![1].into());
     let state = decode(&WHOLE).expect("it is whole");
-    let architecture = config.architecture(4, DATA.dataset.class_names().len()).expect("a network");
+    let architecture = config.network.architecture(4, DATA.dataset.class_names().len()).expect("a network");
     let network = Network::<f32>::new(&architecture, Init::He, &mut stream(7, "init")).expect("a network");
-    let bytes = model_file::encode(&CHECKPOINT, &network, &state).expect("it can be encoded");
+    let bytes = model_file::encode(&CHECKPOINT, &network, &[], &state).expect("it can be encoded");
     fs::write(checkpoints.path(), bytes).expect("written");
     let error = go(&config, &checkpoints, &Silent).expect_err("images of four numbers").to_string();
     assert!(error.contains("its contents do not match") && error.contains("run.checkpoint"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_without_its_momentum_is_rejected() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let checkpoints = at(&folder);
+    let config = with(small_run(), |config| config.optimizer.momentum = 0.9);
+    stop(&config, &checkpoints, 5);
+    let bytes = fs::read(checkpoints.path()).expect("a checkpoint");
+    let (network, numbers, state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
+    assert_eq!(numbers.len(), network.architecture().parameters());
+    let bytes = model_file::encode(&CHECKPOINT, &network, &[], &state).expect("it can be encoded");
+    fs::write(checkpoints.path(), bytes).expect("written");
+    let error = go(&config, &checkpoints, &Silent).expect_err("there is no momentum").to_string();
+    assert!(error.contains("the optimizer's state has 0 numbers") && error.contains("run.checkpoint"), "{error}");
 }
 
 #[test]
@@ -349,20 +370,20 @@ fn a_checkpoint_of_another_run_is_rejected_with_the_difference_and_kept() {
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
     let before = fs::read(checkpoints.path()).expect("a checkpoint");
-    let schedule = Cyclical::new(1e-5, 0.2, 20).expect("a cycle");
-    let cases = [
-        (RunConfig { lambda: 0.004, ..small_run() }, "lambda is 0.003 in the checkpoint, but 0.004 here"),
-        (RunConfig { seed: 43, ..small_run() }, "seed is 42 in the checkpoint, but 43 here"),
-        (RunConfig { hidden: vec![50], ..small_run() }, "hidden is [50,30] in the checkpoint, but [50] here"),
-        (RunConfig { schedule, ..small_run() }, "\"eta_max\":0.2"),
-        (RunConfig { batch_norm: false, ..small_run() }, "batch norm is true in the checkpoint, but false here"),
+    let cases: [(fn(&mut RunConfig), &str); 6] = [
+        (|config| config.lambda = 0.004, "lambda is 0.003 in the checkpoint, but 0.004 here"),
+        (|config| config.seed = 43, "seed is 42 in the checkpoint, but 43 here"),
+        (|config| config.network.hidden = vec![50].into(), "hidden is [50,30] in the checkpoint, but [50] here"),
+        (|config| config.schedule.eta_max = 0.2, "eta max is 0.1 in the checkpoint, but 0.2 here"),
+        (|config| config.network.batch_norm = false, "batch norm is true in the checkpoint, but false here"),
+        (|config| config.augment.shift = 2, "shift is the default in the checkpoint, but 2 here"),
     ];
-    for (config, expected) in cases {
-        let error = go(&config, &checkpoints, &Silent).expect_err("it is of another run").to_string();
+    for (change, expected) in cases {
+        let error =
+            go(&with(small_run(), change), &checkpoints, &Silent).expect_err("it is of another run").to_string();
         assert!(error.contains(expected) && error.contains("run.checkpoint"), "{error}");
     }
-    let sizes = klayer_dataset::Sizes { training: 1_030, validation: 380, test: 270 };
-    let other = Data::new(klayer_dataset::Dataset::generate(8, sizes, "for tests", &()).expect("nobody cancels"));
+    let other = Data::new(generated(8));
     let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
     assert!(error.contains("the dataset is") && error.contains(other.dataset.sha256()), "{error}");
@@ -377,9 +398,9 @@ fn a_checkpoint_of_another_version_or_number_type_is_rejected_and_kept() {
     let whole = fs::read(checkpoints.path()).expect("a checkpoint");
     let mut older = whole.clone();
     older[8] -= 1;
-    let (network, state) = model_file::decode::<f32, State>(&CHECKPOINT, &whole).expect("it is whole");
+    let (network, _, state) = model_file::decode::<f32, State>(&CHECKPOINT, &whole).expect("it is whole");
     let wide = Network::<f64>::zeros(network.architecture());
-    let wide = model_file::encode(&CHECKPOINT, &wide, &state).expect("it can be encoded");
+    let wide = model_file::encode(&CHECKPOINT, &wide, &[], &state).expect("it can be encoded");
     for (bytes, expected) in [(older, "layout version"), (wide, "its numbers are f64, expected f32")] {
         for path in [checkpoints.path(), &checkpoints.previous()] {
             fs::write(path, &bytes).expect("written");

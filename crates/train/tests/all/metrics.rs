@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use klayer_optim::Schedule;
 use klayer_train::{Checkpoints, Error, Event, Metrics, Observer, Par, Run, Step, Trained, train_from};
 use tempfile::TempDir;
 
@@ -72,7 +71,7 @@ fn a_line_has_a_curve_point_and_the_mean_batch_loss() {
     assert_eq!(lines, watch.points.into_inner().expect("no panic"));
     let steps = watch.steps.into_inner().expect("no panic");
     assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), (1..=80).collect::<Vec<_>>());
-    let schedule = small_run().schedule;
+    let schedule = small_run().schedule.schedule(80).expect("a schedule");
     assert!(steps.iter().all(|step| step.rate == schedule.rate(step.step - 1)));
     for (line, interval) in lines.iter().zip([0..30, 30..60, 60..80]) {
         let mean = steps[interval.clone()].iter().map(|step| step.loss).sum::<f64>() / interval.len() as f64;

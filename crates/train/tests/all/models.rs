@@ -1,13 +1,15 @@
 //! Model files.
 
 use std::fs;
+use std::path::Path;
 
+use klayer_dataset::{Dataset, Sizes};
 use klayer_nn::model_file::{self, MODEL};
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::{Error, Evaluator, Par, Silent, train};
+use klayer_train::{Error, Evaluator, Par, RunConfig, Silent, train};
 use tempfile::TempDir;
 
-use crate::{DATA, short_run};
+use crate::{DATA, short_run, with};
 
 #[test]
 fn a_saved_model_loads_unchanged() {
@@ -32,7 +34,7 @@ fn a_saved_model_loads_unchanged() {
     let mut evaluator = Evaluator::new(network.architecture(), &normalizer, Par::Seq);
     assert_eq!(evaluator.evaluate(&network, DATA.dataset.test()).expect("it fits"), test);
     assert_eq!(
-        model_file::encode(&MODEL, &network, &found).expect("it can be encoded"),
+        model_file::encode(&MODEL, &network, &[], &found).expect("it can be encoded"),
         fs::read(&path).expect("a file"),
         "every bit is kept"
     );
@@ -49,6 +51,35 @@ fn a_saved_model_loads_unchanged() {
     model::save(&path, &trained.network, &no_fit).expect("written");
     let error = model::load(&path).expect_err("classes are missing").to_string();
     assert!(error.contains("and 1 classes, but"), "{error}");
+}
+
+#[test]
+fn a_model_of_the_previous_layout_loads_unchanged() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/layout_1.klayer"));
+    let (network, info) = model::load(path).expect("it is a model");
+    let config = RunConfig { lambda: 0.01, validate_every: Some(50), test: true, ..RunConfig::default() };
+    let expected = with(config, |config| {
+        config.network.hidden = vec![2].into();
+        (config.schedule.n_s, config.schedule.cycles) = (50, 1);
+    });
+    assert_eq!(info.config, expected);
+    assert_eq!((info.validation_accuracy, info.test_accuracy), (0.1246, Some(0.1438)));
+    let dataset = Dataset::generate(42, Sizes::CIFAR, "for tests", &()).expect("nobody cancels");
+    assert_eq!((info.dataset.sha256.as_str(), info.dataset.synthetic), (dataset.sha256(), true));
+    assert!(info.classes == dataset.class_names());
+    let normalizer = info.normalization.normalizer();
+    let mut evaluator = Evaluator::new(network.architecture(), &normalizer, Par::Seq);
+    let test = evaluator.evaluate(&network, dataset.test()).expect("it fits");
+    assert_eq!((test.accuracy, test.loss), (0.1438, 2.268_102_041_852_474));
+
+    let mut damaged = fs::read(path).expect("a file");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("model.klayer");
+    fs::write(&path, damaged).expect("written");
+    let error = model::load(&path).expect_err("it is damaged").to_string();
+    assert!(error.contains("checksum"), "{error}");
 }
 
 #[test]

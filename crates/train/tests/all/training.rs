@@ -8,39 +8,43 @@ use klayer_linalg::Scalar;
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, MODEL};
 use klayer_train::record::Point;
-use klayer_train::{Error, Evaluation, Evaluator, Event, Init, Observer, Par, RunConfig, Silent, Trained, train};
+use klayer_train::{
+    Error, Evaluation, Evaluator, Event, Init, Normalize, Observer, Par, RunConfig, Silent, Trained, train,
+};
 
-use crate::{DATA, diverging_run, short_run, small_run};
+use crate::{DATA, data, diverging_run, other_run, short_run, small_run, with};
 
 /// Everything that a run's settings determine, as bytes.
 pub(crate) fn bits<T: Scalar>(trained: &Trained<T>) -> Vec<u8> {
     let determined = (trained.curve.clone(), trained.diverged, trained.test.clone());
-    model_file::encode(&MODEL, &trained.network, &determined).expect("it can be encoded")
+    model_file::encode(&MODEL, &trained.network, &[], &determined).expect("it can be encoded")
 }
 
 fn run<T: Scalar>(config: &RunConfig, threads: usize) -> Trained<T> {
-    train(config, &DATA, &Par::threads(threads).expect("threads"), &Silent).expect("a run")
+    train(config, data(config), &Par::threads(threads).expect("threads"), &Silent).expect("a run")
 }
 
 #[test]
 fn curve_model_and_test_do_not_depend_on_the_thread_count() {
-    let config = RunConfig { hidden: vec![130, 50], ..small_run() };
-    let (single, double) = (bits(&run::<f32>(&config, 1)), bits(&run::<f64>(&config, 1)));
-    for threads in [1, 2, 4] {
-        assert_eq!(bits(&run::<f32>(&config, threads)), single, "f32 on {threads} threads");
-        assert_eq!(bits(&run::<f64>(&config, threads)), double, "f64 on {threads} threads");
+    for config in [small_run(), other_run()] {
+        let config = with(config, |config| config.network.hidden = vec![130, 50].into());
+        let (single, double) = (bits(&run::<f32>(&config, 1)), bits(&run::<f64>(&config, 1)));
+        for threads in [1, 2, 4] {
+            assert_eq!(bits(&run::<f32>(&config, threads)), single, "f32 on {threads} threads");
+            assert_eq!(bits(&run::<f64>(&config, threads)), double, "f64 on {threads} threads");
+        }
+        let other = RunConfig { seed: config.seed + 1, ..config };
+        assert_ne!(bits(&run::<f32>(&other, 1)), single, "another seed is another run");
     }
-    let other = RunConfig { seed: config.seed + 1, ..config };
-    assert_ne!(bits(&run::<f32>(&other, 1)), single, "another seed is another run");
 }
 
 #[test]
 fn evaluation_does_not_change_the_trained_model() {
     let watched = run::<f32>(&small_run(), 1);
-    let config = RunConfig { validate_every: 1_000, training_sample: None, test: false, ..small_run() };
+    let config = RunConfig { validate_every: Some(1_000), training_sample: None, test: false, ..small_run() };
     let unwatched = run::<f32>(&config, 1);
     let network =
-        |trained: &Trained<f32>| model_file::encode(&MODEL, &trained.network, &()).expect("it can be encoded");
+        |trained: &Trained<f32>| model_file::encode(&MODEL, &trained.network, &[], &()).expect("it can be encoded");
     assert_eq!(network(&watched), network(&unwatched));
     let (last, only) = (watched.curve[2], unwatched.curve[0]);
     assert_eq!(Point { training_loss: None, training_cost: None, ..last }, only);
@@ -75,7 +79,10 @@ fn the_curve_has_points_at_the_interval_and_the_end() {
 
 #[test]
 fn training_lowers_the_loss_and_generalizes_to_test_images() {
-    let config = RunConfig { cycles: 10, validate_every: 1, ..small_run() };
+    let config = with(small_run(), |config| {
+        config.schedule.cycles = 10;
+        config.validate_every = Some(1);
+    });
     let trained = run::<f32>(&config, 2);
     let (first, last) = (trained.curve[0], trained.curve[trained.curve.len() - 1]);
     let loss = |point: Point| point.training_loss.expect("requested");
@@ -172,27 +179,34 @@ fn a_cancelled_run_stops_at_that_step() {
 
 #[test]
 fn invalid_settings_are_rejected_with_the_reason() {
-    let run = || short_run(0.003, 5);
-    let cases = [
-        (RunConfig { cycles: 0, ..run() }, "number of cycles is 0"),
-        (RunConfig { validate_every: 0, ..run() }, "--validate-every is 0, but it must be at least 1"),
+    let cases: [(fn(&mut RunConfig), &str); 21] = [
+        (|c| c.schedule.cycles = 0, "number of cycles is 0"),
+        (|c| c.schedule.epochs = Some(0.0), "--epochs is 0, but it must be positive"),
+        (|c| c.schedule.epochs = Some(f64::NAN), "--epochs is NaN"),
+        (|c| c.schedule.n_s = 0, "n_s is 0"),
+        (|c| c.schedule.eta_min = 0.2, "eta_min"),
+        (|c| c.validate_every = Some(0), "--validate-every is 0, but it must be at least 1"),
+        (|c| c.batch.size = 0, "batch size is 0, but it must be at least 1"),
+        (|c| c.batch.size = 1_031, "batch size is 1031, but it must be at most 1030, the number of training images"),
+        (|c| c.batch.size = 1, "batch norm needs at least two images"),
+        (|c| c.batch.label_smoothing = 1.0, "--label-smoothing is 1, but it must be at least 0 and less than 1"),
         (
-            RunConfig { batch: 0, ..run() },
-            "batch size is 0, but it must be from 2 to 1030, the number of training images (nearest: 2)",
+            |c| c.batch.normalize = Normalize::Channel,
+            "--normalize is channel, but the images are normalized by feature",
         ),
-        (RunConfig { batch: 1_031, ..run() }, "from 2 to 1030, the number of training images (nearest: 1030)"),
-        (RunConfig { batch: 1, ..run() }, "batch norm needs at least two images"),
-        (RunConfig { training_sample: Some(0), ..run() }, "sample size for the training loss is 0"),
-        (
-            RunConfig { training_sample: Some(1_031), ..run() },
-            "from 1 to 1030, the number of training images (nearest: 1030)",
-        ),
-        (RunConfig { hidden: vec![12, 0], ..run() }, "every layer needs at least one unit"),
-        (RunConfig { lambda: -0.1, ..run() }, "lambda is -0.1"),
-        (RunConfig { lambda: f64::NAN, ..run() }, "lambda is NaN"),
-        (RunConfig { init: Init::Normal { sigma: 0.0 }, ..run() }, "standard deviation of the initial weights is 0"),
+        (|c| c.training_sample = Some(0), "sample size for the training loss is 0"),
+        (|c| c.training_sample = Some(1_031), "from 1 to 1030, the number of training images (nearest: 1030)"),
+        (|c| c.network.hidden = vec![12, 0].into(), "every layer needs at least one unit"),
+        (|c| c.network.init = Init::Normal { sigma: 0.0 }, "standard deviation of the initial weights is 0"),
+        (|c| c.network.dropout = -0.1, "--dropout is -0.1, but it must be at least 0 and less than 1"),
+        (|c| c.lambda = -0.1, "lambda is -0.1"),
+        (|c| c.lambda = f64::NAN, "lambda is NaN"),
+        (|c| c.optimizer.momentum = 1.0, "--momentum is 1, but it must be at least 0 and less than 1"),
+        (|c| c.optimizer.nesterov = true, "--nesterov requires a momentum above 0"),
+        (|c| c.augment.shift = 40, "shift"),
     ];
-    for (config, expected) in cases {
+    for (change, expected) in cases {
+        let config = with(short_run(0.003, 5), change);
         let error = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
