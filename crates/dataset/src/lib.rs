@@ -12,8 +12,8 @@
 //!
 //! Every file of CIFAR-10 is verified by its SHA-256 before use. Images stay in memory as bytes: a [`Shuffle`] selects
 //! the images of a mini-batch, an [`Augmenter`] changes them, and a [`Normalizer`] converts them to numbers. Progress
-//! is reported through [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one
-//! reads and writes files.
+//! is reported through [`Progress`]; this crate prints nothing. Of the crates below training, only this one and the
+//! store read and write files.
 //!
 //! ```
 //! use klayer_dataset::{Augment, Augmenter, Dataset, Features, Normalization, Normalize, Shuffle, Sizes};

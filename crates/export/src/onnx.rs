@@ -8,9 +8,13 @@
 //!
 //! The batch size is dynamic. A layer is a [`Gemm`](https://onnx.ai/onnx/operators/onnx__Gemm.html) node, followed in
 //! hidden layers by [`BatchNormalization`](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html), if the
-//! network has batch norm, and `Relu`. The tensors have the same names as in a [safetensors](crate::safetensors) file.
+//! network has batch norm, and the activation: `Relu`; GELU as x (0.5 + 0.5 `Erf`(x / sqrt 2)); modulus as the square
+//! root of `ReduceSumSquare` over pairs, plus 0.001. The tensors have the same names as in a
+//! [safetensors](crate::safetensors) file.
+//!
 //! Pixels are normalized by `Cast`, `Sub` and `Mul`, with exactly the numbers of
-//! [`Normalizer`](klayer_dataset::Normalizer).
+//! [`Normalizer`](klayer_dataset::Normalizer). Whitening is folded into the weights of the first layer, whose input is
+//! then the pixels, minus their means: see [`Normalization::fold`].
 //!
 //! The metadata contains the class names (`classes`), [`Model::training`] (`training`) and, for a graph with normalized
 //! input, `normalization.mean` and `normalization.std` in units of pixel / 255, all as JSON.
@@ -18,13 +22,17 @@
 mod proto;
 
 use klayer_dataset::Normalization;
-use klayer_nn::Layer;
+use klayer_linalg::RowMajor;
+use klayer_nn::{Activation, Layer};
 use prost::Message;
 use serde::Serialize;
 
 use crate::model::{Part, Tensor, check_values};
 use crate::{Error, Model};
-use proto::{ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, Dimension, Entry, Extent, FLOAT, Node, UINT8, ValueInfo};
+use proto::{
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, Attribute, Dimension, Entry, Extent, FLOAT, INT64, Node, UINT8,
+    ValueInfo,
+};
 
 /// Options of an exported graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +75,15 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
     }
     let architecture = model.network.architecture();
     let mut builder = Builder::default();
+    let whitens = model.normalization.whitening().is_some();
     let (name, numbers, about) = match options.input {
+        Input::Normalized if whitens => ("input", FLOAT, "pixel / 255 - mean, where mean is that of the channel"),
         Input::Normalized => ("input", FLOAT, "(pixel / 255 - mean) / std, or 0 where std is 0"),
-        Input::Pixels => ("pixels", UINT8, "1024 pixels of red, 1024 of green, 1024 of blue, row by row"),
+        Input::Pixels => ("pixels", UINT8, "channel by channel, such as red, green and blue, each row by row"),
     };
+    if whitens {
+        whiten(model, options.input, &mut tensors)?;
+    }
     let mut x = name.to_owned();
     if options.input == Input::Pixels {
         x = builder.normalize(&x, &model.normalization)?;
@@ -86,7 +99,7 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
             x = builder.batch_norm(l, &x, norm.eps());
         }
         if !last {
-            x = builder.node("Relu", &format!("relu{}", l + 1), &[&x], vec![]);
+            x = builder.activation(l, &x, architecture.activations()[l], architecture.hidden()[l]);
         }
     }
 
@@ -106,6 +119,23 @@ pub fn encode<M: Serialize>(model: &Model<M>, options: Options) -> Result<Vec<u8
         metadata_props: metadata(model, options.input)?,
     };
     Ok(file.encode_to_vec())
+}
+
+/// Folds the whitening of pixels minus their means into the affine map of the first layer, whose tensors come first.
+/// The means are subtracted before, because the products of large pixels would cancel with a loss of precision.
+fn whiten<M>(model: &Model<M>, input: Input, tensors: &mut [Tensor]) -> Result<(), Error> {
+    let [weight, bias, ..] = tensors else { return Ok(()) };
+    let w = RowMajor::from_rows(weight.shape[0], weight.shape[1], &weight.values);
+    let white = if input == Input::Pixels { 255.0 } else { 1.0 };
+    let (w, b) = model.normalization.fold(&w, &bias.values, white);
+    let mean = model.normalization.mean();
+    for (i, (row, bias)) in w.rows().zip(&mut bias.values).enumerate() {
+        let shift: f64 = row.iter().zip(mean).map(|(&w, mean)| f64::from(w) * mean * white).sum();
+        *bias = (f64::from(b[i]) + shift) as f32;
+    }
+    weight.values = w.rows().flatten().copied().collect();
+    check_values(&weight.name, &weight.shape, &weight.values, true)?;
+    check_values(&bias.name, &bias.shape, &bias.values, true)
 }
 
 /// Folds the batch norm of layer `l`, if any, into its affine map. With k = gamma / sqrt(variance + eps),
@@ -162,13 +192,17 @@ impl Builder {
     fn normalize(&mut self, x: &str, normalization: &Normalization) -> Result<String, Error> {
         let normalizer = normalization.normalizer::<f32>();
         let parameters = [("normalization.pixel_mean", normalizer.mean()), ("normalization.scale", normalizer.scale())];
-        for (name, values) in parameters {
+        let used = if normalization.whitening().is_some() { 1 } else { 2 };
+        for (name, values) in parameters.into_iter().take(used) {
             let shape = vec![values.len()];
             check_values(name, &shape, values, true)?;
             self.tensor(Tensor { name: name.to_owned(), shape, values: values.to_vec() });
         }
         let x = self.node("Cast", "float", &[x], vec![integer("to", i64::from(FLOAT))]);
         let x = self.node("Sub", "centred", &[&x, parameters[0].0], vec![]);
+        if normalization.whitening().is_some() {
+            return Ok(x);
+        }
         Ok(self.node("Mul", "normalized", &[&x, parameters[1].0], vec![]))
     }
 
@@ -178,16 +212,65 @@ impl Builder {
         self.node("Gemm", &name, &inputs, vec![integer("transB", 1)])
     }
 
+    /// The activation of hidden layer `l` with `units` units.
+    fn activation(&mut self, l: usize, x: &str, activation: Activation, units: usize) -> String {
+        let name = format!("{activation}{}", l + 1);
+        let step = |operator: &str| format!("{name}.{operator}");
+        match activation {
+            Activation::Relu => self.node("Relu", &name, &[x], vec![]),
+            Activation::Gelu => {
+                let [root, half] = [self.number("sqrt_half", 0.5_f32.sqrt()), self.number("half", 0.5)];
+                let erf = self.node("Mul", &step("scaled"), &[x, &root], vec![]);
+                let erf = self.node("Erf", &step("erf"), &[&erf], vec![]);
+                let erf = self.node("Mul", &step("halved"), &[&erf, &half], vec![]);
+                let phi = self.node("Add", &step("phi"), &[&erf, &half], vec![]);
+                self.node("Mul", &name, &[x, &phi], vec![])
+            }
+            Activation::Modulus => {
+                let eps = self.number("modulus_eps", 0.001);
+                let shape = self.integers(&step("shape"), &[0, 2, (units / 2) as i64]);
+                let axes = Attribute { ints: vec![1], kind: ATTRIBUTE_INTS, ..attribute("axes") };
+                let pairs = self.node("Reshape", &step("pairs"), &[x, &shape], vec![]);
+                let sum = self.node("ReduceSumSquare", &step("sum"), &[&pairs], vec![axes, integer("keepdims", 0)]);
+                let sum = self.node("Add", &step("shifted"), &[&sum, &eps], vec![]);
+                self.node("Sqrt", &name, &[&sum], vec![])
+            }
+        }
+    }
+
+    /// A tensor of one number, shared by all nodes that need it.
+    fn number(&mut self, name: &str, value: f32) -> String {
+        if self.tensors.iter().all(|tensor| tensor.name != name) {
+            self.tensor(Tensor { name: name.to_owned(), shape: vec![1], values: vec![value] });
+        }
+        name.to_owned()
+    }
+
+    fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        self.tensors.push(proto::Tensor {
+            dims: vec![values.len() as i64],
+            data_type: INT64,
+            name: name.to_owned(),
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        });
+        name.to_owned()
+    }
+
     fn batch_norm(&mut self, l: usize, x: &str, eps: f32) -> String {
         let parameters = [Part::Gamma, Part::Beta, Part::RunningMean, Part::RunningVariance].map(|part| part.name(l));
         let inputs: Vec<&str> = [x].into_iter().chain(parameters.iter().map(String::as_str)).collect();
-        let epsilon = Attribute { name: "epsilon".to_owned(), f: Some(eps), i: None, kind: ATTRIBUTE_FLOAT };
+        let epsilon = Attribute { f: Some(eps), kind: ATTRIBUTE_FLOAT, ..attribute("epsilon") };
         self.node("BatchNormalization", &format!("bn{}", l + 1), &inputs, vec![epsilon])
     }
 }
 
 fn integer(name: &str, value: i64) -> Attribute {
-    Attribute { name: name.to_owned(), f: None, i: Some(value), kind: ATTRIBUTE_INT }
+    Attribute { i: Some(value), kind: ATTRIBUTE_INT, ..attribute(name) }
+}
+
+/// An attribute without a value.
+fn attribute(name: &str) -> Attribute {
+    Attribute { name: name.to_owned(), ..Attribute::default() }
 }
 
 /// An input or output of the graph, batch x `width`.

@@ -11,13 +11,14 @@
 //!
 //! The names are those of a `torch.nn.Sequential` with `torch.nn.Linear` modules named `fc1`, `fc2`, ... and
 //! `torch.nn.BatchNorm1d` modules named `bn1`, `bn2`, ... The metadata has one entry, `klayer`: a JSON object with the
-//! layout version, the widths and eps of batch norm, the class names, and [`Model::training`].
+//! layout version, the widths, the activations (if not all are ReLU), eps of batch norm, the class names, the
+//! normalization (if it is not by feature), and [`Model::training`].
 
 use std::collections::{HashMap, HashSet};
 
 use ::safetensors::tensor::{Dtype, TensorView};
 use ::safetensors::{SafeTensorError, SafeTensors};
-use klayer_dataset::Normalization;
+use klayer_dataset::{Normalization, Normalize};
 use klayer_linalg::RowMajor;
 use klayer_nn::batch_norm::Statistics;
 use klayer_nn::{Architecture, Layer, Network};
@@ -42,6 +43,9 @@ struct Metadata<M> {
     version: u64,
     architecture: Architecture,
     classes: Vec<String>,
+    /// The whole normalization, if it is more than a mean and a deviation of each feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    normalization: Option<Normalization>,
     training: M,
 }
 
@@ -84,6 +88,9 @@ pub fn encode<M: Serialize + DeserializeOwned + PartialEq>(model: &Model<M>) -> 
         version: VERSION,
         architecture: model.network.architecture().clone(),
         classes: model.classes.clone(),
+        normalization: Some(&model.normalization)
+            .filter(|normalization| normalization.normalize() != Normalize::Feature)
+            .cloned(),
         training: &model.training,
     };
     let text = serde_json::to_string(&metadata).map_err(refuse_metadata)?;
@@ -138,8 +145,10 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Model<M>, Error> {
         let values = singles(&file, &part.name(l), &shape, part != Part::RunningVariance)?;
         put(&mut network, l, part, &shape, values);
     }
-    let normalization =
-        Normalization::new(mean, deviation).map_err(|error| Error::Metadata { reason: error.to_string() })?;
+    let normalization = match metadata.normalization {
+        Some(normalization) => normalization,
+        None => Normalization::new(mean, deviation).map_err(|error| Error::Metadata { reason: error.to_string() })?,
+    };
     Ok(Model { network, normalization, classes: metadata.classes, training: metadata.training })
 }
 

@@ -27,7 +27,8 @@ use crate::{Pixels, Scalar};
 mod combine;
 mod dots;
 
-pub(crate) use combine::Factor;
+use combine::Out;
+pub(crate) use combine::{Factor, Update};
 pub(crate) use dots::GROUP_FOR_PIXELS;
 
 /// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
@@ -52,6 +53,14 @@ pub trait Kernels: Sized {
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
     /// Applies `store` to `c` and `a b`.
     fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
+    /// Calls `update` with parts of rows of `c`, the same parts of `a b`, and of `state`, until all of `c` is done.
+    fn update(
+        c: MatMut<'_, Self>,
+        state: MatMut<'_, Self>,
+        a: Factor<'_, Self>,
+        b: Source<'_, Self>,
+        update: &Update<'_, Self>,
+    );
     /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
     /// `c = alpha a b`, or adds that to `c`, with faer.
@@ -67,7 +76,16 @@ macro_rules! kernels {
                 dots::dots_on(Arch::new(), c, stride, a, b, store);
             }
             fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
-                combine::combine_on(Arch::new(), c, a, b, store);
+                combine::combine_on(Arch::new(), Out::Matrix(c, store), a, b);
+            }
+            fn update(
+                c: MatMut<'_, Self>,
+                state: MatMut<'_, Self>,
+                a: Factor<'_, Self>,
+                b: Source<'_, Self>,
+                update: &Update<'_, Self>,
+            ) {
+                combine::combine_on(Arch::new(), Out::Update(c, state, update), a, b);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
                 Arch::new().dispatch(Apply { c, product, store });
@@ -112,8 +130,15 @@ impl<'a, T> Rows<'a, T> {
         Self { memory: self.memory.get(start..).unwrap_or(&[]), length, ..self }
     }
 
+    /// Number of rows.
     #[inline(always)]
-    fn row(self, i: usize) -> &'a [T] {
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+
+    /// Row `i`.
+    #[inline(always)]
+    pub(crate) fn row(self, i: usize) -> &'a [T] {
         &self.memory[i * self.stride..][..self.length]
     }
 }
@@ -259,8 +284,10 @@ mod tests {
             let mut found = [old.clone(), old.clone(), old.clone()];
             let (c, stride) = found[0].strided_mut();
             dots_on(arch, c, stride, a.view(), Source::Rows(b_t.view()), store);
-            combine_on(arch, found[1].as_mut(), Factor::Rows(a.view()), Source::Rows(b.view()), store);
-            combine_on(arch, found[2].as_mut(), Factor::Transposed(a_t.view()), Source::Rows(b.view()), store);
+            let factors = [Factor::Rows(a.view()), Factor::Transposed(a_t.view())];
+            for (found, a) in found[1..].iter_mut().zip(factors) {
+                combine_on(arch, Out::Matrix(found.as_mut(), store), a, Source::Rows(b.view()));
+            }
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let terms = a.row(i).iter().zip(b_t.row(j)).map(|(a, b)| a.to_f64() * b.to_f64());
                 let (sum, size) = terms.fold((0.0, 1.0), |(sum, size), term| (sum + term, size + f64::abs(term)));
@@ -287,7 +314,16 @@ mod tests {
             let (mut s, mut d_w) = (RowMajor::<T>::zeros(m, images), RowMajor::<T>::zeros(m, features));
             let (c, stride) = s.strided_mut();
             dots_on(arch, c, stride, w.view(), x, Store::Replace);
-            combine_on(arch, d_w.as_mut(), Factor::Rows(g.view()), x, Store::Replace);
+            combine_on(arch, Out::Matrix(d_w.as_mut(), Store::Replace), Factor::Rows(g.view()), x);
+            // The product as it is passed on: added to zeros, and the number of times.
+            let (mut passed, mut times) = (RowMajor::<T>::zeros(m, features), RowMajor::<T>::zeros(m, features));
+            let add = |c: &mut [T], product: &[T], times: &mut [T]| {
+                c.iter_mut().zip(product).for_each(|(c, &product)| *c += product);
+                times.iter_mut().for_each(|times| *times += T::from_f64(1.0));
+            };
+            combine_on(arch, Out::Update(passed.as_mut(), times.as_mut(), &add), Factor::Rows(g.view()), x);
+            assert!(times.rows().flatten().all(|&times| times == T::from_f64(1.0)), "{arch:?}");
+            assert!(passed.rows().eq(d_w.rows()), "{arch:?}: {m} x {features}, {images} images");
             let bits = |matrix: RowMajor<T>| matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
             (bits(s), bits(d_w))
         });

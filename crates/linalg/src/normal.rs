@@ -10,8 +10,8 @@
 //! grow with t.
 //!
 //! The largest errors, measured against 40 digits: 2 ulp for phi and for Phi(x) with x > 0; for x < 0, 10 ulp of Phi(x)
-//! in `f32` and 17 in `f64`, far from 0. Below about -13 in `f32` and -37 in `f64`, where the results would be subnormal,
-//! both are 0.
+//! in `f32` and 17 in `f64`, far from 0. Below about -13 in `f32` and -37 in `f64`, where the results would be
+//! subnormal, both are 0.
 
 /// Computes Phi(x) and phi(x). NaN gives NaN.
 pub(crate) trait Normal: Sized {

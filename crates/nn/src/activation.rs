@@ -116,9 +116,14 @@ impl<T: Scalar> Values<T> {
 }
 
 impl Activation {
-    /// Number of units that make one output: 2 for [`Activation::Modulus`], otherwise 1.
+    /// Number of units that make one output: 1, or 2 for a function of pairs.
     pub fn units_per_output(self) -> usize {
         self.function::<f32>().units()
+    }
+
+    /// The names of all activations, separated by commas.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
     }
 
     /// Number of outputs of a layer of `units` units, a multiple of [`units_per_output`](Self::units_per_output).

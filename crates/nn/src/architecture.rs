@@ -39,7 +39,7 @@ pub struct Architecture {
 struct Unchecked {
     widths: Vec<usize>,
     batch_norm_eps: Option<f64>,
-    /// Omitted if all are ReLU, as in files from before there were others.
+    /// Omitted if all are ReLU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     activations: Vec<Activation>,
 }

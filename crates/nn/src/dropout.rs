@@ -5,8 +5,8 @@
 //! and wrap.
 //! - The key of an output is 64 bits: starting from 0, key = mix(key xor value + 0x9e3779b97f4a7c15) for the values
 //!   seed, step, layer and output, where mix is the finalizer of SplitMix64 (Steele et al., 2014).
-//! - The draw of an image is 32 bits: its position plus the low half of the key, then the hash triple32 (Wellons, 2018),
-//!   with the high half of the key xored in after the first multiplication.
+//! - The draw of an image is 32 bits: its position plus the low half of the key, then the hash triple32 (Wellons,
+//!   2018), with the high half of the key xored in before the second multiplication.
 //! - The output is dropped if the draw is less than p 2^32.
 //!
 //! The forward and the backward pass both draw the masks, which takes less time than a pass through memory.
@@ -48,13 +48,15 @@ impl Mask {
     /// # Shapes
     /// `values` outputs x n.
     pub(crate) fn apply<T: Scalar>(self, values: &mut RowMajor<T>) {
-        let threshold = (self.rate * 2.0_f64.powi(32)) as u32;
-        let (zero, scale) = (T::from_f64(0.0), T::from_f64(1.0 / (1.0 - self.rate)));
         vectorize(
             #[inline(always)]
             || {
+                // Local, because the compiler vectorizes only if no store can change them.
+                let Self { key, rate, first } = self;
+                let threshold = (rate * 2.0_f64.powi(32)) as u32;
+                let (zero, scale) = (T::from_f64(0.0), T::from_f64(1.0 / (1.0 - rate)));
                 for i in 0..values.nrows() {
-                    let key = mixed(self.key, self.first + i as u64);
+                    let key = mixed(key, first + i as u64);
                     let (mut counter, high) = (key as u32, (key >> 32) as u32);
                     for value in values.row_mut(i) {
                         *value *= if draw(counter, high) < threshold { zero } else { scale };

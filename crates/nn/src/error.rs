@@ -29,7 +29,7 @@ pub enum Error {
         most: usize,
     },
     /// An unknown activation.
-    #[error("unknown activation {}: expected relu, gelu or modulus", printable(name))]
+    #[error("unknown activation {}, expected one of {}", printable(name), Activation::names())]
     Activation {
         /// The name.
         name: String,
@@ -43,7 +43,7 @@ pub enum Error {
         hidden: usize,
     },
     /// A layer whose units cannot be divided into the groups that its activation needs.
-    #[error("hidden layer {} has {units} units, but the activation {activation} needs a multiple of {group}", layer + 1)]
+    #[error("hidden layer {} has {units} units, but {activation} needs a multiple of {group}", layer + 1)]
     Units {
         /// The hidden layer, counted from 0.
         layer: usize,
@@ -90,9 +90,9 @@ pub enum Error {
         /// The workspace or the gradients.
         what: &'static str,
         /// The architecture that they were created for.
-        found: Architecture,
+        found: Box<Architecture>,
         /// The architecture of the network.
-        expected: Architecture,
+        expected: Box<Architecture>,
     },
     /// Batch norm over fewer than two images: the variance would be 0, and every output the same.
     #[error("batch norm needs at least two images per mini-batch, got {images}")]

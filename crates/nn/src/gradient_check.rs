@@ -89,7 +89,8 @@ pub fn check_step(step: f64) -> Result<(), Error> {
 }
 
 /// Computes the numerical gradient of `objective` for a mini-batch with respect to every parameter of `network`, by
-/// central differences with step `step`. Dropout uses the masks of step 0, those of a new [`Workspace`](crate::Workspace).
+/// central differences with step `step`. Dropout uses the masks of step 0, as does a new
+/// [`Workspace`](crate::Workspace).
 ///
 /// Calls `progress` after every unit with the number of parameters done. `progress` can stop the check.
 ///
@@ -157,8 +158,8 @@ impl NumericalGradient {
     ) -> Result<Vec<Comparison>, Error> {
         for architecture in [network.architecture(), analytic.architecture()] {
             if architecture != self.gradients.architecture() {
-                let found = self.gradients.architecture().clone();
-                let expected = architecture.clone();
+                let found = self.gradients.architecture().clone().into();
+                let expected = architecture.clone().into();
                 return Err(Error::OtherNetwork { what: "the numerical gradient", found, expected });
             }
         }

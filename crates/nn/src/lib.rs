@@ -25,10 +25,10 @@
 //! which statistics batch norm uses: those of the batch in [`Network::forward_train`], the running ones in
 //! [`Network::infer`].
 //!
-//! The forward pass applies [`affine`], [`batch_norm`], an [`activation`] and, in training, dropout in each hidden layer,
-//! then `affine` and `cross_entropy` at the top; the backward pass runs in reverse. An [`Objective`] sets dropout and
-//! label smoothing. [`parameters`] visits all parameters, [`gradient_check`] compares the gradients with finite
-//! differences of the objective, and [`model_file`] serializes networks.
+//! The forward pass applies [`affine`], [`batch_norm`], an [`activation`] and, in training, dropout in each hidden
+//! layer, then `affine` and `cross_entropy` at the top; the backward pass runs in reverse. An [`Objective`] sets
+//! dropout and label smoothing. [`parameters`] visits all parameters, [`gradient_check`] compares the gradients with
+//! finite differences of the objective, and [`model_file`] serializes networks.
 //!
 //! The crate does no I/O, reads no clock, and starts no threads except those that the caller requests. Everything is
 //! generic over [`Scalar`](klayer_linalg::Scalar).

@@ -217,7 +217,7 @@ impl<T: Scalar> Network<T> {
     }
 
     fn other_network(&self, what: &'static str, other: &Architecture) -> Error {
-        Error::OtherNetwork { what, found: other.clone(), expected: self.architecture.clone() }
+        Error::OtherNetwork { what, found: other.clone().into(), expected: self.architecture.clone().into() }
     }
 }
 

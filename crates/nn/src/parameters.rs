@@ -112,7 +112,8 @@ impl<T: Scalar> Network<T> {
     ///
     /// let architecture = Architecture::new(4, &[8], 3, true)?;
     /// let network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init"))?;
-    /// let parts: Vec<_> = network.parameters().map(|part| (part.layer, part.kind.symbol(), part.values.len())).collect();
+    /// let parts = network.parameters().map(|part| (part.layer, part.kind.symbol(), part.values.len()));
+    /// let parts: Vec<_> = parts.collect();
     /// assert_eq!(parts, [(0, "W", 32), (0, "b", 8), (0, "gamma", 8), (0, "beta", 8), (1, "W", 24), (1, "b", 3)]);
     /// # Ok::<(), klayer_nn::Error>(())
     /// ```

@@ -95,8 +95,8 @@ impl<T: Scalar, R: Rule> Optimizer<T, R> {
         if network.architecture() != &self.architecture {
             return Err(klayer_nn::Error::OtherNetwork {
                 what: "the optimizer",
-                found: self.architecture.clone(),
-                expected: network.architecture().clone(),
+                found: Box::new(self.architecture.clone()),
+                expected: Box::new(network.architecture().clone()),
             });
         }
         network.update(x, workspace, &mut Descent { optimizer: self, rate })
@@ -164,6 +164,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
     /// Changes the weights along an already computed gradient.
     fn weight_along(&mut self, layer: usize, weight: &mut RowMajor<T>, gradient: &RowMajor<T>) {
         let Optimizer { rule, l2, par, state, .. } = &mut *self.optimizer;
+        let rule = *rule;
         let step = Step { rate: self.rate, l2: *l2 };
         match (rule.as_sgd(), state) {
             (None, Some(state)) => {
@@ -173,7 +174,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
                     state,
                     gradient,
                     #[inline(always)]
-                    |p, g, state| rule.update(step, p, g, state),
+                    move |p, g, state| rule.update(step, p, g, state),
                 );
             }
             (sgd, _) => {
@@ -187,6 +188,7 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
 impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
     fn weight(&mut self, layer: usize, weight: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>) {
         let Optimizer { rule, l2, par, state, blocks, .. } = &mut *self.optimizer;
+        let rule = *rule;
         let step = Step { rate: self.rate, l2: *l2 };
         match (rule.as_sgd(), state) {
             (None, Some(state)) => {
@@ -199,7 +201,7 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
                     blocks,
                     par,
                     #[inline(always)]
-                    |p, g, state| rule.update(step, p, g, state),
+                    move |p, g, state| rule.update(step, p, g, state),
                 );
             }
             (sgd, _) => {
@@ -219,6 +221,9 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
             Parameter::Beta => batch_norm.as_mut().map(|norm| &mut norm.beta),
         });
         let step = Step { rate: self.rate, l2: L2::NONE };
-        rule.update(step, values, gradient, state.map_or(&mut [], |state| state));
+        match (rule.as_sgd(), state) {
+            (None, Some(state)) => rule.update(step, values, gradient, state),
+            (sgd, _) => sgd.unwrap_or_default().update(step, values, gradient, &mut []),
+        }
     }
 }

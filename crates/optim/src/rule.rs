@@ -16,11 +16,11 @@ pub use sgd::Sgd;
 ///
 /// [`Optimizer`](crate::Optimizer) applies a rule to a whole network: to a block of weights as soon as their gradient is
 /// computed, while it is in the cache.
-pub trait Rule: Sync {
+pub trait Rule: Copy + Sync {
     /// Changes the parameters `p`. `g` is the gradient of the loss, without the penalty of the step.
     ///
-    /// Each element must be changed independently of the others. Mark the method `#[inline(always)]`, so that the loop is
-    /// compiled for the widest vectors of the processor.
+    /// Each element must be changed independently of the others: the method is called with any parts of the parameters.
+    /// Mark it `#[inline(always)]`, so that its loop is compiled for the widest vectors of the processor.
     ///
     /// # Shapes
     /// `p` and `g` have the same length. So does `state`, except in plain gradient descent, where it is empty.

@@ -8,6 +8,8 @@ pub(super) const OPSET: i64 = 17;
 
 /// `TensorProto.DataType.FLOAT`
 pub(super) const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT64`
+pub(super) const INT64: i32 = 7;
 /// `TensorProto.DataType.UINT8`
 pub(super) const UINT8: i32 = 2;
 
@@ -15,6 +17,8 @@ pub(super) const UINT8: i32 = 2;
 pub(super) const ATTRIBUTE_FLOAT: i32 = 1;
 /// `AttributeProto.AttributeType.INT`
 pub(super) const ATTRIBUTE_INT: i32 = 2;
+/// `AttributeProto.AttributeType.INTS`
+pub(super) const ATTRIBUTE_INTS: i32 = 7;
 
 /// `ModelProto`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,6 +94,8 @@ pub(super) struct Attribute {
     pub(super) f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub(super) i: Option<i64>,
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub(super) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub(super) kind: i32,
 }

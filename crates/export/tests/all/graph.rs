@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use klayer_dataset::Subset;
 use prost::Message;
-use proto::{FLOAT, Node, UINT8};
+use proto::{FLOAT, INT64, Node, UINT8};
 
 /// The input of a graph, images x features.
 pub(crate) enum Batch<'a> {
@@ -49,9 +49,13 @@ pub(crate) fn logits(bytes: &[u8], batch: &Batch<'_>) -> Vec<f32> {
 
     let mut found = HashMap::from([(input.name.clone(), Matrix { columns: extent(&shape[1]), values })]);
     for tensor in &graph.initializer {
-        assert_eq!(tensor.data_type, FLOAT, "{}", tensor.name);
-        let number = |bytes: &[u8]| f64::from(f32::from_le_bytes(bytes.try_into().expect("four bytes")));
-        let values: Vec<_> = tensor.raw_data.chunks(4).map(number).collect();
+        let float = |bytes: &[u8]| f64::from(f32::from_le_bytes(bytes.try_into().expect("four bytes")));
+        let integer = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("eight bytes")) as f64;
+        let values: Vec<_> = match tensor.data_type {
+            FLOAT => tensor.raw_data.chunks(4).map(float).collect(),
+            INT64 => tensor.raw_data.chunks(8).map(integer).collect(),
+            other => panic!("{}: data type {other}", tensor.name),
+        };
         assert_eq!(values.len() as i64, tensor.dims.iter().product::<i64>(), "{}", tensor.name);
         let columns = *tensor.dims.last().expect("a dimension") as usize;
         found.insert(tensor.name.clone(), Matrix { columns, values });
@@ -85,7 +89,26 @@ fn apply(node: &Node, inputs: &[&Matrix]) -> Matrix {
             (*x).clone()
         }
         ("Sub", [x, row]) => by_column(x, |value, j| value - row.values[j]),
-        ("Mul", [x, row]) => by_column(x, |value, j| value * row.values[j]),
+        ("Mul", [x, other]) if other.values.len() == x.values.len() => {
+            let values = x.values.iter().zip(&other.values).map(|(x, other)| x * other).collect();
+            Matrix { columns: x.columns, values }
+        }
+        ("Mul", [x, row]) => by_column(x, |value, j| value * row.values[j % row.values.len()]),
+        ("Add", [x, row]) => by_column(x, |value, j| value + row.values[j % row.values.len()]),
+        ("Sqrt", [x]) => by_column(x, |value, _| value.sqrt()),
+        ("Erf", [x]) => by_column(x, |value, _| erf(value)),
+        // Only as a reshape to images x 2 x n, whose sum over the pairs follows.
+        ("Reshape", [x, shape]) => {
+            assert_eq!(shape.values[..], [0.0, 2.0, (x.columns / 2) as f64]);
+            (*x).clone()
+        }
+        ("ReduceSumSquare", [x]) => {
+            let axes = attribute("axes").map(|attribute| attribute.ints.clone());
+            assert_eq!((axes, integer("keepdims")), (Some(vec![1]), Some(0)));
+            let half = x.columns / 2;
+            let sums = |row: &[f64]| -> Vec<f64> { (0..half).map(|j| row[j].powi(2) + row[half + j].powi(2)).collect() };
+            Matrix { columns: half, values: x.values.chunks(x.columns).flat_map(sums).collect() }
+        }
         ("Relu", [x]) => by_column(x, |value, _| value.max(0.0)),
         ("Gemm", [x, weight, bias]) => {
             assert_eq!(integer("transB"), Some(1), "the weight is outputs x inputs");
@@ -110,4 +133,17 @@ fn apply(node: &Node, inputs: &[&Matrix]) -> Matrix {
 fn by_column(x: &Matrix, f: impl Fn(f64, usize) -> f64) -> Matrix {
     let values = x.values.iter().enumerate().map(|(i, &value)| f(value, i % x.columns)).collect();
     Matrix { columns: x.columns, values }
+}
+
+/// The error function, by its Taylor series or, for large `x`, its limit.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
 }

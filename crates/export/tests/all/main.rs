@@ -5,11 +5,11 @@ mod graph;
 mod round_trip;
 mod runtime;
 
-use klayer_dataset::{Dataset, FEATURES, Kind, Normalization, Normalize, Sizes, Subset};
+use klayer_dataset::{Dataset, Features, FEATURES, Kind, Normalization, Normalize, Sizes, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{Par, RowMajor};
-use klayer_nn::{Architecture, Init, Network, Workspace};
+use klayer_nn::{Activation, Architecture, Init, Network, Workspace};
 use serde::{Deserialize, Serialize};
 
 /// A stand-in for the settings and results of training.
@@ -32,12 +32,24 @@ fn generated() -> Dataset {
     Dataset::generate(42, sizes, "generated", &()).expect("images")
 }
 
-/// A network with running statistics of `dataset` and random parameters.
+/// A ReLU network with running statistics of `dataset` and random parameters.
 fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Training> {
+    model_of(hidden, eps, &[Activation::Relu], Normalize::Feature, dataset)
+}
+
+/// A network with running statistics of `dataset` and random parameters.
+fn model_of(
+    hidden: &[usize],
+    eps: Option<f64>,
+    activations: &[Activation],
+    normalize: Normalize,
+    dataset: &Dataset,
+) -> Model<Training> {
     let classes = dataset.class_names();
     let architecture = Architecture::new(FEATURES, hidden, classes.len(), eps.is_some()).expect("an architecture");
     let architecture =
         eps.map_or(Ok(architecture.clone()), |eps| architecture.with_batch_norm_eps(eps)).expect("an eps");
+    let architecture = architecture.with_activations(activations).expect("activations");
     let mut rng = stream(7, "test");
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut rng).expect("a network");
     let mut around = |values: &mut [f32], middle: f32| {
@@ -55,12 +67,12 @@ fn model(hidden: &[usize], eps: Option<f64>, dataset: &Dataset) -> Model<Trainin
         }
     }
     let training = dataset.training();
-    let normalization = Normalization::fit(Normalize::Feature, training).expect("a normalization");
+    let normalization = Normalization::fit(normalize, training).expect("a normalization");
     let normalizer = normalization.normalizer::<f32>();
-    let mut workspace = Workspace::new(&architecture, 100, Par::Seq);
+    let (mut workspace, mut features) = (Workspace::new(&architecture, 100, Par::Seq), Features::default());
     for start in [0, 100, 200] {
         let images: Vec<_> = training.slice(start..start + 100).images().collect();
-        network.forward_train(normalizer.pixels(&images), &mut workspace).expect("a forward pass");
+        network.forward_train(normalizer.batch(&images, &mut features, &Par::Seq), &mut workspace).expect("a forward pass");
     }
     let training = Training { lambda: 0.1 + 0.2, accuracy: Some(1.0 / 3.0), dataset: dataset.sha256().to_owned() };
     let classes = classes.iter().map(|&name| name.to_owned()).collect();
@@ -73,7 +85,9 @@ fn logits(model: &Model<Training>, images: Subset<'_>) -> (Vec<f32>, Vec<u8>) {
     let images: Vec<_> = images.images().collect();
     let normalizer = model.normalization.normalizer();
     let mut workspace = Workspace::new(model.network.architecture(), n, Par::Seq);
-    let logits = model.network.infer(normalizer.pixels(&images), &mut workspace).expect("logits");
+    let mut features = Features::default();
+    let images = normalizer.batch(&images, &mut features, &Par::Seq);
+    let logits = model.network.infer(images, &mut workspace).expect("logits");
     let mut classes = vec![0; n];
     logits.predict(&mut classes);
     let matrix = logits.as_matrix();

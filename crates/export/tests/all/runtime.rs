@@ -1,10 +1,11 @@
 //! Tests that exported ONNX graphs give the logits of klayer.
 
-use klayer_dataset::{FEATURES, Subset};
+use klayer_dataset::{FEATURES, Normalize, Subset};
 use klayer_export::{Error, Model, onnx};
+use klayer_nn::Activation;
 
 use crate::graph::{self, Batch};
-use crate::{Training, generated, logits, model, real};
+use crate::{Training, generated, logits, model, model_of, real};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -15,6 +16,11 @@ fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset
         onnx::Input::Normalized => {
             let normalizer = model.normalization.normalizer::<f32>();
             let mut values = vec![0.0; images.len() * FEATURES];
+            if model.normalization.whitening().is_some() {
+                let mean = model.normalization.mean().iter().cycle();
+                let pixels = images.images().flatten().zip(mean).map(|(&p, mean)| (f64::from(p) / 255.0 - mean) as f32);
+                return graph::logits(bytes, &Batch::Normalized(&pixels.collect::<Vec<_>>()));
+            }
             for (image, values) in images.images().zip(values.chunks_mut(FEATURES)) {
                 normalizer.normalize(image, values);
             }
@@ -59,6 +65,28 @@ fn exported_graphs_give_the_same_logits_and_classes() {
                 let one = run(&bytes, &model, options.input, images.slice(99..100));
                 assert!(compare(&logits(&model, images.slice(99..100)), &one, 10).0 < TOLERANCE, "{what}");
             }
+        }
+    }
+}
+
+#[test]
+fn graphs_of_every_activation_and_normalization_give_the_same_logits() {
+    let Some(dataset) = real() else { return };
+    let whitens = [Normalize::Channel, Normalize::Whiten { eps: 0.3 }];
+    let cases = [
+        (vec![Activation::Gelu], Normalize::Feature, Some(1e-8)),
+        (vec![Activation::Modulus, Activation::Gelu], whitens[0], None),
+        (vec![Activation::Modulus, Activation::Relu], whitens[1], Some(1e-8)),
+    ];
+    let images = dataset.test().first(100);
+    for (activations, normalize, eps) in cases {
+        let model = model_of(&[40, 20], eps, &activations, normalize, &dataset);
+        let ours = logits(&model, images);
+        for options in ALL {
+            let bytes = onnx::encode(&model, options).expect("a file");
+            let (distance, different) = compare(&ours, &run(&bytes, &model, options.input, images), 10);
+            let what = format!("{}, {normalize}, {options:?}: {distance:e}", model.network.architecture());
+            assert!(distance < TOLERANCE && different == 0, "{what}");
         }
     }
 }

@@ -29,8 +29,19 @@ pub enum Factor<'a, T> {
     Transposed(Rows<'a, T>),
 }
 
-/// [`combine`](super::Kernels::combine) for a given vector width.
-pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, T>, b: Source<'_, T>, store: Store<T>) {
+/// Where the product goes.
+pub(super) enum Out<'a, T> {
+    /// To a matrix.
+    Matrix(MatMut<'a, T>, Store<T>),
+    /// To a function, with the same elements of two matrices.
+    Update(MatMut<'a, T>, MatMut<'a, T>, &'a Update<'a, T>),
+}
+
+/// Changes part of a row of weights along its gradient, of the same length, and its part of the state of an optimizer.
+pub(crate) type Update<'a, T> = dyn Fn(&mut [T], &[T], &mut [T]) + 'a;
+
+/// [`combine`](super::Kernels::combine) and [`update`](super::Kernels::update) for a given vector width.
+pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<'_, T>, b: Source<'_, T>) {
     let (mut room, mut sums);
     let strip = match b {
         Source::Rows(_) => &mut [][..],
@@ -39,42 +50,41 @@ pub(super) fn combine_on<T: Scalar>(arch: Arch, c: MatMut<'_, T>, a: Factor<'_, 
             &mut room.0[..]
         }
     };
-    let partial = if b.count() <= TERMS {
+    let partial = if b.count() <= TERMS && matches!(out, Out::Matrix(..)) {
         &mut [][..]
     } else {
         sums = Aligned::<T, { GROUP * WIDTH }>::zeros();
         &mut sums.0[..]
     };
     match a {
-        Factor::Rows(a) => arch.dispatch(Combine::<_, false> { c, a, b, strip, partial, store }),
-        Factor::Transposed(a) => arch.dispatch(Combine::<_, true> { c, a, b, strip, partial, store }),
+        Factor::Rows(a) => arch.dispatch(Combine::<_, false> { out, a, b, strip, partial }),
+        Factor::Transposed(a) => arch.dispatch(Combine::<_, true> { out, a, b, strip, partial }),
     }
 }
 
-struct Combine<'a, T, const TRANSPOSED: bool> {
-    c: MatMut<'a, T>,
+struct Combine<'a, 'o, T, const TRANSPOSED: bool> {
+    out: Out<'o, T>,
     a: Rows<'a, T>,
     b: Source<'a, T>,
     /// Scratch memory for a converted strip of `b`, if `b` is bytes.
     strip: &'a mut [T],
-    /// Scratch memory for the partial sums of a strip, if they take more than one pass.
+    /// Scratch memory for the sums of a strip, if they take more than one pass or go to a function.
     partial: &'a mut [T],
-    store: Store<T>,
 }
 
-impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, T, TRANSPOSED> {
+impl<T: Scalar, const TRANSPOSED: bool> WithSimd for Combine<'_, '_, T, TRANSPOSED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let rows = self.c.nrows();
+        let rows = if TRANSPOSED { self.a.length } else { self.a.count };
         for first in (0..rows).step_by(GROUP) {
             self.group(simd, first..rows.min(first + GROUP));
         }
     }
 }
 
-impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
+impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
     /// Computes these rows of C one strip, a few vectors wide, at a time. The strip of B stays in the L1 cache for all
     /// these rows.
     #[inline(always)]
@@ -149,10 +159,19 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
     /// Prefetches these columns of these rows of C. In a wide layer, each row is on another page of memory.
     #[inline(always)]
     fn ask_for(&mut self, rows: Range<usize>, columns: Range<usize>) {
-        for i in rows {
-            let row = contiguous(self.c.as_mut().row_mut(i));
-            for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(row, at);
+        let ask = |matrix: &mut MatMut<'_, T>| {
+            for i in rows.clone() {
+                let row = contiguous(matrix.as_mut().row_mut(i));
+                for at in columns.clone().step_by(CACHE_LINE / size_of::<T>()) {
+                    prefetch(row, at);
+                }
+            }
+        };
+        match &mut self.out {
+            Out::Matrix(c, _) => ask(c),
+            Out::Update(c, state, _) => {
+                ask(c);
+                ask(state);
             }
         }
     }
@@ -189,11 +208,19 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, T, TRANSPOSED> {
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            if terms.end == self.b.count() {
-                let row = contiguous(self.c.as_mut().row_mut(i + r));
-                self.store.store(simd, &mut row[start..][..b.length], sums);
-            } else {
-                Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums);
+            match &mut self.out {
+                Out::Matrix(c, store) if terms.end == self.b.count() => {
+                    let row = contiguous(c.as_mut().row_mut(i + r));
+                    store.store(simd, &mut row[start..][..b.length], sums);
+                }
+                Out::Update(c, state, update) if terms.end == self.b.count() => {
+                    let product = &mut self.partial[at + r * width..][..width];
+                    Store::Replace.store(simd, product, sums);
+                    let [c, state] = [c, state].map(|matrix| contiguous(matrix.as_mut().row_mut(i + r)));
+                    let (c, state) = (&mut c[start..][..b.length], &mut state[start..][..b.length]);
+                    update(c, &product[..b.length], state);
+                }
+                _ => Store::Replace.store(simd, &mut self.partial[at + r * width..][..width], sums),
             }
         }
     }

@@ -1,6 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use klayer_linalg::product::{BlockSums, Inputs, descend, descend_along, input_gradient, outputs, weight_gradient};
+use klayer_linalg::product::{
+    BlockSums, GradientBlocks, Inputs, descend, descend_along, input_gradient, outputs, update, update_along,
+    weight_gradient,
+};
 use klayer_linalg::{ColMajor, Images, MatRef, Par, Pixels, RowMajor, Scalar};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -70,7 +73,22 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
                 );
             }
         }
-        products.extend([s, d_w, at_once]);
+
+        // A rule with a state, in one pass and in two.
+        let rule = |w: &mut [T], d_w: &[T], state: &mut [T]| {
+            for ((w, &d), state) in w.iter_mut().zip(d_w).zip(state) {
+                *state = decay * *state + d;
+                *w -= rate * *state;
+            }
+        };
+        let (mut fused, mut state) = (w.clone(), normal(m, k, 4));
+        let (mut apart, mut state_apart) = (w.clone(), state.clone());
+        // The first layer, that of images, needs no memory; it is for the second.
+        let mut blocks = GradientBlocks::new([(k, m), (k, m)], par);
+        update(&mut fused, &mut state, &g, inputs, &mut blocks, par, rule);
+        update_along(&mut apart, &mut state_apart, &d_w, rule);
+        assert!(fused.rows().eq(apart.rows()) && state.rows().eq(state_apart.rows()), "{m} x {k} x {n}");
+        products.extend([s, d_w, at_once, fused, state]);
     }
     let mut d_x = RowMajor::zeros(k, n);
     input_gradient(&mut d_x, &w, &g, par);

@@ -56,7 +56,7 @@ fn invalid_activations_are_rejected() {
     assert_eq!(refused(&[5], &[Activation::Gelu; 2]), Error::Activations { activations: 2, hidden: 1 });
     let error = refused(&[6, 5], &[Activation::Modulus]);
     assert_eq!(error, Error::Units { layer: 1, units: 5, activation: Activation::Modulus, group: 2 });
-    let text = "hidden layer 2 has 5 units, but the activation modulus needs a multiple of 2";
+    let text = "hidden layer 2 has 5 units, but modulus needs a multiple of 2";
     assert_eq!(error.to_string(), text);
     let error = "tanh".parse::<Activation>().unwrap_err().to_string();
     assert!(Activation::ALL.iter().all(|activation| error.contains(activation.name())), "{error}");
@@ -77,7 +77,7 @@ fn invalid_rates_of_dropout_and_smoothing_are_rejected() {
 }
 
 #[test]
-fn architectures_of_relu_are_written_as_before_other_activations() {
+fn architectures_of_relu_alone_omit_the_activations() {
     let text = |architecture: &Architecture| (serde_json::to_string(architecture).unwrap(), architecture.to_string());
     let relu = text(&architecture(true));
     assert_eq!(relu.0, r#"{"widths":[4,5,3],"batch_norm_eps":1e-8}"#);
@@ -217,7 +217,7 @@ fn an_overflowing_variance_gives_a_non_finite_loss() {
 fn workspaces_and_gradients_of_another_network_are_rejected() {
     let other = Architecture::new(4, &[6], 3, true).unwrap();
     let (mut network, x) = (network::<f64>(true), images(3));
-    let of = |width| Architecture::new(4, &[width], 3, true).unwrap();
+    let of = |width| Box::new(Architecture::new(4, &[width], 3, true).unwrap());
     let error = |what| Error::OtherNetwork { what, found: of(6), expected: of(5) };
     let mut workspace = Workspace::new(&other, 3, Par::Seq);
     let mut gradients = Gradients::zeros(&architecture(true));

@@ -32,7 +32,8 @@ class Setting:
     """The widths of a network, the activation of each hidden layer, and the objective of training."""
 
     def __init__(self, widths=WIDTHS, activations=("relu", "relu"), dropout=0.0, smoothing=0.0, seed=0):
-        self.widths, self.activations, self.dropout, self.smoothing, self.seed = widths, activations, dropout, smoothing, seed
+        self.widths, self.activations, self.seed = widths, activations, seed
+        self.dropout, self.smoothing = dropout, smoothing
 
     def inputs(self):
         halves = [2 if activation == "modulus" else 1 for activation in self.activations]
@@ -232,8 +233,8 @@ def case(name, seed, batch_norm, setting):
     assert_gradients(layers, x, y, setting)
     running = moved_statistics(None, seen)
     return {"name": name, "widths": widths, "batch_norm": batch_norm, "activations": setting.activations,
-            "dropout": setting.dropout, "smoothing": setting.smoothing, "mask_seed": setting.seed, "layers": layers, "images": images.T,
-            "labels": labels,
+            "dropout": setting.dropout, "smoothing": setting.smoothing, "mask_seed": setting.seed,
+            "layers": layers, "images": images.T, "labels": labels,
             "pass": {"images": BATCH, "logits": logits.T, "loss": loss_of(logits, y),
                      "objective": objective_of(logits, y, setting),
                      "gradients": gradients_of(layers, x, y, setting, 0), "running": running,

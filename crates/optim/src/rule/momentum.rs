@@ -56,14 +56,12 @@ impl Momentum {
 impl Rule for Momentum {
     #[inline(always)]
     fn update<T: Scalar>(&self, step: Step, p: &mut [T], g: &[T], m: &mut [T]) {
-        if self.mu == 0.0 {
-            return Sgd.update(step, p, g, m);
-        }
-        let (mu, rate) = (T::from_f64(self.mu), T::from_f64(step.rate));
+        let Self { mu, nesterov } = *self;
+        let (mu, rate, l2) = (T::from_f64(mu), T::from_f64(step.rate), step.l2);
         for ((p, &g), m) in p.iter_mut().zip(g).zip(m) {
-            let g = g + step.l2.gradient(*p);
+            let g = g + l2.gradient(*p);
             *m = mu * *m + g;
-            *p -= rate * if self.nesterov { g + mu * *m } else { *m };
+            *p -= rate * if nesterov { g + mu * *m } else { *m };
         }
     }
 

@@ -4,6 +4,7 @@
 #[path = "../../../nn/tests/golden/mod.rs"]
 mod golden;
 mod golden_training;
+mod momentum;
 mod penalty;
 mod schedule;
 mod training_step;
