@@ -14,12 +14,13 @@
 //! use klayer_experiments::runs::run_all;
 //! use klayer_experiments::search::best;
 //! use klayer_store::Store;
-//! use klayer_train::{Cyclical, Data, RunConfig, Silent};
+//! use klayer_train::{Data, NetworkConfig, RunConfig, ScheduleConfig, Silent};
 //!
 //! let sizes = Sizes { training: 200, validation: 50, test: 50 };
 //! let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
-//! let base = RunConfig { schedule: Cyclical::new(1e-5, 0.1, 5)?, ..RunConfig::three_layer(0.005, 1, 42)? };
-//! let trials = [5, 10].map(|width| RunConfig { hidden: vec![width], ..base.clone() });
+//! let schedule = ScheduleConfig { n_s: 5, cycles: 1, ..ScheduleConfig::default() };
+//! let network = |width| NetworkConfig { hidden: vec![width].into(), ..NetworkConfig::default() };
+//! let trials = [5, 10].map(|width| RunConfig { network: network(width), schedule, ..RunConfig::default() });
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
