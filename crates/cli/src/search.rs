@@ -217,7 +217,12 @@ impl SearchArgs {
         let Shard { index, of } = self.shard.unwrap_or(Shard { index: 1, of: 1 });
         let mine: Vec<_> = configs.iter().skip(index - 1).step_by(of).cloned().collect();
         let watchers = self.watch.open("klayer search", terminal)?;
-        let progress = Progress::new(terminal, interrupt, &watchers, mine.iter().map(|config| config.steps(data.dataset.training().len())).sum());
+        let progress = Progress::new(
+            terminal,
+            interrupt,
+            &watchers,
+            mine.iter().map(|config| config.steps(data.dataset.training().len())).sum(),
+        );
         // Numbered as in the table, since two lambdas may be printed with the same digits.
         let name = |(i, config): (usize, &RunConfig)| format!("trial {} lambda {:.2e}", index + i * of, config.lambda);
         let names = mine.iter().enumerate().map(name).collect();

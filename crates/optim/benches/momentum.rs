@@ -2,6 +2,8 @@
 //!
 //! Prints the 10th percentile of the time of a step for two networks, on one and two threads.
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Instant;
 
 use klayer_linalg::random::stream;

@@ -116,7 +116,8 @@ fn a_check_is_stored_and_reproducible() {
 
 #[test]
 fn invalid_check_settings_are_rejected() {
-    let cases: [(fn(&mut GradientConfig), &str); 8] = [
+    type Change = fn(&mut GradientConfig);
+    let cases: [(Change, &str); 8] = [
         (|config| config.network.hidden = vec![0].into(), "at least one unit"),
         (|config| config.network.dropout = 1.0, "--dropout is 1, but it must be at least 0 and less than 1"),
         (|config| config.batch.size = 1, "batch norm needs at least two images"),

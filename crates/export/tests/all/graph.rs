@@ -106,7 +106,8 @@ fn apply(node: &Node, inputs: &[&Matrix]) -> Matrix {
             let axes = attribute("axes").map(|attribute| attribute.ints.clone());
             assert_eq!((axes, integer("keepdims")), (Some(vec![1]), Some(0)));
             let half = x.columns / 2;
-            let sums = |row: &[f64]| -> Vec<f64> { (0..half).map(|j| row[j].powi(2) + row[half + j].powi(2)).collect() };
+            let sums =
+                |row: &[f64]| -> Vec<f64> { (0..half).map(|j| row[j].powi(2) + row[half + j].powi(2)).collect() };
             Matrix { columns: half, values: x.values.chunks(x.columns).flat_map(sums).collect() }
         }
         ("Relu", [x]) => by_column(x, |value, _| value.max(0.0)),

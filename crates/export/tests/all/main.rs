@@ -5,7 +5,7 @@ mod graph;
 mod round_trip;
 mod runtime;
 
-use klayer_dataset::{Dataset, Features, FEATURES, Kind, Normalization, Normalize, Sizes, Subset};
+use klayer_dataset::{Dataset, FEATURES, Features, Kind, Normalization, Normalize, Sizes, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{Par, RowMajor};
@@ -72,7 +72,9 @@ fn model_of(
     let (mut workspace, mut features) = (Workspace::new(&architecture, 100, Par::Seq), Features::default());
     for start in [0, 100, 200] {
         let images: Vec<_> = training.slice(start..start + 100).images().collect();
-        network.forward_train(normalizer.batch(&images, &mut features, &Par::Seq), &mut workspace).expect("a forward pass");
+        network
+            .forward_train(normalizer.batch(&images, &mut features, &Par::Seq), &mut workspace)
+            .expect("a forward pass");
     }
     let training = Training { lambda: 0.1 + 0.2, accuracy: Some(1.0 / 3.0), dataset: dataset.sha256().to_owned() };
     let classes = classes.iter().map(|&name| name.to_owned()).collect();

@@ -370,7 +370,8 @@ fn a_checkpoint_of_another_run_is_rejected_with_the_difference_and_kept() {
     let checkpoints = at(&folder);
     stop(&small_run(), &checkpoints, 10);
     let before = fs::read(checkpoints.path()).expect("a checkpoint");
-    let cases: [(fn(&mut RunConfig), &str); 6] = [
+    type Change = fn(&mut RunConfig);
+    let cases: [(Change, &str); 6] = [
         (|config| config.lambda = 0.004, "lambda is 0.003 in the checkpoint, but 0.004 here"),
         (|config| config.seed = 43, "seed is 42 in the checkpoint, but 43 here"),
         (|config| config.network.hidden = vec![50].into(), "hidden is [50,30] in the checkpoint, but [50] here"),

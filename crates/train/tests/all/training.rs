@@ -179,7 +179,8 @@ fn a_cancelled_run_stops_at_that_step() {
 
 #[test]
 fn invalid_settings_are_rejected_with_the_reason() {
-    let cases: [(fn(&mut RunConfig), &str); 21] = [
+    type Change = fn(&mut RunConfig);
+    let cases: [(Change, &str); 21] = [
         (|c| c.schedule.cycles = 0, "number of cycles is 0"),
         (|c| c.schedule.epochs = Some(0.0), "--epochs is 0, but it must be positive"),
         (|c| c.schedule.epochs = Some(f64::NAN), "--epochs is NaN"),
