@@ -213,7 +213,7 @@ impl Pipeline<'_> {
                 let names = networks
                     .iter()
                     .zip(&configs)
-                    .map(|((name, _), config)| format!("{name} {} BN", with(config.batch_norm)));
+                    .map(|((name, _), config)| format!("{name} {} BN", with(config.network.batch_norm)));
                 self.runs("gradients", "3.1 Gradients", names.collect(), STEPS_PER_PARAMETER, &configs)?;
             }
             Section::Loss => {
