@@ -14,10 +14,13 @@ use klayer_fuzz::model::Notes;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{ColMajor, Par, RowMajor, Scalar};
 use klayer_nn::model_file::{self, MODEL};
-use klayer_nn::{Architecture, Network, Workspace};
+use klayer_nn::{Network, Workspace};
 use klayer_train::checkpoint::{CHECKPOINT, State};
 use klayer_train::record::{Divergence, Point, RunRecord};
-use klayer_train::{Arithmetic, Cyclical, DatasetInfo, Environment, Evaluation, Init, RunConfig};
+use klayer_train::{
+    Activation, Activations, Arithmetic, AugmentConfig, BatchConfig, DatasetInfo, Environment, Evaluation, Init,
+    Normalize, OptimizerConfig, RunConfig, ScheduleKind,
+};
 use serde::Serialize;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -101,25 +104,27 @@ fn compressed(tar: &[u8]) -> std::io::Result<Vec<u8>> {
 
 fn model() -> Done {
     let one = |name: &str, bytes: Vec<u8>| write("model", name, &bytes);
-    one("trained_f32", network::<f32>(&[3], true, true)?)?;
-    one("trained_f64", network::<f64>(&[3, 2], true, true)?)?;
-    one("fresh_f32", network::<f32>(&[2], true, false)?)?;
-    one("plain_f32", network::<f32>(&[2], false, true)?)?;
-    one("one_layer_f64", network::<f64>(&[], true, false)?)
+    one("trained_f32", network::<f32>(config(&[3], true), true)?)?;
+    one("trained_f64", network::<f64>(config(&[3, 2], true), true)?)?;
+    one("fresh_f32", network::<f32>(config(&[2], true), false)?)?;
+    one("plain_f32", network::<f32>(config(&[2], false), true)?)?;
+    one("one_layer_f64", network::<f64>(config(&[], true), false)?)?;
+    one("all_settings_f32", network::<f32>(all_settings(), true)?)
 }
 
-fn network<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result<Vec<u8>, Box<dyn Error>> {
+fn network<T: Scalar>(config: RunConfig, trained: bool) -> Result<Vec<u8>, Box<dyn Error>> {
+    let network = small::<T>(&config, trained)?;
     let notes = Notes {
-        config: config(hidden, batch_norm)?,
+        config,
         dataset: dataset(),
         classes: vec!["cat".to_owned(), "dog".to_owned()],
         test_accuracy: trained.then_some(0.5),
     };
-    Ok(model_file::encode(&MODEL, &small::<T>(hidden, batch_norm, trained)?, &[], &notes)?)
+    Ok(model_file::encode(&MODEL, &network, &[], &notes)?)
 }
 
-fn small<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result<Network<T>, Box<dyn Error>> {
-    let architecture = Architecture::new(4, hidden, 2, batch_norm)?;
+fn small<T: Scalar>(config: &RunConfig, trained: bool) -> Result<Network<T>, Box<dyn Error>> {
+    let architecture = config.network.architecture(4, 2)?;
     let mut network = Network::<T>::new(&architecture, Init::He, &mut stream(7, "init"))?;
     if trained {
         let mut rows = RowMajor::zeros(4, 6);
@@ -136,15 +141,23 @@ fn small<T: Scalar>(hidden: &[usize], batch_norm: bool, trained: bool) -> Result
 }
 
 fn checkpoint() -> Done {
-    for (name, hidden, done) in [("start", &[2][..], 0), ("middle", &[3, 2], 3), ("one_layer", &[], 4)] {
+    let cases = [
+        ("start", config(&[2], true), 0),
+        ("middle", config(&[3, 2], true), 3),
+        ("one_layer", config(&[], true), 4),
+        ("momentum", all_settings(), 3),
+    ];
+    for (name, config, done) in cases {
         let mut shuffle = Shuffle::new(stream(7, "shuffle"), 7, 2)?;
         for _ in 0..done {
             shuffle.next_batch();
         }
+        let network = small::<f32>(&config, done > 0)?;
+        let numbers = if config.optimizer.momentum > 0.0 { network.architecture().parameters() } else { 0 };
         let state = State {
             key: "0123456789abcdef".repeat(2),
             environment: environment((done > 0).then_some(256)),
-            config: config(hidden, true)?,
+            config,
             dataset: dataset(),
             done,
             shuffle,
@@ -152,26 +165,38 @@ fn checkpoint() -> Done {
             batch_losses: 4.5,
             seconds: 1.25,
         };
-        let network = small::<f32>(hidden, true, done > 0)?;
-        write("checkpoint", name, &model_file::encode(&CHECKPOINT, &network, &[], &state)?)?;
+        write("checkpoint", name, &model_file::encode(&CHECKPOINT, &network, &vec![0.25; numbers], &state)?)?;
     }
     Ok(())
 }
 
-fn config(hidden: &[usize], batch_norm: bool) -> Result<RunConfig, Box<dyn Error>> {
-    Ok(RunConfig {
-        hidden: hidden.to_vec(),
-        batch_norm,
-        init: if batch_norm { Init::He } else { Init::Normal { sigma: 0.01 } },
-        lambda: 0.005,
-        schedule: Cyclical::new(1e-5, 0.1, 20)?,
-        cycles: 2,
-        batch: 100,
-        seed: 42,
-        validate_every: 10,
+fn config(hidden: &[usize], batch_norm: bool) -> RunConfig {
+    let mut config = RunConfig {
+        validate_every: Some(10),
         training_sample: batch_norm.then_some(1000),
         test: batch_norm,
-    })
+        ..RunConfig::default()
+    };
+    config.network.hidden = hidden.to_vec().into();
+    config.network.batch_norm = batch_norm;
+    config.network.init = if batch_norm { Init::He } else { Init::Normal { sigma: 0.01 } };
+    config.schedule.n_s = 20;
+    config
+}
+
+/// Settings that all differ from their defaults.
+fn all_settings() -> RunConfig {
+    let mut config = config(&[4, 2], true);
+    config.network.activation = Activations(vec![Activation::Modulus, Activation::Gelu]);
+    config.network.dropout = 0.1;
+    config.schedule.kind = ScheduleKind::Cosine;
+    config.schedule.epochs = Some(2.5);
+    config.schedule.warmup = 0.25;
+    config.batch.normalize = Normalize::WHITEN;
+    config.batch.label_smoothing = 0.1;
+    config.augment = AugmentConfig { flip: true, shift: 2 };
+    config.optimizer = OptimizerConfig { momentum: 0.9, nesterov: true };
+    config
 }
 
 /// The environment of a run, with the vector width in bits, if recorded.
@@ -203,7 +228,7 @@ fn point(step: u64, training: Option<f64>) -> Point {
 
 fn record() -> Done {
     let finished = RunRecord {
-        config: config(&[50, 50], true)?,
+        config: config(&[50, 50], true),
         dataset: dataset(),
         environment: environment(Some(512)),
         seconds: 1.25,
@@ -212,7 +237,7 @@ fn record() -> Done {
         test: Some(Evaluation { loss: 1.5, accuracy: 0.75, confusion: vec![vec![3, 1], vec![0, 0]] }),
     };
     let diverged = RunRecord {
-        config: config(&[50], false)?,
+        config: config(&[50], false),
         curve: vec![point(0, None)],
         diverged: Some(Divergence { step: 7, rate: 1e6, largest_weight: Some(1e30) }),
         test: None,
@@ -220,15 +245,13 @@ fn record() -> Done {
     };
     let gradients = GradientRecord {
         config: GradientConfig {
-            hidden: vec![50],
-            batch_norm: true,
-            images: 20,
+            network: config(&[50], true).network,
+            batch: BatchConfig { size: 20, ..BatchConfig::default() },
             step: 1e-5,
             floor: 1e-4,
             lambdas: vec![0.0, 0.005],
             seed: 42,
             features: None,
-            init: Init::He,
         },
         dataset: dataset(),
         environment: environment(None),
@@ -246,7 +269,9 @@ fn record() -> Done {
             max_absolute_error: 1e-12,
         }],
     };
+    let all = RunRecord { config: all_settings(), ..finished.clone() };
     json("finished.json", &finished)?;
+    json("all_settings.json", &all)?;
     json("diverged.json", &diverged)?;
     json("gradients.json", &gradients)
 }

@@ -1,9 +1,9 @@
 //! Model files and checkpoints: valid headers, and checks of everything that decodes.
 
-use klayer_train::{DatasetInfo, RunConfig};
 use klayer_linalg::{ColMajor, Par, Scalar};
 use klayer_nn::model_file::{HEADER, Kind, decode, encode};
 use klayer_nn::{Error, Network, Workspace};
+use klayer_train::{DatasetInfo, RunConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,8 +68,8 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use klayer_train::checkpoint::{CHECKPOINT, State};
     use klayer_nn::model_file::MODEL;
+    use klayer_train::checkpoint::{CHECKPOINT, State};
 
     use super::*;
 
