@@ -176,7 +176,13 @@ fn file(mut command: Command, name: &str, given: &ArgMatches) -> Result<String, 
     command.build();
     let command = command.find_subcommand(name).expect("it was found");
     let mut text = format!("# klayer {name} --config FILE, klayer {}\n", env!("CARGO_PKG_VERSION"));
+    let source = |arg: &Arg| given.value_source(arg.get_id().as_str());
+    let excludes = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).contains(&other);
     for arg in settings(command) {
+        let mut set = settings(command).filter(|other| source(other) == Some(ValueSource::CommandLine));
+        if source(arg) == Some(ValueSource::DefaultValue) && set.any(|set| excludes(set, arg) || excludes(arg, set)) {
+            continue;
+        }
         let key = arg.get_long().expect("settings have names");
         let values = given.get_raw(arg.get_id().as_str()).into_iter().flatten();
         let no_text = || Error::NoText { switch: format!("--{key}") };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watchers};
+use klayer_dataset::FEATURES;
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
 use klayer_train::{BatchConfig, Data, NetworkConfig};
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
-use crate::run_args::parse_positive;
+use crate::run_args::{parse_positive, parse_seed};
 
 /// Options of `klayer gradcheck`.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(crate) struct GradcheckArgs {
     #[command(flatten)]
     batch: BatchConfig,
     /// Seed of the weights
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_parser = parse_seed)]
     seed: u64,
     /// Weights of the L2 penalty, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "0,0.005")]
@@ -75,6 +76,8 @@ impl GradcheckArgs {
             features: self.features,
         };
         config.check()?;
+        config.batch.check_images(DataArgs::IMAGES).map_err(klayer_experiments::Error::from)?;
+        config.network.architecture(FEATURES, DataArgs::CLASSES).map_err(klayer_experiments::Error::from)?;
         Ok(config)
     }
 

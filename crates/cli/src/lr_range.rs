@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
+use klayer_dataset::FEATURES;
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
 use klayer_experiments::{Growth, Ramp};
 use klayer_store::files;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::outputs;
-use crate::run_args::{ThreadArgs, parse_count};
+use crate::run_args::{ThreadArgs, parse_count, parse_seed};
 
 /// Approximate number of rows of the table.
 const ROWS: usize = 20;
@@ -40,7 +41,7 @@ pub(crate) struct LrRangeArgs {
     #[command(flatten)]
     optimizer: OptimizerConfig,
     /// Seed of the initial weights and of everything random during training
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_parser = parse_seed)]
     seed: u64,
     /// Weight of the L2 penalty
     #[arg(long, default_value_t = 0.005)]
@@ -95,6 +96,8 @@ impl LrRangeArgs {
             every: (self.steps / self.points).max(1),
         };
         config.check()?;
+        config.batch.check_images(DataArgs::IMAGES).map_err(klayer_experiments::Error::from)?;
+        config.network.architecture(FEATURES, DataArgs::CLASSES).map_err(klayer_experiments::Error::from)?;
         Ok(config)
     }
 

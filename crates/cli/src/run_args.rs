@@ -2,6 +2,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::thread;
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use klayer_train::{Error, Par};
 
@@ -27,6 +28,10 @@ impl<C: Args> FromArgMatches for Settings<C> {
         let config = C::from_arg_matches(matches)?;
         let mut arguments = Vec::new();
         for arg in C::augment_args(Command::new("settings")).get_arguments() {
+            // A default may conflict with a given option.
+            if matches.value_source(arg.get_id().as_str()) == Some(ValueSource::DefaultValue) {
+                continue;
+            }
             let name = format!("--{}", arg.get_long().expect("settings have names"));
             let words: Vec<_> = matches.get_raw(arg.get_id().as_str()).into_iter().flatten().collect();
             match (arg.get_action().takes_values(), &words[..]) {
@@ -82,4 +87,9 @@ pub(crate) fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
 /// Parses a count of at least 1.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer of at least 1".to_owned())
+}
+
+/// Parses a seed.
+pub(crate) fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected an integer from 0 to {}", u64::MAX))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
+use klayer_dataset::FEATURES;
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::{log_uniform, ranks};
 use klayer_store::{Recorded, Store};
@@ -117,7 +118,7 @@ impl TrialArgs {
             return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
         let lambdas = log_uniform(self.run.config.seed, "search", self.from, self.to, self.trials)?;
-        self.run.config.check()?;
+        self.run.config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
         Ok(lambdas.into_iter().map(|lambda| RunConfig { lambda, ..self.run.config.clone() }).collect())
     }
 
@@ -302,24 +303,31 @@ fn json_line(records: &[RunRecord], shard: Option<Shard>, synthetic: bool) -> St
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{ArgMatches, Command, FromArgMatches};
 
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        trials: TrialArgs,
-    }
+    use crate::config::settable;
 
     #[test]
     fn generated_arguments_parse_to_the_same_options() {
-        let parse = |switches: &[String]| Command::parse_from([&["search".to_owned()], switches].concat()).trials;
-        let typed = "--from 3e-7 --to 0.1 --trials 7 --hidden none --no-bn --sigma 0.001 --cycles 3 --n-s 9 \
-                     --eta-min 1e-9 --eta-max 0.30000000000000004 --batch 11 --validate-every 13 --seed 17";
-        for switches in [Vec::new(), typed.split_whitespace().map(str::to_owned).collect()] {
-            let once = parse(&switches);
+        let parse = |options: &[String]| {
+            let search = TrialArgs::augment_args(Command::new("search"));
+            let words = ["klayer", "search"].map(str::to_owned).into_iter().chain(options.iter().cloned());
+            let matches = settable(Command::new("klayer").subcommand(search)).get_matches_from(words);
+            let search = matches.subcommand().map(|(_, matches): (_, &ArgMatches)| matches).expect("it is given");
+            TrialArgs::from_arg_matches(search).expect("valid options")
+        };
+        let one = "--from 3e-7 --to 0.1 --trials 7 --hidden none --no-bn --sigma 0.001 --cycles 3 --n-s 9 \
+                   --eta-min 1e-9 --eta-max 0.30000000000000004 --batch 11 --validate-every 13 --seed 17";
+        let other = "--hidden 30,20 --activation modulus,gelu --dropout 0.1 --sigma he-lecun --schedule cosine \
+                     --epochs 2.5 --warmup 0.2 --normalize whiten=0.5 --label-smoothing 0.1 --flip --shift 2 \
+                     --momentum 0.9 --nesterov";
+        for options in ["", one, other] {
+            let options: Vec<_> = options.split_whitespace().map(str::to_owned).collect();
+            let once = parse(&options);
             assert_eq!(format!("{:?}", parse(&once.arguments())), format!("{once:?}"));
+            let names = options.iter().filter(|option| option.starts_with("--"));
+            assert!(names.into_iter().all(|name| once.arguments().contains(name)), "{options:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
-use klayer_dataset::Dataset;
+use klayer_dataset::{Dataset, FEATURES};
 use klayer_store::files;
 use klayer_train::model::{self, ModelInfo};
 use klayer_train::record::Point;
@@ -80,7 +80,7 @@ impl TrainArgs {
         let files: Vec<_> = self.out.iter().cloned().chain(metrics).chain(growing).chain(kept).collect();
         outputs::check([], files.iter().map(PathBuf::as_path))?;
         let config = RunConfig { lambda: self.lambda, test: true, ..self.run.clone() };
-        config.check()?;
+        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
         Ok(config)
     }
 

@@ -61,12 +61,12 @@ pub struct RunConfig {
     #[cfg_attr(feature = "clap", command(flatten))]
     pub optimizer: OptimizerConfig,
     /// Seed of the initial weights and of everything random during training
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = RunConfig::default().seed))]
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = RunConfig::default().seed, value_parser = seed))]
     pub seed: u64,
     /// Update steps between validations [default: one epoch]
     ///
     /// The last step always has a validation.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "STEPS"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "STEPS", value_parser = count::<u64>))]
     pub validate_every: Option<u64>,
     /// Number of training images, the first ones, for the curve's training loss; `None` to omit it.
     #[cfg_attr(feature = "clap", arg(skip))]
@@ -140,4 +140,22 @@ impl RunConfig {
 /// Whether a setting has its default, and is therefore left out of a record.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Parses the number of an option; whether 0 is valid depends on the other settings.
+#[cfg(feature = "clap")]
+fn count<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected an integer of at least 1".to_owned())
+}
+
+/// Parses the number of an option that may be 0.
+#[cfg(feature = "clap")]
+fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected an integer of at least 0".to_owned())
+}
+
+/// Parses a seed.
+#[cfg(feature = "clap")]
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected an integer from 0 to {}", u64::MAX))
 }

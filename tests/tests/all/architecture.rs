@@ -59,7 +59,7 @@ const ALL: [&str; 11] = [
 /// Groups of files that use each other, by crate, and count as one file.
 const TOGETHER: [(&str, &[&str]); 3] = [
     // The traits of numbers and kernels are each other's bounds, so that generic code calls kernels compiled once.
-    ("crates/linalg/src", &["scalar", "kernels", "images", "matrix"]),
+    ("crates/linalg/src", &["scalar", "kernels", "images", "matrix", "dct"]),
     ("crates/dataset/src", &["cifar", "place"]),
     ("crates/dataset/src", &["dataset", "synthetic"]),
 ];

@@ -12,7 +12,7 @@ pub struct AugmentConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub flip: bool,
     /// Shift each training image by a random number of pixels, at most this many in each direction
-    #[cfg_attr(feature = "clap", arg(long, value_name = "PIXELS", default_value_t = 0))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PIXELS", default_value_t = 0, value_parser = super::whole::<usize>))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub shift: usize,
 }

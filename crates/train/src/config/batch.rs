@@ -9,7 +9,7 @@ use crate::Error;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct BatchConfig {
     /// Images per mini-batch
-    #[cfg_attr(feature = "clap", arg(long = "batch", id = "batch", value_name = "IMAGES", default_value_t = BatchConfig::default().size))]
+    #[cfg_attr(feature = "clap", arg(long = "batch", id = "batch", value_name = "IMAGES", default_value_t = BatchConfig::default().size, value_parser = super::count::<usize>))]
     #[serde(rename = "batch")]
     pub size: usize,
     /// Normalization of the images: feature, channel or whiten

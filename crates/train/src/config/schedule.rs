@@ -25,10 +25,10 @@ pub struct ScheduleConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "RATE", default_value_t = ScheduleConfig::default().eta_max))]
     pub eta_max: f64,
     /// Update steps in half a cycle (n_s)
-    #[cfg_attr(feature = "clap", arg(long, value_name = "STEPS", default_value_t = ScheduleConfig::default().n_s))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "STEPS", default_value_t = ScheduleConfig::default().n_s, value_parser = super::count::<u64>))]
     pub n_s: u64,
     /// Number of cycles, each of 2 n_s update steps
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = ScheduleConfig::default().cycles))]
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = ScheduleConfig::default().cycles, value_parser = super::count::<u64>))]
     pub cycles: u64,
     /// Number of epochs, instead of --cycles
     #[cfg_attr(feature = "clap", arg(long, conflicts_with = "cycles"))]
