@@ -66,6 +66,10 @@ impl GradcheckArgs {
                 return Err(klayer_train::Error::Setting { name, value, needed }.into());
             }
         }
+        if let Some(features) = self.features.filter(|&features| features > FEATURES) {
+            let (name, needed) = ("the number of features", format!("it must be at most {FEATURES}"));
+            return Err(klayer_train::Error::Setting { name, value: features.to_string(), needed }.into());
+        }
         let config = GradientConfig {
             network: self.network.clone(),
             batch: self.batch.clone(),

@@ -57,11 +57,12 @@ const ALL: [&str; 11] = [
 ];
 
 /// Groups of files that use each other, by crate, and count as one file.
-const TOGETHER: [(&str, &[&str]); 3] = [
+const TOGETHER: [(&str, &[&str]); 4] = [
     // The traits of numbers and kernels are each other's bounds, so that generic code calls kernels compiled once.
     ("crates/linalg/src", &["scalar", "kernels", "images", "matrix", "dct"]),
     ("crates/dataset/src", &["cifar", "place"]),
     ("crates/dataset/src", &["dataset", "synthetic"]),
+    ("crates/dataset/src", &["normalization", "whitening"]),
 ];
 
 #[test]

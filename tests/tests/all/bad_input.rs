@@ -138,7 +138,7 @@ fn invalid_numbers_are_rejected_with_the_expected_range() {
         ("train --threads 0", count),
         ("train --seed -1", "expected an integer from 0 to 18446744073709551615"),
         ("train --hidden -3", "'-3' is not a width"),
-        ("train --sigma wide", "expected a number or he"),
+        ("train --sigma wide", "expected a number, he or he-lecun"),
         ("search --store store --trials -1", count),
         ("lr-range --steps -1", count),
         ("gradcheck --features 0", count),
