@@ -52,6 +52,7 @@ mod objective;
 pub mod parameters;
 mod probe;
 mod update;
+mod visit;
 mod workspace;
 
 pub use activation::Activation;

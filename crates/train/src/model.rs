@@ -49,7 +49,7 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
     let (kind, bytes) = network_file::read(&[MODEL, MODEL_1], path, |path| File::open(path))?;
     let (network, info) = if kind == MODEL_1 {
         let (network, info) = model_file::decode_1::<f32, Info1>(&bytes).map_err(Error::model(path))?;
-        (network, info.current()?)
+        (network, current(info)?)
     } else {
         let (network, _, info) = model_file::decode(&MODEL, &bytes).map_err(Error::model(path))?;
         (network, info)
@@ -64,4 +64,16 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
         return Err(Error::model(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
     }
     Ok((network, info))
+}
+
+/// The metadata of a file of layout 1 in their current form.
+fn current(info: Info1) -> Result<ModelInfo, Error> {
+    Ok(ModelInfo {
+        config: info.config.current(),
+        dataset: info.dataset,
+        normalization: Normalization::new(info.normalization.mean, info.normalization.deviation)?,
+        classes: info.classes,
+        validation_accuracy: info.validation_accuracy,
+        test_accuracy: info.test_accuracy,
+    })
 }
