@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_dataset::Dimensions;
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
 use klayer_experiments::{Cyclical, Data, Observer, Par, RunConfig, RunsObserver, Store, files, train};
@@ -109,7 +110,7 @@ impl BenchArgs {
             environment: klayer_experiments::Environment::here(cores),
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
-            rows: rows(cores, self.quick, data.dataset.validation().len())?,
+            rows: rows(cores, self.quick, &data.dataset.dimensions(), data.dataset.validation().len())?,
         };
         for round in 1..=self.rounds {
             for i in 0..bench.rows.len() {
@@ -140,7 +141,7 @@ impl BenchArgs {
 
 /// The rows to measure: a short form of the reference job for each number of threads, the 9-layer network, and the
 /// reference job with one setting varied at a time.
-fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error> {
+fn rows(cores: usize, quick: bool, data: &Dimensions, validation: usize) -> Result<Vec<Row>, Error> {
     let reference = |group, value| Row {
         group,
         value,
@@ -175,14 +176,15 @@ fn rows(cores: usize, quick: bool, validation: usize) -> Result<Vec<Row>, Error>
         let size = row.hidden[0].max(50) * row.batch.max(100);
         let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
         row.steps = row.validate_every * validations as u64;
-        row.operations = row.trials as f64 * operations(&row.config(0.005)?, validation);
+        row.operations = row.trials as f64 * operations(&row.config(0.005)?, data, validation);
     }
     Ok(rows)
 }
 
-/// Operations of the matrix products of a run: its update steps, and its validations on `validation` images.
-fn operations(run: &RunConfig, validation: usize) -> f64 {
-    let widths = [&[klayer_dataset::FEATURES], run.hidden.as_slice(), &[10]].concat();
+/// Operations of the matrix products of a run: its update steps, and its validations on `validation` images
+/// of the dataset `data`.
+fn operations(run: &RunConfig, data: &Dimensions, validation: usize) -> f64 {
+    let widths = [&[data.shape.features()], run.hidden.as_slice(), &[data.classes]].concat();
     let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
     let all: f64 = weights.iter().sum();
     let (trained, validations) = (run.batch as f64 * run.steps() as f64, run.steps().div_ceil(run.validate_every));
@@ -275,11 +277,14 @@ fn table(bench: &Bench) -> String {
 
 #[cfg(test)]
 mod tests {
+    use klayer_dataset::Format;
+
     use super::*;
 
     #[test]
     fn operations_count_all_products_and_runs_have_the_counted_steps() {
-        let rows = rows(2, false, 5000).expect("settings that make runs");
+        let rows = rows(2, false, &Format::Cifar10.dimensions(None).expect("fixed dimensions"), 5000)
+            .expect("settings that make runs");
         // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
         let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);
         let validation = 10_000.0 * (153_600.0 + 2_500.0 + 500.0);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
-use klayer_dataset::{Dataset, FEATURES, Normalization, Subset};
+use klayer_dataset::{Dataset, Normalization, Shape, Subset};
 use klayer_experiments::files;
 use serde_json::json;
 
@@ -33,9 +33,9 @@ pub(crate) struct DataInfoArgs {
     data: DataArgs,
 }
 
-/// Mean and standard deviation of a color channel over all pixels, in 0..=255.
+/// Mean and standard deviation of a channel over all pixels, in 0..=255.
 struct Colour {
-    name: &'static str,
+    name: String,
     mean: f64,
     deviation: f64,
 }
@@ -49,7 +49,7 @@ impl DataInfoArgs {
         let parts = [("training", dataset.training()), ("validation", dataset.validation()), ("test", dataset.test())];
         let classes = dataset.class_names();
         let counts = parts.map(|(_, part)| counts(part, classes.len()));
-        let colours = colours(&Normalization::fit(dataset.training()));
+        let colours = colours(dataset.shape(), &Normalization::fit(dataset.training()));
         if let Some(path) = &self.sheet {
             write(path, sheet(dataset.training(), classes.len()))?;
         }
@@ -57,8 +57,7 @@ impl DataInfoArgs {
             let parts = parts.iter().zip(&counts);
             let parts = parts
                 .map(|((name, part), counts)| ((*name).to_owned(), json!({ "images": part.len(), "classes": counts })));
-            let colours =
-                colours.iter().map(|c| (c.name.to_owned(), json!({ "mean": c.mean, "deviation": c.deviation })));
+            let colours = colours.iter().map(|c| (c.name.clone(), json!({ "mean": c.mean, "deviation": c.deviation })));
             let line = json!({
                 "name": dataset.name(),
                 "synthetic": dataset.synthetic(),
@@ -86,37 +85,42 @@ fn counts(part: Subset<'_>, classes: usize) -> Vec<u64> {
     counts
 }
 
-/// Mean and standard deviation of each color channel, from those of its features.
-fn colours(normalization: &Normalization) -> [Colour; 3] {
-    let plane = FEATURES / 3;
-    let colour = |i: usize, name| {
+/// Mean and standard deviation of each channel, from those of its features.
+fn colours(shape: Shape, normalization: &Normalization) -> Vec<Colour> {
+    let plane = shape.height * shape.width;
+    let colour = |i: usize| {
         let features = i * plane..(i + 1) * plane;
         let (means, deviations) = (&normalization.mean()[features.clone()], &normalization.deviation()[features]);
         let mean = means.iter().sum::<f64>() / plane as f64;
         // The mean of the squares minus the square of the mean.
         let squares: f64 = means.iter().zip(deviations).map(|(m, d)| m * m + d * d).sum();
         let variance = (squares / plane as f64 - mean * mean).max(0.0);
+        let name = match shape.channels {
+            1 => "gray".to_owned(),
+            3 => ["red", "green", "blue"][i].to_owned(),
+            _ => format!("channel {}", i + 1),
+        };
         Colour { name, mean: 255.0 * mean, deviation: 255.0 * variance.sqrt() }
     };
-    [colour(0, "red"), colour(1, "green"), colour(2, "blue")]
+    (0..shape.channels).map(colour).collect()
 }
 
 /// Draws a row of images for each class, with gray tiles for missing images.
 fn sheet(images: Subset<'_>, classes: usize) -> image::ImageResult<Vec<u8>> {
-    let none = [128; FEATURES];
+    let none = vec![128; images.shape().features()];
     let mut tiles: Vec<&[u8]> = Vec::new();
     for class in 0..classes {
         let of_class = (0..images.len()).filter(|&i| usize::from(images.label(i)) == class);
         tiles.extend(of_class.map(|i| images.image(i)).chain([&none[..]; COLUMNS]).take(COLUMNS));
     }
-    picture::sheet(tiles.into_iter(), COLUMNS)
+    picture::sheet(tiles.into_iter(), COLUMNS, images.shape())
 }
 
 fn table(
     dataset: &Dataset,
     parts: &[&str; 3],
     counts: &[Vec<u64>; 3],
-    colours: &[Colour; 3],
+    colours: &[Colour],
     sheet: Option<&Path>,
 ) -> String {
     let from = match (dataset.folder(), dataset.synthetic_reason()) {

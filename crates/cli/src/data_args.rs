@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_generate};
+use klayer_dataset::{Dataset, Dimensions, Error, Format, Options, Source, fetch, load, load_or_generate};
 
 use crate::{Interrupt, Terminal};
 
@@ -29,10 +29,10 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Number of training images in every dataset that can be loaded.
-    pub const IMAGES: usize = Sizes::CIFAR.training;
-    /// Number of classes.
-    pub const CLASSES: usize = 10;
+    /// The dimensions of the dataset, if they are known before it is loaded: settings can then be checked at once.
+    pub fn dimensions(&self) -> Option<Dimensions> {
+        Format::Cifar10.dimensions(None)
+    }
 
     /// The data source given by the options, the environment and the default folders, which are relative to `root`;
     /// `seed` determines generated images.
@@ -41,8 +41,8 @@ impl DataArgs {
             dir: self.data.clone(),
             synthetic: self.synthetic,
             offline: self.offline,
-            seed,
-            ..Source::from_environment(Kind::Cifar10, root)
+            options: Options { seed, ..Options::default() },
+            ..Source::from_environment(Format::Cifar10, root)
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) struct GradcheckArgs {
 }
 
 impl GradcheckArgs {
-    /// Validates the settings and returns the configuration of the check.
+    /// Validates the settings as far as possible without the images, and returns the configuration of the check.
     pub(crate) fn check(&self) -> Result<GradientConfig, Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.0) {
@@ -72,7 +72,9 @@ impl GradcheckArgs {
             init: self.network.init(),
             features: self.features,
         };
-        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        if let Some(dimensions) = self.data.dimensions() {
+            config.check(&dimensions)?;
+        }
         Ok(config)
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
-use klayer_dataset::Subset;
+use klayer_dataset::{Shape, Subset};
 use klayer_experiments::model::{self, ModelInfo};
 use klayer_experiments::{Classifier, Init, Network, files};
 use klayer_linalg::text::printable;
@@ -26,8 +26,8 @@ const COLUMNS: usize = 10;
     klayer inspect model.klayer --dead                     also list dead units\n  \
     klayer inspect model.klayer --weights weights.png      draw a tile for each unit of the first layer\n  \
     klayer inspect model.klayer --mistakes mistakes.png    draw the most confident mistakes on the test images\n\n\
-    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the 3,072 \
-    weights of a unit as a 32 x 32 image: 0 is gray, and the largest absolute weight of the tile is black or full \
+    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the weights \
+    of a unit as an image: 0 is gray, and the largest absolute weight of the tile is black or full \
     color.")]
 pub(crate) struct InspectArgs {
     /// Model file written by klayer train
@@ -120,14 +120,18 @@ impl InspectArgs {
                 let images = self.part.of(&dataset);
                 let probabilities = par.install(|| classifier.probabilities(images.images()))?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
-                write(path, picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS))?;
+                write(
+                    path,
+                    picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS, images.shape()),
+                )?;
                 mistakes = Some(found);
             }
         }
         if let Some(path) = &self.weights {
-            let tiles = tiles(&network);
+            let (tiles, width) = (tiles(&network), network.architecture().inputs());
+            let shape = Shape::square(width).unwrap_or(Shape { channels: 1, height: 1, width });
             let columns = (1..).find(|columns| columns * columns >= tiles.len()).expect("there is a square");
-            write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns))?;
+            write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns, shape))?;
         }
         let report = if self.json {
             format!("{}\n", line(&network, &info, &layers, mistakes.as_deref()))

@@ -67,7 +67,7 @@ pub(crate) struct LrRangeArgs {
 }
 
 impl LrRangeArgs {
-    /// Validates the settings and returns the configuration of the test.
+    /// Validates the settings as far as possible without the images, and returns the configuration of the test.
     pub(crate) fn check(&self) -> Result<RangeConfig, Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
@@ -83,7 +83,9 @@ impl LrRangeArgs {
             ramp,
             every: (self.steps / self.points).max(1),
         };
-        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        if let Some(dimensions) = self.data.dimensions() {
+            config.check(&dimensions)?;
+        }
         Ok(config)
     }
 

@@ -128,6 +128,8 @@ enum Error {
     Pictures { failed: usize, of: usize },
     #[error("{}: no pictures found", path.display())]
     NoPictures { path: PathBuf },
+    #[error("{}: the network has {inputs} inputs, which are no square picture", model.display())]
+    NoPictureShape { inputs: usize, model: PathBuf },
     #[error("the gradients differ: the largest relative error is {largest:.1e}, above the tolerance of {tolerance:e}")]
     GradientsDiffer { largest: f64, tolerance: f64 },
     #[error("{}: {error}", path.display())]

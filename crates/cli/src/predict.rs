@@ -3,13 +3,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
+use klayer_dataset::{Shape, picture};
 use klayer_experiments::{Classifier, model};
 use klayer_linalg::text::printable;
 use serde_json::json;
 use walkdir::WalkDir;
 
+use crate::Error;
 use crate::run_args::{ThreadArgs, parse_positive};
-use crate::{Error, picture};
 
 /// Number of pictures classified in one batch.
 const TOGETHER: usize = 32;
@@ -47,6 +48,8 @@ type Guess<'a> = (&'a str, usize, f64);
 impl PredictArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
+        let inputs = network.architecture().inputs();
+        let shape = Shape::square(inputs).ok_or_else(|| Error::NoPictureShape { inputs, model: self.model.clone() })?;
         let par = self.threads.par()?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
@@ -59,7 +62,7 @@ impl PredictArgs {
                 if interrupt.requested() {
                     return Err(klayer_experiments::Error::Cancelled.into());
                 }
-                read.push((path, picture::read(path).map_err(printable)));
+                read.push((path, picture::read(path, shape).map_err(reason)));
             }
             let images = read.iter().filter_map(|(_, pixels)| pixels.as_deref().ok());
             let mut probabilities = par.install(|| classifier.probabilities(images))?.into_iter();
@@ -120,6 +123,14 @@ impl PredictArgs {
             }
         }
         Ok((paths, failed))
+    }
+}
+
+/// What is wrong with a picture, without its path.
+fn reason(error: klayer_dataset::Error) -> String {
+    match error {
+        klayer_dataset::Error::Picture { reason, .. } => printable(reason),
+        error => printable(error),
     }
 }
 

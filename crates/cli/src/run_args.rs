@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::thread;
 
 use clap::Args;
-use klayer_cli::DataArgs;
+use klayer_dataset::Dimensions;
 use klayer_experiments::{Cyclical, Error, Init, Par, RunConfig};
 
 /// Options of the network and its mini-batches.
@@ -144,10 +144,10 @@ impl NetworkArgs {
 }
 
 impl RunArgs {
-    /// The configuration of a run with penalty `lambda`, evaluated on the test images if `test` is set; an error if the
-    /// settings are invalid.
-    pub(crate) fn config(&self, lambda: f64, test: bool) -> Result<RunConfig, Error> {
-        let epoch = (DataArgs::IMAGES / self.network.batch.max(1)).max(1) as u64;
+    /// The configuration of a run on `data` with penalty `lambda`, evaluated on the test images if `test` is set; an
+    /// error if the settings are invalid.
+    pub(crate) fn config(&self, lambda: f64, test: bool, data: &Dimensions) -> Result<RunConfig, Error> {
+        let epoch = (data.training / self.network.batch.max(1)).max(1) as u64;
         let config = RunConfig {
             hidden: self.network.hidden(),
             batch_norm: self.network.batch_norm(),
@@ -161,7 +161,7 @@ impl RunArgs {
             training_sample: None,
             test,
         };
-        config.check(DataArgs::IMAGES, DataArgs::CLASSES)?;
+        config.check(data)?;
         Ok(config)
     }
 

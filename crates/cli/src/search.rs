@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
+use klayer_dataset::Dimensions;
 use klayer_experiments::record::{self, RunRecord};
 use klayer_experiments::runs::{Job, get, run_all};
 use klayer_experiments::search::{log_uniform, ranks};
@@ -102,7 +103,7 @@ impl FromStr for Shard {
 
 impl TrialArgs {
     /// The configurations of all trials in order; an error if the settings are invalid.
-    fn configs(&self) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
+    fn configs(&self, data: &Dimensions) -> Result<Vec<RunConfig>, klayer_experiments::Error> {
         let setting = |name, value: String, needed: &str| {
             Err(klayer_experiments::Error::Setting { name, value, needed: needed.to_owned() })
         };
@@ -116,7 +117,7 @@ impl TrialArgs {
             return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
         let lambdas = log_uniform(self.run.network.seed, "search", self.from, self.to, self.trials)?;
-        lambdas.into_iter().map(|lambda| self.run.config(lambda, false)).collect()
+        lambdas.into_iter().map(|lambda| self.run.config(lambda, false, data)).collect()
     }
 
     /// The options as command-line arguments that give the same trials.
@@ -129,14 +130,17 @@ impl TrialArgs {
 }
 
 impl SearchArgs {
-    /// Validates the settings and returns the configurations of all trials.
-    pub(crate) fn check(&self) -> Result<Vec<RunConfig>, Error> {
+    /// Validates the settings as far as possible without the images.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.threads.check()?;
-        Ok(self.trials.configs()?)
+        if let Some(dimensions) = self.data.dimensions() {
+            self.trials.configs(&dimensions)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        let configs = self.check()?;
+        self.check()?;
         if self.collect && !self.store.is_dir() {
             return Err(Error::NoStore { path: self.store });
         }
@@ -147,6 +151,7 @@ impl SearchArgs {
             Err(klayer_dataset::Error::Cancelled) => return Err(Error::SearchStopped { store: self.store }),
             data => Data::new(data?),
         };
+        let configs = self.trials.configs(&data.dataset.dimensions())?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {

@@ -69,8 +69,8 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// Validates the settings and returns the configuration of the run.
-    pub(crate) fn check(&self) -> Result<RunConfig, Error> {
+    /// Validates the settings as far as possible without the images.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.threads.check()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
         let growing = metrics.as_deref().map(growing);
@@ -78,7 +78,10 @@ impl TrainArgs {
             checkpoints.iter().flat_map(|checkpoints| [checkpoints.path().to_path_buf(), checkpoints.previous()]);
         let files: Vec<_> = self.out.iter().cloned().chain(metrics).chain(growing).chain(kept).collect();
         outputs::check([], files.iter().map(PathBuf::as_path))?;
-        Ok(self.run.config(self.lambda, true)?)
+        if let Some(dimensions) = self.data.dimensions() {
+            self.run.config(self.lambda, true, &dimensions)?;
+        }
+        Ok(())
     }
 
     /// The metrics file, if metrics are written.
@@ -93,7 +96,7 @@ impl TrainArgs {
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        let config = self.check()?;
+        self.check()?;
         let par = self.threads.par()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
         let growing = metrics.as_deref().map(growing);
@@ -110,6 +113,7 @@ impl TrainArgs {
             }
             data => Data::new(data?),
         };
+        let config = self.run.config(self.lambda, true, &data.dataset.dimensions())?;
         let name = self.out.as_ref().map_or("training".to_owned(), |out| out.display().to_string());
         let watch = watchers.run(None, &name, (config.steps(), Watch::STEPS), terminal, interrupt);
         let run =
@@ -137,7 +141,7 @@ impl TrainArgs {
                 config: config.clone(),
                 dataset: data.info(),
                 normalization: data.normalization.clone(),
-                classes: data.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
+                classes: data.dataset.class_names().to_vec(),
                 validation_accuracy: last.validation_accuracy,
                 test_accuracy: Some(test.accuracy),
             };

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use klayer_linalg::text::printable;
 
+use crate::Format;
+
 /// Errors of finding, downloading, verifying and parsing datasets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +34,7 @@ pub enum Error {
         expected: String,
     },
     /// A file of the Python version does not hold a valid batch of images.
-    #[error("{}: not a valid CIFAR-10 batch: {}", path.display(), printable(reason))]
+    #[error("{}: not a valid batch of CIFAR images: {}", path.display(), printable(reason))]
     Pickle {
         /// The file.
         path: PathBuf,
@@ -131,6 +133,51 @@ pub enum Error {
         batch: usize,
         /// Number of images to draw from.
         len: usize,
+    },
+    /// A file is not valid IDX.
+    #[error("{}: {reason} at byte {offset}", path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// Byte offset of the error in the file, in the decompressed file of a `.gz`.
+        offset: u64,
+        /// What is invalid.
+        reason: String,
+    },
+    /// A folder does not hold a valid dataset.
+    #[error("{}: {}", path.display(), printable(reason))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is invalid.
+        reason: String,
+    },
+    /// A picture cannot be read.
+    #[error("{}: {}", path.display(), printable(reason))]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is invalid.
+        reason: String,
+    },
+    /// Arrays that are not a valid dataset.
+    #[error("{}", printable(_0))]
+    Arrays(String),
+    /// Too many validation images.
+    #[error(
+        "cannot use {images} training images for validation: must be at most {most}, so that every class keeps one"
+    )]
+    Validation {
+        /// Number of validation images.
+        images: usize,
+        /// The largest possible number.
+        most: usize,
+    },
+    /// A dataset of this format has no usual place, so its folder must be given.
+    #[error("no folder given for a dataset of format {format}")]
+    NoFolder {
+        /// The format.
+        format: Format,
     },
     /// Invalid mean or standard deviation of the features.
     #[error("{0}")]

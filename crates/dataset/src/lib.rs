@@ -44,8 +44,19 @@ mod cifar;
 mod dataset;
 mod download;
 mod error;
+mod file;
+mod format;
+mod idx;
+mod kind;
+mod loader;
 mod names;
 mod normalization;
+mod part;
+mod parts;
+#[cfg(feature = "pictures")]
+pub mod picture;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod place;
 mod progress;
 mod python;
@@ -55,18 +66,20 @@ mod source;
 mod synthetic;
 
 pub use archive::Archive;
-pub use cifar::{ExpectedFile, Kind, Part, parse_cifar10, parse_cifar100};
-pub use dataset::{Dataset, Sizes, Subset};
+pub use cifar::{parse_cifar10, parse_cifar100};
+pub use dataset::Dataset;
 pub use download::Patience;
 pub use error::Error;
+pub use format::Format;
+pub use kind::ExpectedFile;
+pub use loader::{Options, Skipped};
 pub use normalization::{Normalization, Normalizer};
+pub use part::{Part, Subset};
+pub use parts::{Dimensions, Parts, Sizes, Split};
 pub use progress::Progress;
 pub use shape::Shape;
 pub use shuffle::Shuffle;
 pub use source::{Source, fetch, load, load_or_generate};
-
-/// Features of an image: 32 x 32 pixels in red, green and blue.
-pub const FEATURES: usize = 3072;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,9 +6,9 @@
 use klayer_linalg::{Pixels, Scalar, vectorize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, FEATURES, Subset};
+use crate::{Error, Subset};
 
-/// Mean and standard deviation (1/n) of each of the 3,072 features, in units of pixel / 255.
+/// Mean and standard deviation (1/n) of each feature, in units of pixel / 255.
 ///
 /// It is stored with each model trained on images normalized by it. Deserialization requires a finite mean and a
 /// finite, non-negative standard deviation for every feature.
@@ -54,11 +54,11 @@ impl Normalization {
     /// Creates a normalization from the mean and standard deviation of each feature, in units of pixel / 255.
     ///
     /// # Errors
-    /// [`Error::Normalization`] unless both have 3,072 finite numbers and no standard deviation is negative.
+    /// [`Error::Normalization`] unless both have the same number of finite numbers, at least one, and no standard deviation is negative.
     pub fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Result<Self, Error> {
-        if mean.len() != FEATURES || deviation.len() != FEATURES {
+        if mean.is_empty() || mean.len() != deviation.len() {
             let lengths = format!("{} means and {} deviations", mean.len(), deviation.len());
-            return Err(Error::Normalization(format!("{lengths}: expected {FEATURES} of each")));
+            return Err(Error::Normalization(format!("{lengths}: expected one of each for every feature")));
         }
         if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|d| d.is_finite() && *d >= 0.0) {
             return Err(Error::Normalization(
@@ -114,12 +114,12 @@ impl<T: Scalar> Normalizer<T> {
     /// [`Pixels::write`] to convert them to a matrix.
     ///
     /// # Panics
-    /// If an image does not have 3,072 pixels.
+    /// If an image has another number of pixels than the normalization has features.
     pub fn pixels<'a>(&'a self, images: &'a [&'a [u8]]) -> Pixels<'a, T> {
         Pixels::new(images, &self.mean, &self.scale)
     }
 
-    /// Writes a normalized image of 3,072 pixels to `out`.
+    /// Writes a normalized image to `out`.
     ///
     /// # Panics
     /// If `pixels` or `out` has another length.
@@ -132,8 +132,9 @@ impl<T: Scalar> Normalizer<T> {
 fn sums(subset: Subset<'_>) -> (Vec<u64>, Vec<u64>) {
     /// The number of squared bytes whose sum fits into 32 bits.
     const BLOCK: usize = 1 << 16;
-    let (mut sums, mut squares) = (vec![0_u64; FEATURES], vec![0_u64; FEATURES]);
-    let mut block_sums = vec![(0_u32, 0_u32); FEATURES];
+    let features = subset.shape().features();
+    let (mut sums, mut squares) = (vec![0_u64; features], vec![0_u64; features]);
+    let mut block_sums = vec![(0_u32, 0_u32); features];
     for start in (0..subset.len()).step_by(BLOCK) {
         let block = subset.slice(start..subset.len().min(start + BLOCK));
         block_sums.fill((0, 0));

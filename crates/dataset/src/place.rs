@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::cifar::read_sized;
-use crate::{Error, Kind, Progress};
+use crate::file::read_sized;
+use crate::kind::Kind;
+use crate::{Error, Progress};
 
 /// Maximum number of names listed in errors for an unrecognized folder.
 const LISTED: usize = 5;
 /// Maximum size of an unpacked archive in bytes; CIFAR's have at most 184,400,000.
 const UNPACKED: u64 = 256 << 20;
+/// Maximum number of entries, and of their bytes, that are read to recognize an archive.
+const ENTRIES: usize = 8;
+const PEEKED: u64 = 256 << 20;
 
 /// The distributed versions of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,24 @@ pub(crate) fn find(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<(
         Some(archive) => find(kind, &archive, progress),
         None => Err(unrecognized(kind, path, contents(path)?)),
     }
+}
+
+/// Whether `path` holds files of `kind`, by their names.
+pub(crate) fn holds(kind: Kind, path: &Path) -> bool {
+    if path.is_file() {
+        return names(path).is_some_and(|names| version_of(kind, |name| names.iter().any(|n| n == name)).is_some());
+    }
+    let folders = [path.to_path_buf(), path.join(kind.folder()), path.join(kind.python_folder())];
+    folders.iter().any(|folder| version_of(kind, |name| folder.join(name).is_file()).is_some())
+        || kind.archives().iter().any(|name| path.join(name).is_file())
+}
+
+/// The names of the first files in the archive at `path`, without folders; `None` if it cannot be read as one.
+fn names(path: &Path) -> Option<Vec<String>> {
+    let file = BufReader::new(File::open(path).ok()?);
+    let mut archive = tar::Archive::new(GzDecoder::new(file).take(PEEKED));
+    let entries = archive.entries().ok()?.map_while(Result::ok).take(ENTRIES);
+    Some(entries.filter_map(|entry| Some(entry.path().ok()?.file_name()?.to_str()?.to_owned())).collect())
 }
 
 impl Files {
@@ -133,6 +155,16 @@ fn unpack(
         files.insert(name, bytes);
     }
     Ok(files)
+}
+
+/// Describes a folder or a file.
+pub(crate) fn describe(path: &Path) -> Result<String, Error> {
+    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    match metadata {
+        _ if metadata.is_dir() => contents(path),
+        _ if metadata.is_file() => Ok(format!("a file of {} bytes", metadata.len())),
+        _ => Ok("neither a folder nor a regular file".to_owned()),
+    }
 }
 
 /// Describes the contents of a folder.

@@ -1,7 +1,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
+use crate::{Archive, Dataset, Error, Format, Options, Patience, Progress, Sizes};
 
 /// Where to load a dataset from: the first of these that applies.
 ///
@@ -13,15 +13,18 @@ use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 /// 6. unless [`offline`](Self::offline), the official archive, downloaded to `data` under [`root`](Self::root).
 ///
 /// A missing or invalid folder given by the user or the environment is an error, and so is an invalid default folder.
-/// CIFAR-100 is searched in `cifar-100-binary` and not downloaded. If no dataset is found, [`load`] fails and
-/// [`load_or_generate`] generates images.
+/// CIFAR-100 is searched in `cifar-100-binary` and not downloaded; datasets of other formats are only loaded from a
+/// folder given by the user. If no dataset is found, [`load`] fails and [`load_or_generate`] generates images.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The dataset to load.
-    pub kind: Kind,
+    /// The format of the dataset; `None` for that of the files in a folder given by the user, and for CIFAR-10 in all
+    /// other places.
+    pub format: Option<Format>,
+    /// How to load it. The seed is also that of the stand-in.
+    pub options: Options,
     /// Folder given by the user.
     pub dir: Option<PathBuf>,
-    /// Folder given by the environment; see [`Kind::variable`].
+    /// Folder given by the environment; see [`Format::variable`].
     pub environment: Option<PathBuf>,
     /// The folder to which the default paths are relative: the current directory, or the checkout.
     pub root: PathBuf,
@@ -29,8 +32,6 @@ pub struct Source {
     pub synthetic: bool,
     /// Never download.
     pub offline: bool,
-    /// Seed of the stand-in.
-    pub seed: u64,
     /// The archive to download.
     pub archive: Archive,
     /// Timeouts and retries of the download.
@@ -38,26 +39,37 @@ pub struct Source {
 }
 
 impl Source {
-    /// Loads `kind` for the checkout at `root` and ignores the environment; the stand-in's seed is 42.
-    pub fn new(kind: Kind, root: impl Into<PathBuf>) -> Self {
+    /// Loads a dataset of `format` for the checkout at `root` and ignores the environment, with the default options.
+    pub fn new(format: impl Into<Option<Format>>, root: impl Into<PathBuf>) -> Self {
         Self {
-            kind,
+            format: format.into(),
+            options: Options::default(),
             dir: None,
             environment: None,
             root: root.into(),
             synthetic: false,
             offline: false,
-            seed: 42,
             archive: Archive::cifar10(),
             patience: Patience::default(),
         }
     }
 
-    /// Like [`new`](Self::new), with the folder in the environment variable [`Kind::variable`] if it is set and not
+    /// Like [`new`](Self::new), with the folder in the environment variable [`Format::variable`] if it is set and not
     /// empty.
-    pub fn from_environment(kind: Kind, root: impl Into<PathBuf>) -> Self {
-        let folder = env::var_os(kind.variable()).filter(|value| !value.is_empty());
-        Self { environment: folder.map(PathBuf::from), ..Self::new(kind, root) }
+    pub fn from_environment(format: impl Into<Option<Format>>, root: impl Into<PathBuf>) -> Self {
+        let source = Self::new(format, root);
+        let folder = source.searched().variable().and_then(env::var_os).filter(|value| !value.is_empty());
+        Self { environment: folder.map(PathBuf::from), ..source }
+    }
+
+    /// The format to search for in the usual places.
+    fn searched(&self) -> Format {
+        self.format.unwrap_or(Format::Cifar10)
+    }
+
+    /// The format of the dataset in the folder that is loaded.
+    fn expected(&self) -> Option<Format> {
+        if self.dir.is_some() { self.format } else { Some(self.searched()) }
     }
 
     /// The folder to load from, if one is given or a default folder exists.
@@ -67,9 +79,9 @@ impl Source {
     }
 
     /// The default folders.
-    fn usual(&self) -> [PathBuf; 2] {
-        let name = self.kind.folder();
-        [self.data().join(name), self.root.join("..").join("shared").join(name)]
+    fn usual(&self) -> Vec<PathBuf> {
+        let places = [self.data(), self.root.join("..").join("shared")];
+        self.searched().folder().map_or(Vec::new(), |name| places.map(|place| place.join(name)).into())
     }
 
     fn data(&self) -> PathBuf {
@@ -87,12 +99,12 @@ fn is_there(path: &Path) -> bool {
 /// # Errors
 /// The errors of [`Dataset::open`] for a given or default folder. [`Error::Cancelled`]. [`Error::Missing`] if
 /// CIFAR-100 is not found. [`Error::Offline`], [`Error::Download`], [`Error::Archive`] or [`Error::Io`] if CIFAR-10
-/// is not found and cannot be downloaded.
+/// is not found and cannot be downloaded. [`Error::NoFolder`] for other formats without a folder.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return generate(source, "requested", progress);
     }
-    Dataset::open(source.kind, &locate(source, progress)?, progress)
+    open(source, &locate(source, progress)?, progress)
 }
 
 /// Loads the dataset described by `source`, or generates images if CIFAR-10 is not found and cannot be downloaded.
@@ -106,16 +118,24 @@ pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Data
         return load(source, progress);
     }
     match locate(source, progress) {
-        Ok(folder) => Dataset::open(source.kind, &folder, progress),
-        Err(error) if source.kind == Kind::Cifar10 && !matches!(error, Error::Cancelled) => {
+        Ok(folder) => open(source, &folder, progress),
+        Err(error) if source.searched() == Format::Cifar10 && !matches!(error, Error::Cancelled) => {
             generate(source, &error.to_string(), progress)
         }
         Err(error) => Err(error),
     }
 }
 
+fn open(source: &Source, folder: &Path, progress: &dyn Progress) -> Result<Dataset, Error> {
+    Dataset::open_with(&source.options, source.expected(), folder, progress)
+}
+
 fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Dataset, Error> {
-    Dataset::generate(source.seed, Sizes::CIFAR, reason, progress)
+    let Options { seed, validation, .. } = source.options;
+    match validation {
+        Some(images) if images != Sizes::CIFAR.validation => Dataset::generate_split(seed, images, reason, progress),
+        _ => Dataset::generate(seed, Sizes::CIFAR, reason, progress),
+    }
 }
 
 /// Finds or downloads the dataset described by `source`, verifies every file and returns its folder.
@@ -126,7 +146,7 @@ fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Da
 /// The errors of [`load`].
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     let folder = locate(source, progress)?;
-    Dataset::open(source.kind, &folder, progress)?;
+    open(source, &folder, progress)?;
     Ok(folder)
 }
 
@@ -135,10 +155,12 @@ fn locate(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     if let Some(folder) = source.folder() {
         return Ok(folder);
     }
-    let path = source.data().join(source.kind.folder());
-    match source.kind {
-        Kind::Cifar100 => Err(Error::Missing { path }),
-        Kind::Cifar10 if source.offline => Err(Error::Offline { path }),
-        Kind::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress),
+    let format = source.searched();
+    let Some(folder) = format.folder() else { return Err(Error::NoFolder { format }) };
+    let path = source.data().join(folder);
+    match format {
+        Format::Cifar10 if source.offline => Err(Error::Offline { path }),
+        Format::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress),
+        _ => Err(Error::Missing { path }),
     }
 }

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use klayer_dataset::{FEATURES, Shuffle};
+use klayer_dataset::{Dimensions, Shuffle};
 use klayer_linalg::Scalar;
 use klayer_linalg::text::printable;
 use klayer_nn::Network;
@@ -213,8 +213,8 @@ impl<T: Scalar> Found<T> {
         if let Some(difference) = difference(state, config, data)? {
             return Err(Error::OtherRun { path: path.into(), difference });
         }
-        let training = data.dataset.training().len();
-        let fits = network.architecture() == &config.architecture(FEATURES, data.dataset.class_names().len())?
+        let Dimensions { shape, classes, training } = data.dataset.dimensions();
+        let fits = network.architecture() == &config.architecture(shape.features(), classes)?
             && (state.shuffle.images(), state.shuffle.batch()) == (training, config.batch)
             && state.done <= config.steps()
             && state.curve.iter().all(|point| point.step <= state.done);

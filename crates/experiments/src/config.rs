@@ -1,6 +1,6 @@
 //! Settings of a training run.
 
-use klayer_dataset::FEATURES;
+use klayer_dataset::Dimensions;
 use klayer_nn::{Architecture, Init};
 use klayer_optim::{Cyclical, L2};
 use serde::{Deserialize, Serialize};
@@ -69,11 +69,12 @@ impl RunConfig {
         Ok(Architecture::new(inputs, &self.hidden, classes, self.batch_norm)?)
     }
 
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
+    /// Validates the settings for a dataset of these dimensions; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
+    pub fn check(&self, data: &Dimensions) -> Result<Architecture, Error> {
+        let &Dimensions { shape, classes, training: images } = data;
         let setting = |name, value: String, needed: String| Err(Error::Setting { name, value, needed });
         if self.cycles == 0 {
             return setting("the number of cycles", "0".into(), "it must be at least 1".into());
@@ -87,7 +88,7 @@ impl RunConfig {
             let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");
             return setting("the sample size for the training loss", sample.to_string(), needed);
         }
-        let architecture = self.architecture(FEATURES, classes)?;
+        let architecture = self.architecture(shape.features(), classes)?;
         self.init.check(architecture.inputs())?;
         L2::new(self.lambda)?;
         Ok(architecture)

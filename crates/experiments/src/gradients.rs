@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use klayer_dataset::FEATURES;
+use klayer_dataset::Dimensions;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
@@ -94,7 +94,7 @@ impl Job for GradientConfig {
     }
 
     fn work(&self, data: &Data) -> Result<u64, Error> {
-        Ok(self.architecture(data.dataset.class_names().len())?.parameters() as u64)
+        Ok(self.architecture(&data.dataset.dimensions())?.parameters() as u64)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
@@ -111,29 +111,30 @@ impl Job for GradientConfig {
 }
 
 impl GradientConfig {
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
+    /// Validates the settings for a dataset of these dimensions; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
-        let architecture = self.architecture(classes)?;
-        check_batch(self.images, self.batch_norm && !self.hidden.is_empty(), images)?;
+    pub fn check(&self, data: &Dimensions) -> Result<Architecture, Error> {
+        let architecture = self.architecture(data)?;
+        check_batch(self.images, self.batch_norm && !self.hidden.is_empty(), data.training)?;
         check_step(self.step)?;
         self.init.check(architecture.inputs())?;
         self.lambdas.iter().try_for_each(|&lambda| L2::new(lambda).map(drop))?;
         Ok(architecture)
     }
 
-    fn architecture(&self, classes: usize) -> Result<Architecture, Error> {
-        let features = self.features.unwrap_or(FEATURES);
-        if features > FEATURES {
+    fn architecture(&self, data: &Dimensions) -> Result<Architecture, Error> {
+        let most = data.shape.features();
+        let features = self.features.unwrap_or(most);
+        if features > most {
             return Err(Error::Setting {
                 name: "the number of features",
                 value: features.to_string(),
-                needed: format!("it must be at most {FEATURES}"),
+                needed: format!("it must be at most {most}"),
             });
         }
-        Ok(Architecture::new(features, &self.hidden, classes, self.batch_norm)?)
+        Ok(Architecture::new(features, &self.hidden, data.classes, self.batch_norm)?)
     }
 }
 
@@ -144,12 +145,12 @@ fn is_default(init: &Init) -> bool {
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
     let training = data.dataset.training();
-    let architecture = config.check(training.len(), data.dataset.class_names().len())?;
+    let architecture = config.check(&data.dataset.dimensions())?;
     let sample = training.first(config.images);
-    let mut images = ColMajor::zeros(FEATURES, sample.len());
+    let mut images = ColMajor::zeros(training.shape().features(), sample.len());
     let bytes: Vec<_> = sample.images().collect();
     data.normalization.normalizer::<f64>().pixels(&bytes).write(&mut images, &Par::Seq);
-    if architecture.inputs() < FEATURES {
+    if architecture.inputs() < images.nrows() {
         let whole = mem::replace(&mut images, ColMajor::zeros(architecture.inputs(), sample.len()));
         for j in 0..sample.len() {
             images.col_mut(j).copy_from_slice(&whole.col(j)[..architecture.inputs()]);

@@ -11,10 +11,10 @@
 //! through an [`Observer`]; this crate prints nothing.
 //!
 //! ```no_run
-//! use klayer_dataset::{Kind, Source, load};
+//! use klayer_dataset::{Format, Source, load};
 //! use klayer_experiments::{Data, Par, RunConfig, Silent, train};
 //!
-//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
+//! let data = Data::new(load(&Source::from_environment(Format::Cifar10, "."), &())?);
 //! let config = RunConfig::three_layer(0.005, 2, 42)?;
 //! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
 //! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));

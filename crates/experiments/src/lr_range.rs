@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use klayer_dataset::FEATURES;
+use klayer_dataset::Dimensions;
 use klayer_linalg::Par;
 use klayer_linalg::random::stream;
 use klayer_nn::{Architecture, Init, Network, Workspace};
@@ -55,11 +55,12 @@ pub struct RangeConfig {
 }
 
 impl RangeConfig {
-    /// Validates the settings for `images` training images of `classes` classes; returns the network's architecture.
+    /// Validates the settings for a dataset of these dimensions; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
-    pub fn check(&self, images: usize, classes: usize) -> Result<Architecture, Error> {
+    pub fn check(&self, data: &Dimensions) -> Result<Architecture, Error> {
+        let &Dimensions { shape, classes, training: images } = data;
         check_batch(self.batch, self.batch_norm && !self.hidden.is_empty(), images)?;
         if self.every == 0 {
             let needed = "it must be at least 1".to_owned();
@@ -69,7 +70,7 @@ impl RangeConfig {
                 needed,
             });
         }
-        let architecture = Architecture::new(FEATURES, &self.hidden, classes, self.batch_norm)?;
+        let architecture = Architecture::new(shape.features(), &self.hidden, classes, self.batch_norm)?;
         self.init.check(architecture.inputs())?;
         L2::new(self.lambda)?;
         Ok(architecture)
@@ -121,8 +122,8 @@ pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn O
 }
 
 fn test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    let (images, classes) = (data.dataset.training().len(), data.dataset.class_names().len());
-    let architecture = config.check(images, classes)?;
+    let images = data.dataset.training().len();
+    let architecture = config.check(&data.dataset.dimensions())?;
     let mut network = Network::<f32>::new(&architecture, config.init, &mut stream(config.seed, "init"))?;
     let mut workspace = Workspace::new(&architecture, config.batch, par.clone());
     let sgd = Sgd { l2: L2::new(config.lambda)?, par: par.clone() };

@@ -48,7 +48,7 @@ impl<'a> Classifier<'a> {
     /// Computes the probability of each class for each image.
     ///
     /// # Shapes
-    /// An image has 3,072 pixels.
+    /// An image has one pixel for each feature of the normalization.
     ///
     /// # Errors
     /// [`Error::Network`] if the network does not take such images, [`Error::Outputs`] if its outputs are not finite.
@@ -82,7 +82,7 @@ impl<'a> Classifier<'a> {
     /// [`Error::Network`] if the network does not take such images.
     ///
     /// # Panics
-    /// If an image does not have 3,072 pixels.
+    /// If an image has another number of pixels than the normalization has features.
     pub fn dead_units<'i>(&mut self, images: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<Vec<usize>>, Error> {
         let mut dead: Vec<Vec<usize>> =
             self.network.architecture().hidden().iter().map(|&units| (0..units).collect()).collect();

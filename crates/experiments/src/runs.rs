@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klayer_dataset::FEATURES;
 use klayer_linalg::product::BLOCK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,9 +29,6 @@ pub trait Job: Serialize + Sync {
     type Record: Serialize + DeserializeOwned + Send;
     /// The kind of job; part of the record's key.
     const KIND: &'static str;
-    /// Number of threads that a job uses efficiently; more give little speedup.
-    const THREADS: usize = 1;
-
     /// The settings and the dataset that determine a record.
     fn origin(record: &Self::Record) -> (&Self, &DatasetInfo);
 
@@ -42,13 +38,19 @@ pub trait Job: Serialize + Sync {
     /// The errors of invalid settings.
     fn work(&self, data: &Data) -> Result<u64, Error>;
 
+    /// Number of threads that a job uses efficiently on `data`; more give little speedup.
+    fn threads(data: &Data) -> usize {
+        let _ = data;
+        1
+    }
+
     /// Computes the record on one thread.
     ///
     /// # Errors
     /// The errors of the run, and [`Error::Cancelled`].
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
 
-    /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::THREADS`] threads
+    /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::threads`] threads
     /// and does not affect the result.
     ///
     /// # Errors
@@ -74,7 +76,6 @@ pub struct Task<'a, J: ?Sized> {
 impl Job for RunConfig {
     type Record = RunRecord;
     const KIND: &'static str = "run";
-    const THREADS: usize = FEATURES.div_ceil(BLOCK);
 
     fn origin(record: &RunRecord) -> (&Self, &DatasetInfo) {
         (&record.config, &record.dataset)
@@ -82,6 +83,10 @@ impl Job for RunConfig {
 
     fn work(&self, _: &Data) -> Result<u64, Error> {
         Ok(self.steps())
+    }
+
+    fn threads(data: &Data) -> usize {
+        data.dataset.shape().features().div_ceil(BLOCK)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<RunRecord, Error> {
@@ -193,7 +198,8 @@ impl<J: Job> Set<'_, J> {
     /// Runs those of the jobs `missing` that no other process runs. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
         let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
-        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::THREADS));
+        let threads = J::threads(self.data);
+        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, threads));
         // Runs one job after another until one fails.
         let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
@@ -208,7 +214,7 @@ impl<J: Job> Set<'_, J> {
         };
         let mut made = Vec::new();
         if !wide.is_empty() {
-            made = make(wide, &AtomicUsize::new(0), &Par::threads(self.threads.min(J::THREADS))?);
+            made = make(wide, &AtomicUsize::new(0), &Par::threads(self.threads.min(threads))?);
         }
         if made.iter().all(|(_, outcome)| outcome.is_ok()) {
             let next = AtomicUsize::new(0);

@@ -113,7 +113,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     /// Starts a run, or resumes it from its last checkpoint, which also holds the position in the mini-batches.
     fn new(run: &Run<'a>, data: &Data, par: &Par) -> Result<(Self, Option<Shuffle>), Error> {
         let &Run { config, observer, checkpoints, metrics } = run;
-        let architecture = config.check(data.dataset.training().len(), data.dataset.class_names().len())?;
+        let architecture = config.check(&data.dataset.dimensions())?;
         let found = checkpoints.map(|checkpoints| checkpoints.find(config, data, |warning| observer.warned(warning)));
         let mut under_way = Self {
             config,

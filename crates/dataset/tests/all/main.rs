@@ -1,9 +1,13 @@
-//! Tests of the dataset crate: archives, downloads, folders, batches, and the real CIFAR-10.
+//! Tests of the dataset crate: archives, downloads, formats, splits, batches, and the real CIFAR-10.
 
 mod archives;
+mod arrays;
 mod batches;
 mod download;
 mod folders;
+mod idx;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod real_data;
 mod sample;
 mod server;

@@ -20,7 +20,7 @@ fn a_saved_model_loads_unchanged() {
         config,
         dataset: DATA.info(),
         normalization: DATA.normalization.clone(),
-        classes: DATA.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
+        classes: DATA.dataset.class_names().to_vec(),
         validation_accuracy: trained.curve[trained.curve.len() - 1].validation_accuracy,
         test_accuracy: Some(test.accuracy),
     };

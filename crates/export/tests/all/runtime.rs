@@ -1,6 +1,6 @@
 //! Tests that exported ONNX graphs give the logits of klayer.
 
-use klayer_dataset::{FEATURES, Subset};
+use klayer_dataset::Subset;
 use klayer_export::{Error, Model, onnx};
 
 use crate::graph::{self, Batch};
@@ -14,8 +14,9 @@ fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset
         onnx::Input::Pixels => graph::logits(bytes, &Batch::Pixels(images)),
         onnx::Input::Normalized => {
             let normalizer = model.normalization.normalizer::<f32>();
-            let mut values = vec![0.0; images.len() * FEATURES];
-            for (image, values) in images.images().zip(values.chunks_mut(FEATURES)) {
+            let features = images.shape().features();
+            let mut values = vec![0.0; images.len() * features];
+            for (image, values) in images.images().zip(values.chunks_mut(features)) {
                 normalizer.normalize(image, values);
             }
             graph::logits(bytes, &Batch::Normalized(&values))
