@@ -6,6 +6,7 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::{Dataset, Normalization, Shape, Subset};
 use klayer_experiments::files;
+use klayer_linalg::text::printable;
 use serde_json::json;
 
 use crate::inspect::write;
@@ -130,7 +131,8 @@ fn table(
     let checked = if dataset.synthetic() { "" } else { ", every file verified" };
     let mut text = format!("{}\nfrom      {from}\nSHA-256   {}{checked}\n\n", dataset.name(), dataset.sha256());
     let classes = dataset.class_names();
-    let width = classes.iter().map(|class| class.len()).max().unwrap_or(0).max(10);
+    let classes: Vec<_> = classes.iter().map(printable).collect();
+    let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0).max(10);
     let mut row = |name: &str, values: [String; 3]| {
         let [training, validation, test] = values;
         let _ = writeln!(text, "{name:width$}  {training:>10}  {validation:>10}  {test:>10}");

@@ -22,7 +22,7 @@ const TOGETHER: usize = 32;
     klayer predict model.klayer photos             classify all pictures in a folder and its subfolders\n  \
     klayer predict model.klayer photos --json      print a line of JSON for each picture\n\n\
     Pictures are rotated according to their EXIF data, drawn on white where transparent, cropped to the central square \
-    and resized to 32 x 32 (Lanczos). Pictures that cannot be read cause a warning and exit status 1; the others are \
+    and resized to the network's input (Lanczos). Pictures that cannot be read cause a warning and exit status 1; the others are \
     still classified. Hidden files in folders are skipped.")]
 pub(crate) struct PredictArgs {
     /// Model file written by klayer train

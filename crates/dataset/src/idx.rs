@@ -2,7 +2,8 @@
 //!
 //! A file has a magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), the size of each
 //! dimension as a big-endian 32-bit integer, and the bytes: images x rows x columns, or one label for each image.
-//! See <https://web.archive.org/web/2020/http://yann.lecun.com/exdb/mnist/>.
+//! See <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image with rows and columns exchanged; images are kept as
+//! stored.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -22,8 +23,6 @@ const MOST: u64 = 4 << 30;
 const RATIO: u64 = 1100;
 /// Number of labels.
 const LABELS: usize = 256;
-/// Parts of the training images for validation, by default.
-const TENTH: usize = 10;
 
 /// The ways in which file names are spelled.
 const SPELLINGS: [(&str, &str); 2] =
@@ -72,18 +71,23 @@ fn load(path: &Path, options: &Options, progress: &dyn Progress) -> Result<Loade
     let Some(training) = pair(&place, &format!("{prefix}train"), progress)? else {
         return Err(Error::Missing { path: place.join(format!("{prefix}train-{}", SPELLINGS[0].0)) });
     };
-    let mut test = None;
+    let (present, labels) = classes(&training.1.bytes);
+    let names: Vec<_> = present.iter().map(u8::to_string).collect();
+    check_classes(&names).map_err(|reason| Error::Folder { path: training.1.path.clone(), reason })?;
+    let common = shape(&training.0);
+    let mut training = part(common, &labels, training)?;
+    let mut test = Part::empty(common);
     for name in TESTS {
-        test = test.or(pair(&place, &format!("{prefix}{name}"), progress)?);
+        if let Some(pair) = pair(&place, &format!("{prefix}{name}"), progress)? {
+            test = part(common, &labels, pair)?;
+            break;
+        }
     }
-    let (training, test) = assemble(training, test)?;
-    let (classes, mut training, test) = (training.1, training.0, test);
-    check_classes(&classes).map_err(folder)?;
-    let images = options.validation.unwrap_or(training.len() / TENTH);
-    let validation = training.draw(images, classes.len(), options.seed)?;
+    let images = options.validation.unwrap_or_else(|| training.tenth(names.len()));
+    let validation = training.draw(images, names.len(), options.seed)?;
     Ok(Loaded {
         name: "IDX images",
-        classes,
+        classes: names,
         split: Split::of(&validation, Split::Drawn { seed: options.seed }),
         parts: Parts { training, validation, test },
         sha256: None,
@@ -227,33 +231,34 @@ fn fill(path: &Path, reader: &mut dyn Read, bytes: &mut Vec<u8>, offset: u64, mo
     }
 }
 
-/// The parts and the class names: the labels that training images have, as numbers. Labels are renumbered from 0.
-fn assemble(training: (Array, Array), test: Option<(Array, Array)>) -> Result<((Part, Vec<String>), Part), Error> {
-    let mut present = [false; LABELS];
-    training.1.bytes.iter().for_each(|&label| present[usize::from(label)] = true);
-    let labels: Vec<_> = (0..=u8::MAX).filter(|&label| present[usize::from(label)]).collect();
+/// The labels that occur in `labels`, in order, and the class of each label: its position among these.
+fn classes(labels: &[u8]) -> (Vec<u8>, [Option<u8>; LABELS]) {
     let mut classes = [None; LABELS];
-    for (class, &label) in labels.iter().enumerate() {
-        classes[usize::from(label)] = Some(class as u8);
+    labels.iter().for_each(|&label| classes[usize::from(label)] = Some(0));
+    let present: Vec<_> = (0..=u8::MAX).filter(|&label| classes[usize::from(label)].is_some()).collect();
+    for (&label, class) in present.iter().zip(0..=u8::MAX) {
+        classes[usize::from(label)] = Some(class);
     }
-    let shape = |images: &Array| Shape { channels: 1, height: images.sizes[1], width: images.sizes[2] };
-    let common = shape(&training.0);
-    let part = |(images, labels): (Array, Array)| {
-        if shape(&images) != common {
-            let reason = format!("images of {}, but the training images are {common}", shape(&images));
-            return Err(Error::Idx { path: images.path, offset: 2 * WORD as u64, reason });
-        }
-        let mut renumbered = Vec::with_capacity(labels.bytes.len());
-        for (i, &label) in labels.bytes.iter().enumerate() {
-            let Some(class) = classes[usize::from(label)] else {
-                let reason = format!("invalid label {label}: no training image has it");
-                return Err(Error::Idx { path: labels.path, offset: (2 * WORD + i) as u64, reason });
-            };
-            renumbered.push(class);
-        }
-        Part::new(common, images.bytes, renumbered)
-    };
-    let names = labels.iter().map(u8::to_string).collect();
-    let (training, test) = (part(training)?, test.map(part).transpose()?);
-    Ok(((training, names), test.unwrap_or_else(|| Part::empty(common))))
+    (present, classes)
+}
+
+fn shape(images: &Array) -> Shape {
+    Shape { channels: 1, height: images.sizes[1], width: images.sizes[2] }
+}
+
+/// Images of the shape `common` with the classes of their labels.
+fn part(common: Shape, classes: &[Option<u8>; LABELS], (images, labels): (Array, Array)) -> Result<Part, Error> {
+    if shape(&images) != common {
+        let reason = format!("images of {}, but the training images are {common}", shape(&images));
+        return Err(Error::Idx { path: images.path, offset: 2 * WORD as u64, reason });
+    }
+    let mut of_images = labels.bytes;
+    for (i, label) in of_images.iter_mut().enumerate() {
+        let Some(class) = classes[usize::from(*label)] else {
+            let reason = format!("invalid label {label}: no training image has it");
+            return Err(Error::Idx { path: labels.path, offset: (2 * WORD + i) as u64, reason });
+        };
+        *label = class;
+    }
+    Part::new(common, images.bytes, of_images)
 }

@@ -1,7 +1,12 @@
-//! CIFAR-10 and CIFAR-100 datasets: loading, downloading, verification, normalization and mini-batches.
+//! Datasets of labelled images: loading, downloading, verification, normalization and mini-batches.
 //!
-//! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches, in this order:
-//! 1. the folder given by the user (`--data`);
+//! A [`Dataset`] has images of one [`Shape`], class names, and three parts: training, validation and test. It is loaded
+//! from a folder or a file in one of several formats ([`Format`], [`Dataset::open`]), built from arrays
+//! ([`Dataset::new`]), or generated ([`Dataset::generate`]).
+//!
+//! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches for CIFAR-10 in this
+//! order:
+//! 1. the folder given by the user (`--data`), which may hold any format;
 //! 2. the folder in `$CIFAR10_DIR`;
 //! 3. `data/cifar-10-batches-bin`, relative to [`Source::root`];
 //! 4. `../shared/cifar-10-batches-bin`, relative to the same folder;
@@ -14,6 +19,8 @@
 //! converts each mini-batch where it is used, and a [`Shuffle`] selects its images. Progress is reported through
 //! [`Progress`]; this crate prints nothing. Of the crates below the experiments, only this one reads and writes
 //! files.
+//!
+//! With the feature `pictures`, it reads folders of pictures, and the module `picture` converts a picture to an image.
 //!
 //! ```
 //! use klayer_dataset::{Dataset, Normalization, Shuffle, Sizes};
@@ -31,7 +38,7 @@
 //!     assert!(indices.iter().all(|&i| usize::from(training.label(i as usize)) < dataset.class_names().len()));
 //!     let images: Vec<_> = indices.iter().map(|&i| training.image(i as usize)).collect();
 //!     let batch = normalizer.pixels(&images);
-//!     assert_eq!((batch.nrows(), batch.ncols()), (3072, 100));
+//!     assert_eq!((batch.nrows(), batch.ncols()), (dataset.shape().features(), 100));
 //! }
 //! # Ok::<(), klayer_dataset::Error>(())
 //! ```

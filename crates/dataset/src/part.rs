@@ -82,6 +82,11 @@ impl Part {
         counts
     }
 
+    /// The default number of validation images: a tenth of the images, or as many as [`draw`](Self::draw) can.
+    pub(crate) fn tenth(&self, classes: usize) -> usize {
+        most(&self.counts(classes)).min(self.len() / 10)
+    }
+
     /// Removes the last `images` images and returns them.
     ///
     /// # Errors
@@ -112,7 +117,7 @@ impl Part {
     /// If a label is not below `classes`.
     pub fn draw(&mut self, images: usize, classes: usize, seed: u64) -> Result<Self, Error> {
         let counts = self.counts(classes);
-        let most = counts.iter().map(|count| count.saturating_sub(1)).sum();
+        let most = most(&counts);
         if images > most {
             return Err(Error::Validation { images, most });
         }
@@ -145,6 +150,11 @@ impl Part {
         self.coarse.truncate(kept);
         Ok(part)
     }
+}
+
+/// The most images that can be drawn if every class keeps one.
+fn most(counts: &[usize]) -> usize {
+    counts.iter().map(|count| count.saturating_sub(1)).sum()
 }
 
 /// Shares of `total` in proportion to `counts`, each less than its count. `total` must be less than the sum of the

@@ -15,8 +15,6 @@ const TRAINING: &str = "train";
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 /// The folder of the test images.
 const TEST: &str = "test";
-/// Parts of the training images for validation, by default.
-const TENTH: usize = 10;
 /// Maximum height and width of an image, in pixels.
 const LARGEST: usize = 1024;
 /// Maximum size of all images, in bytes.
@@ -102,7 +100,7 @@ fn load(path: &Path, options: &Options, progress: &dyn Progress) -> Result<Loade
     let (validation, split) = match folders.validation {
         Some(_) => (validation, Split::Given),
         None => {
-            let images = options.validation.unwrap_or(training.len() / TENTH);
+            let images = options.validation.unwrap_or_else(|| training.tenth(names.len()));
             (training.draw(images, names.len(), options.seed)?, Split::Drawn { seed: options.seed })
         }
     };

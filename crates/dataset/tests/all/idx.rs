@@ -183,4 +183,8 @@ fn a_dataset_may_have_no_test_images_and_many_classes() {
     fs::write(folder.path().join("train-labels-idx1-ubyte"), idx(&[512], &labels)).unwrap();
     let dataset = Dataset::open(None, folder.path(), &()).unwrap();
     assert_eq!((dataset.class_names().len(), dataset.test().len(), dataset.validation().len()), (256, 0, 51));
+    fs::write(folder.path().join("train-images-idx3-ubyte"), idx(&[256, 1, 1], &[5; 256])).unwrap();
+    fs::write(folder.path().join("train-labels-idx1-ubyte"), idx(&[256], &labels[..256])).unwrap();
+    let dataset = Dataset::open(None, folder.path(), &()).unwrap();
+    assert_eq!((dataset.training().len(), dataset.split()), (256, Split::None), "every class keeps its only image");
 }
