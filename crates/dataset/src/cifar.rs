@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use crate::kind::{CIFAR100_FILES, Kind};
 use crate::loader::{Loaded, Loader, Usual};
 use crate::place::{self, Files, Version};
-use crate::{Dimensions, Error, ExpectedFile, Options, Part, Parts, Progress, Shape, Split, checksum, python};
+use crate::{Dimensions, Error, ExpectedFile, Options, Part, Parts, Progress, Shape, Sizes, Split, checksum, python};
 
 /// Images in the training files.
 const IMAGES: usize = 50_000;
@@ -52,6 +52,11 @@ pub(crate) const CIFAR100_COARSE: Loader = Loader {
     dimensions: |validation| Some(dimensions(20, validation)),
     ..CIFAR100
 };
+
+impl Sizes {
+    /// The sizes of CIFAR-10: 45,000, 5,000 and 10,000.
+    pub const CIFAR: Self = Self { training: IMAGES - VALIDATION, validation: VALIDATION, test: TEST };
+}
 
 fn dimensions(classes: usize, validation: Option<usize>) -> Dimensions {
     Dimensions { shape: Shape::CIFAR, classes, training: IMAGES.saturating_sub(validation.unwrap_or(VALIDATION)) }

@@ -135,7 +135,7 @@ pub enum Error {
         len: usize,
     },
     /// A file is not valid IDX.
-    #[error("{}: {reason} at byte {offset}", path.display())]
+    #[error("{}: {} at byte {offset}", path.display(), printable(reason))]
     Idx {
         /// The file.
         path: PathBuf,

@@ -116,8 +116,3 @@ impl Parts {
         }
     }
 }
-
-impl Sizes {
-    /// The sizes of CIFAR-10: 45,000, 5,000 and 10,000.
-    pub const CIFAR: Self = Self { training: 45_000, validation: 5_000, test: 10_000 };
-}

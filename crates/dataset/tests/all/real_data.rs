@@ -65,7 +65,7 @@ fn real_images_labels_and_normalization_match_numpy() {
         let picked: Vec<f64> = features.iter().map(|&feature| found[feature]).collect();
         close(&picked, &numbers(&golden[name]), 1e-12);
     }
-    let average = |values: &[f64]| values.iter().sum::<f64>() / 3072 as f64;
+    let average = |values: &[f64]| values.iter().sum::<f64>() / 3072.0;
     close(&[average(normalization.mean())], &[golden["mean_of_means"].as_f64().unwrap()], 1e-12);
     close(&[average(normalization.deviation())], &[golden["mean_of_deviations"].as_f64().unwrap()], 1e-7);
 
