@@ -26,7 +26,8 @@
 //!
 //! A [`Schedule`] ([`Cyclical`], [`Cosine`], [`Constant`], [`Ramp`] or your own) gives the learning rate of each step. An
 //! [`Optimizer`] performs the step, by a [`Rule`] ([`Sgd`], [`Momentum`] or your own) and with the penalty [`L2`].
-//! [`ScheduleConfig`] and [`Method`] are those that a setting can name. The crate does no I/O, reads no clock, and starts no threads except those that the caller requests.
+//! [`ScheduleConfig`] and [`Method`] are those that a setting can name. The crate does no I/O, reads no clock, and starts
+//! no threads except those that the caller requests.
 
 #![forbid(unsafe_code)]
 

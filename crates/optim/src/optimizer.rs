@@ -1,7 +1,7 @@
 use klayer_linalg::product::{self, GradientBlocks, Inputs};
 use klayer_linalg::{Images, Par, RowMajor, Scalar};
-use klayer_nn::Parameter;
-use klayer_nn::{Architecture, Gradients, LayerGradients, Network, Update, Workspace};
+use klayer_nn::parameters::{Tensor, TensorMut};
+use klayer_nn::{Architecture, Gradients, Network, Parameter, Update, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, L2, Method, Rule, Step};
@@ -110,25 +110,23 @@ impl<T: Scalar, R: Rule> Optimizer<T, R> {
         assert_eq!(network.architecture(), gradients.architecture(), "gradients of another network");
         assert_eq!(network.architecture(), &self.architecture, "an optimizer of another network");
         let mut descent = Descent { optimizer: self, rate };
-        for (l, (layer, gradient)) in network.layers_mut().iter_mut().zip(&gradients.layers).enumerate() {
-            descent.weight_along(l, &mut layer.affine.weight, &gradient.affine.weight);
-            descent.vector(l, Parameter::Bias, &mut layer.affine.bias, &gradient.affine.bias);
-            if let (Some(norm), Some(gradient)) = (&mut layer.batch_norm, &gradient.batch_norm) {
-                descent.vector(l, Parameter::Gamma, &mut norm.gamma, &gradient.gamma);
-                descent.vector(l, Parameter::Beta, &mut norm.beta, &gradient.beta);
+        for (part, gradient) in network.parameters_mut().zip(gradients.parameters()) {
+            match (part.values, gradient.values) {
+                (TensorMut::Matrix(weight), Tensor::Matrix(gradient)) => {
+                    descent.weight_along(part.layer, weight, gradient);
+                }
+                (TensorMut::Vector(values), Tensor::Vector(gradient)) => {
+                    descent.vector(part.layer, part.kind, values, gradient);
+                }
+                _ => unreachable!("a parameter and its gradient have the same shape"),
             }
         }
     }
 
     /// A copy of the state.
     pub fn state(&self) -> OptimizerState<T> {
-        let mut values = Vec::new();
-        for LayerGradients { affine, batch_norm } in self.state.iter().flat_map(|state| &state.layers) {
-            affine.weight.rows().for_each(|row| values.extend_from_slice(row));
-            values.extend_from_slice(&affine.bias);
-            batch_norm.iter().for_each(|norm| values.extend(norm.gamma.iter().chain(&norm.beta)));
-        }
-        OptimizerState { values }
+        let parts = self.state.iter().flat_map(Gradients::parameters);
+        OptimizerState { values: parts.flat_map(|part| part.values.iter()).copied().collect() }
     }
 
     /// Replaces the state, to resume training.
@@ -140,15 +138,11 @@ impl<T: Scalar, R: Rule> Optimizer<T, R> {
         if state.values.len() != expected {
             return Err(Error::State { found: state.values.len(), expected });
         }
-        let mut values = state.values.iter().copied();
-        let mut fill = |row: &mut [T]| row.iter_mut().zip(&mut values).for_each(|(to, from)| *to = from);
-        for LayerGradients { affine, batch_norm } in self.state.iter_mut().flat_map(|state| &mut state.layers) {
-            (0..affine.weight.nrows()).for_each(|i| fill(affine.weight.row_mut(i)));
-            fill(&mut affine.bias);
-            if let Some(norm) = batch_norm {
-                fill(&mut norm.gamma);
-                fill(&mut norm.beta);
-            }
+        let mut rest = &state.values[..];
+        for mut part in self.state.iter_mut().flat_map(Gradients::parameters_mut) {
+            let (values, after) = rest.split_at(part.values.len());
+            part.values.copy_from_slice(values);
+            rest = after;
         }
         Ok(())
     }
@@ -213,12 +207,12 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
 
     fn vector(&mut self, layer: usize, parameter: Parameter, values: &mut [T], gradient: &[T]) {
         let Optimizer { rule, state, .. } = &mut *self.optimizer;
-        let state = state.as_mut().map(|state| &mut state.layers[layer]);
-        let state = state.and_then(|LayerGradients { affine, batch_norm }| match parameter {
-            Parameter::Weight => None,
-            Parameter::Bias => Some(&mut affine.bias),
-            Parameter::Gamma => batch_norm.as_mut().map(|norm| &mut norm.gamma),
-            Parameter::Beta => batch_norm.as_mut().map(|norm| &mut norm.beta),
+        let state = state.as_mut().and_then(|state| {
+            let mut parts = state.layers[layer].parameters_mut();
+            match parts.find(|(kind, _)| *kind == parameter) {
+                Some((_, TensorMut::Vector(state))) => Some(state),
+                _ => None,
+            }
         });
         let step = Step { rate: self.rate, l2: L2::NONE };
         match (rule.as_sgd(), state) {
