@@ -59,8 +59,8 @@ pub struct State {
     pub dataset: DatasetInfo,
     /// Completed update steps; they determine the learning rate.
     pub done: u64,
-    /// Permutation of this epoch, the position in it, and the state of the random stream for the next ones. The only
-    /// other random numbers of a run are its initial weights.
+    /// Permutation of this epoch, the position in it, and the state of the random stream for the next ones. All other
+    /// random numbers of a run, such as dropout masks, are determined by the seed and the step.
     pub shuffle: Shuffle,
     /// The curve so far.
     pub curve: Vec<Point>,
