@@ -66,10 +66,6 @@ impl GradcheckArgs {
                 return Err(klayer_train::Error::Setting { name, value, needed }.into());
             }
         }
-        if let Some(features) = self.features.filter(|&features| features > FEATURES) {
-            let (name, needed) = ("the number of features", format!("it must be at most {FEATURES}"));
-            return Err(klayer_train::Error::Setting { name, value: features.to_string(), needed }.into());
-        }
         let config = GradientConfig {
             network: self.network.clone(),
             batch: self.batch.clone(),
@@ -79,9 +75,7 @@ impl GradcheckArgs {
             seed: self.seed,
             features: self.features,
         };
-        config.check()?;
-        config.batch.check_images(DataArgs::IMAGES).map_err(klayer_experiments::Error::from)?;
-        config.network.architecture(FEATURES, DataArgs::CLASSES).map_err(klayer_experiments::Error::from)?;
+        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
         Ok(config)
     }
 

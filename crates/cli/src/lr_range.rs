@@ -95,9 +95,7 @@ impl LrRangeArgs {
             ramp,
             every: (self.steps / self.points).max(1),
         };
-        config.check()?;
-        config.batch.check_images(DataArgs::IMAGES).map_err(klayer_experiments::Error::from)?;
-        config.network.architecture(FEATURES, DataArgs::CLASSES).map_err(klayer_experiments::Error::from)?;
+        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
         Ok(config)
     }
 

@@ -3,8 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use klayer_dataset::Features;
-use klayer_linalg::Images;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
@@ -90,7 +88,8 @@ impl Recorded for GradientConfig {
 
 impl Job for GradientConfig {
     fn work(&self, data: &Data) -> Result<u64, Error> {
-        Ok(self.architecture(data)?.parameters() as u64)
+        let (_, features, classes) = data.sizes();
+        Ok(self.architecture(features, classes)?.parameters() as u64)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
@@ -119,36 +118,41 @@ impl GradientConfig {
         Ok(())
     }
 
-    fn architecture(&self, data: &Data) -> Result<Architecture, Error> {
-        let (_, all, classes) = data.sizes();
-        let features = self.features.unwrap_or(all);
-        if features > all {
-            return Err(Error::setting("the number of features", features, format!("it must be at most {all}")));
+    /// Validates the settings for `images` training images with `features` features of `classes` classes; returns the
+    /// network's architecture.
+    ///
+    /// # Errors
+    /// [`Error::Train`].
+    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<Architecture, Error> {
+        self.check()?;
+        self.batch.check_images(images)?;
+        self.architecture(features, classes)
+    }
+
+    fn architecture(&self, features: usize, classes: usize) -> Result<Architecture, Error> {
+        let used = self.features.unwrap_or(features);
+        if used > features {
+            return Err(Error::setting("the number of features", used, format!("it must be at most {features}")));
         }
-        Ok(self.network.architecture(features, classes)?)
+        Ok(self.network.architecture(used, classes)?)
     }
 }
 
-/// The first images of the training set, as the network's inputs.
+/// The first `inputs` features of the first images of the training set.
 fn images(config: &GradientConfig, data: &Data, inputs: usize) -> ColMajor<f64> {
-    let bytes: Vec<_> = data.dataset.training().first(config.batch.size).images().collect();
-    let (normalizer, mut features) = (data.normalization.normalizer::<f64>(), Features::default());
-    let mut all = ColMajor::zeros(data.normalization.features(), bytes.len());
-    match normalizer.batch(&bytes, &mut features, &Par::Seq) {
-        Images::Pixels(pixels) => pixels.write(&mut all, &Par::Seq),
-        Images::Columns(columns) => (0..bytes.len()).for_each(|j| all.col_mut(j).copy_from_slice(columns.col(j))),
-    }
-    let mut images = ColMajor::zeros(inputs, bytes.len());
-    for j in 0..bytes.len() {
-        images.col_mut(j).copy_from_slice(&all.col(j)[..inputs]);
+    let sample = data.dataset.training().first(config.batch.size);
+    let (normalizer, mut features) = (data.normalization.normalizer(), vec![0.0; data.normalization.features()]);
+    let mut images = ColMajor::zeros(inputs, sample.len());
+    for (j, image) in sample.images().enumerate() {
+        normalizer.normalize(image, &mut features);
+        images.col_mut(j).copy_from_slice(&features[..inputs]);
     }
     images
 }
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
-    config.check()?;
-    config.batch.check_images(data.dataset.training().len())?;
-    let architecture = config.architecture(data)?;
+    let (available, features, classes) = data.sizes();
+    let architecture = config.check_for(available, features, classes)?;
     let sample = data.dataset.training().first(config.batch.size);
     let images = images(config, data, architecture.inputs());
     let objective = Objective::default().with_dropout(config.network.dropout, config.seed)?;

@@ -61,6 +61,17 @@ impl RangeConfig {
         L2::new(self.lambda)?;
         Ok(())
     }
+
+    /// Validates the settings for `images` training images with `features` features of `classes` classes.
+    ///
+    /// # Errors
+    /// [`Error::Train`].
+    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<(), Error> {
+        self.check()?;
+        self.batch.check_images(images)?;
+        self.network.architecture(features, classes)?;
+        Ok(())
+    }
 }
 
 /// A point of a range test.
@@ -129,8 +140,8 @@ impl Observer for Points<'_> {
 /// [`Error::Train`] for invalid settings, [`Error::Cancelled`] if the observer cancels. A loss that is no longer finite
 /// ends the test early and is a result, not an error.
 pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    config.check()?;
-    config.batch.check_images(data.dataset.training().len())?;
+    let (images, features, classes) = data.sizes();
+    config.check_for(images, features, classes)?;
     let plan = Plan {
         network: &config.network,
         lambda: config.lambda,
