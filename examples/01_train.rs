@@ -13,8 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let trained = train::<f32>(&config, &data, &Par::threads(2)?, &Silent)?;
     for point in &trained.curve {
-        let (loss, accuracy) = (point.validation_loss, 100.0 * point.validation_accuracy);
-        println!("step {:3}: validation loss {loss:.3}, accuracy {accuracy:.1}%", point.step);
+        if let Some((loss, accuracy)) = point.validation_loss.zip(point.validation_accuracy) {
+            println!("step {:3}: validation loss {loss:.3}, accuracy {:.1}%", point.step, 100.0 * accuracy);
+        }
     }
     Ok(())
 }

@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records = run_all(&trials, &data, &store, 2, &Silent)?;
     println!("width  accuracy  rank");
     for ((width, record), rank) in widths.iter().zip(&records).zip(ranks(&records)) {
-        let accuracy = record.curve.last().map_or(f64::NAN, |point| 100.0 * point.validation_accuracy);
+        let accuracy =
+            record.last().and_then(|point| point.validation_accuracy).map_or(f64::NAN, |accuracy| 100.0 * accuracy);
         println!("{width:>5}  {accuracy:>7.1}%  {:>4}", rank.map_or("-".to_owned(), |rank| rank.to_string()));
     }
     Ok(())

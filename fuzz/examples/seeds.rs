@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use klayer_dataset::{FEATURES, Shuffle};
+use klayer_dataset::{Shape, Shuffle};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord, GradientRow};
 use klayer_fuzz::archive::{files, gzip};
 use klayer_fuzz::model::Notes;
@@ -43,7 +43,7 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> Done {
 /// Images of one color each.
 fn cifar() -> Done {
     let records = |labels: &[&[u8]]| {
-        let record = |(i, labels): (usize, &&[u8])| [*labels, &[85 * i as u8; FEATURES]].concat();
+        let record = |(i, labels): (usize, &&[u8])| [*labels, &[85 * i as u8; Shape::CIFAR.features()]].concat();
         labels.iter().enumerate().flat_map(record).collect::<Vec<u8>>()
     };
     write("cifar", "empty.bin", &[])?;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use klayer_dataset::{Error, FEATURES, Part, Subset, parse_cifar10, parse_cifar100};
+use klayer_dataset::{Error, Part, Shape, Subset, parse_cifar10, parse_cifar100};
 use klayer_fuzz::assert_sentence;
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// `classes` is the number of classes of each label in a record.
 fn check(parsed: Result<Part, Error>, bytes: &[u8], classes: &[u8]) {
-    let record = classes.len() + FEATURES;
+    let record = classes.len() + Shape::CIFAR.features();
     let right = |record: &[u8]| record.iter().zip(classes).all(|(label, classes)| label < classes);
     let all_right = bytes.len().is_multiple_of(record) && bytes.chunks(record).all(right);
     let part = match parsed {

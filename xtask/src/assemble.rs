@@ -123,20 +123,20 @@ fn loss_run((network, record): (&Network, &RunRecord)) -> LossRun {
         batch_norm: record.config.network.batch_norm,
         lambda: record.config.lambda,
         curve: curve(record),
-        validation_accuracy: record.last().map(|point| point.validation_accuracy),
+        validation_accuracy: record.last().and_then(|point| point.validation_accuracy),
     }
 }
 
-/// The points of a run that have a training loss.
+/// The points of a run that have a training loss and validation results.
 fn curve(record: &RunRecord) -> Vec<Point> {
     let points = record.curve.iter().filter_map(|point| {
         Some(Point {
             step: point.step,
             training_loss: point.training_loss?,
             training_cost: point.training_cost?,
-            validation_loss: point.validation_loss,
-            validation_cost: point.validation_cost,
-            validation_accuracy: point.validation_accuracy,
+            validation_loss: point.validation_loss?,
+            validation_cost: point.validation_cost?,
+            validation_accuracy: point.validation_accuracy?,
         })
     });
     points.collect()
@@ -146,11 +146,11 @@ fn search(paper: &PaperSearch, records: &[RunRecord], noise: Option<&[RunRecord]
     let trials = records.iter().map(|record| Trial {
         lambda: record.config.lambda,
         seed: record.config.seed,
-        validation_accuracy: record.last().map(|point| point.validation_accuracy),
+        validation_accuracy: record.last().and_then(|point| point.validation_accuracy),
     });
     let noise = noise.map(|records| {
         let (seeds, accuracies): (Vec<u64>, Vec<f64>) =
-            records.iter().filter_map(|record| Some((record.config.seed, record.last()?.validation_accuracy))).unzip();
+            records.iter().filter_map(|record| Some((record.config.seed, record.last()?.validation_accuracy?))).unzip();
         Noise {
             lambda: records[0].config.lambda,
             seeds,
@@ -193,8 +193,8 @@ fn sensitivity_row(sigma: f64, batch_norm: bool, records: &[RunRecord]) -> Sensi
         lambda: records[0].config.lambda,
         seeds: seeds(records),
         final_training_loss: last(|point| point.training_loss),
-        final_validation_loss: last(|point| Some(point.validation_loss)),
-        final_validation_accuracy: last(|point| Some(point.validation_accuracy)),
+        final_validation_loss: last(|point| point.validation_loss),
+        final_validation_accuracy: last(|point| point.validation_accuracy),
         curves: records.iter().map(curve).collect(),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_dataset::Dimensions;
 use klayer_experiments::RunsObserver;
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::log_uniform;
@@ -144,8 +145,8 @@ struct DataSizes {
 
 impl DataSizes {
     fn of(data: &Data) -> Self {
-        let (training, features, classes) = data.sizes();
-        Self { features, classes, training, validation: data.dataset.validation().len() }
+        let Dimensions { shape, classes, training } = data.dataset.dimensions();
+        Self { features: shape.features(), classes, training, validation: data.dataset.validation().len() }
     }
 }
 

@@ -150,7 +150,7 @@ fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, stor
             validation: data.dataset.validation().len(),
             test: data.dataset.test().len(),
         },
-        classes: data.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
+        classes: data.dataset.class_names().to_vec(),
         environment: Environment {
             version: here.version,
             processor: here.processor,

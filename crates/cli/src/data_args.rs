@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_dataset::{Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_generate};
+use klayer_dataset::{Dataset, Error, Format, Options, Sizes, Source, Split, fetch, load, load_or_generate};
 
 use crate::{Interrupt, Terminal};
 
@@ -29,30 +29,28 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Number of training images in every dataset that can be loaded.
-    pub const IMAGES: usize = Sizes::CIFAR.training;
-    /// Number of classes.
-    pub const CLASSES: usize = 10;
-
-    /// The data source given by the options, the environment and the default folders, which are relative to `root`;
-    /// `seed` determines generated images.
-    pub fn source(&self, root: &Path, seed: u64) -> Source {
+    /// The data source given by the options, the environment and the default folders, which are relative to `root`.
+    pub fn source(&self, root: &Path, format: impl Into<Option<Format>>, options: Options) -> Source {
         Source {
             dir: self.data.clone(),
             synthetic: self.synthetic,
             offline: self.offline,
-            seed,
-            ..Source::from_environment(Kind::Cifar10, root)
+            options,
+            ..Source::from_environment(format, root)
         }
     }
 
-    /// Loads the images, shows progress, and warns about generated images.
+    /// CIFAR-10; `seed` determines generated images.
+    fn cifar10(&self, root: &Path, seed: u64) -> Source {
+        self.source(root, Format::Cifar10, Options { seed, ..Options::default() })
+    }
+
+    /// Loads CIFAR-10, shows progress, and warns about generated images.
     ///
     /// # Errors
     /// Those of [`load`].
     pub fn load(&self, root: &Path, seed: u64, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {
-        let dataset = load(&self.source(root, seed), &terminal.data_progress(interrupt))?;
-        Ok(describe(dataset, terminal))
+        load_images(&self.cifar10(root, seed), terminal, interrupt)
     }
 
     /// Loads the images like [`load`](Self::load), but generates them if CIFAR-10 cannot be found or downloaded.
@@ -66,7 +64,7 @@ impl DataArgs {
         terminal: &Terminal,
         interrupt: &Interrupt,
     ) -> Result<Dataset, Error> {
-        let dataset = load_or_generate(&self.source(root, seed), &terminal.data_progress(interrupt))?;
+        let dataset = load_or_generate(&self.cifar10(root, seed), &terminal.data_progress(interrupt))?;
         Ok(describe(dataset, terminal))
     }
 
@@ -75,15 +73,46 @@ impl DataArgs {
     /// # Errors
     /// Those of [`fetch`].
     pub fn fetch(&self, root: &Path, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
-        fetch(&self.source(root, 0), &terminal.data_progress(interrupt))
+        fetch_images(&self.cifar10(root, 0), terminal, interrupt)
     }
 }
 
-/// Warns if the images are generated, and prints their source with `--verbose`.
+/// Finds or downloads a dataset, verifies it and returns its folder or file.
+///
+/// # Errors
+/// Those of [`fetch`].
+pub fn fetch_images(source: &Source, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
+    fetch(source, &terminal.data_progress(interrupt))
+}
+
+/// Loads a dataset, shows progress, and warns about generated images.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_images(source: &Source, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {
+    let dataset = load(source, &terminal.data_progress(interrupt))?;
+    Ok(describe(dataset, terminal))
+}
+
+/// Warns if the images are generated, states the validation images unless they are CIFAR's usual ones, and prints the
+/// dataset's source with `--verbose`.
 fn describe(dataset: Dataset, terminal: &Terminal) -> Dataset {
     if let Some(reason) = dataset.synthetic_reason() {
         terminal
             .warn(&format!("using generated images, not CIFAR-10 ({reason}); the results say nothing about CIFAR-10"));
+    }
+    let sizes = dataset.sizes();
+    if dataset.split() != Split::Last || sizes.validation != Sizes::CIFAR.validation {
+        let Sizes { training, validation, test } = sizes;
+        let (name, classes, split) = (dataset.name(), dataset.class_names().len(), dataset.split());
+        terminal.remark(|| match split {
+            Split::None => format!(
+                "{name}: {classes} classes, training on all {training} training images without validation, {test} test images"
+            ),
+            split => format!(
+                "{name}: {classes} classes, {training} training images, {validation} validation images ({split}), {test} test images"
+            ),
+        });
     }
     terminal.detail(|| {
         let parts = [dataset.training(), dataset.validation(), dataset.test()].map(|part| part.len().to_string());

@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Dataset(klayer_dataset::Error),
     #[error("{0}; pass the folder of CIFAR-10 with --data, or use generated images with --synthetic")]
     NoImages(klayer_dataset::Error),
+    #[error("{0}; pass its path with --data")]
+    NoPath(klayer_dataset::Error),
     #[error(transparent)]
     Watch(#[from] klayer_cli::WatchError),
     #[error("cannot install a handler for Ctrl-C: {0}")]
@@ -48,6 +50,12 @@ pub(crate) enum Error {
     Diverged { step: u64, rate: f64, metrics: Option<PathBuf> },
     #[error("the model and the dataset do not match: the model was trained on {model}, but the images are {images}")]
     OtherDataset { model: String, images: String },
+    #[error("{switch} applies only to pictures, but the dataset is {dataset}")]
+    PicturesAlone { switch: &'static str, dataset: String },
+    #[error("the dataset has no {part} images")]
+    NoPart { part: &'static str },
+    #[error("a search needs validation images: --validation must be at least 1")]
+    NoValidation,
     #[error("{failed} of {of} inputs could not be read")]
     Pictures { failed: usize, of: usize },
     #[error("{}: no pictures found", path.display())]
@@ -84,8 +92,12 @@ impl From<klayer_store::Error> for Error {
 
 impl From<klayer_dataset::Error> for Error {
     fn from(error: klayer_dataset::Error) -> Self {
-        use klayer_dataset::Error::{Offline, Unavailable};
-        if matches!(error, Offline { .. } | Unavailable { .. }) { Self::NoImages(error) } else { Self::Dataset(error) }
+        use klayer_dataset::Error::{NoFolder, Offline, Unavailable};
+        match error {
+            Offline { .. } | Unavailable { .. } => Self::NoImages(error),
+            NoFolder { .. } => Self::NoPath(error),
+            error => Self::Dataset(error),
+        }
     }
 }
 

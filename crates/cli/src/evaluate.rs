@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{Interrupt, Terminal};
 use klayer_dataset::{Dataset, Subset};
 use klayer_export::safetensors;
 use klayer_linalg::text::printable;
@@ -13,6 +13,7 @@ use klayer_train::{Evaluation, Evaluator, model};
 use serde_json::json;
 
 use crate::Error;
+use crate::dataset_args::DatasetArgs;
 use crate::outputs;
 use crate::run_args::ThreadArgs;
 
@@ -37,7 +38,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -53,7 +54,7 @@ impl EvaluateArgs {
         outputs::check([self.model.as_path()], self.logits.as_deref())?;
         let dataset = images_of(&info, &self.data, terminal, interrupt)?;
         let par = self.threads.par()?;
-        let images = self.part.of(&dataset);
+        let images = self.part.of(&dataset)?;
         let normalizer = info.normalization.normalizer();
         let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());
         let evaluation = par.install(|| evaluator.evaluate(&network, images))?;
@@ -81,23 +82,25 @@ impl EvaluateArgs {
 }
 
 impl Part {
-    pub(crate) fn of(self, dataset: &Dataset) -> Subset<'_> {
-        match self {
-            Self::Training => dataset.training(),
-            Self::Validation => dataset.validation(),
-            Self::Test => dataset.test(),
-        }
+    /// These images of `dataset`; an error if there are none.
+    pub(crate) fn of(self, dataset: &Dataset) -> Result<Subset<'_>, Error> {
+        let (part, images) = match self {
+            Self::Training => ("training", dataset.training()),
+            Self::Validation => ("validation", dataset.validation()),
+            Self::Test => ("test", dataset.test()),
+        };
+        if images.is_empty() { Err(Error::NoPart { part }) } else { Ok(images) }
     }
 }
 
 /// Loads the images for a model. Fails if the dataset is another one, and warns if its checksum differs.
 pub(crate) fn images_of(
     info: &ModelInfo,
-    data: &DataArgs,
+    data: &DatasetArgs,
     terminal: &Terminal,
     interrupt: &Interrupt,
 ) -> Result<Dataset, Error> {
-    let dataset = data.load(Path::new("."), info.config.seed, terminal, interrupt)?;
+    let dataset = data.load_for(info, terminal, interrupt)?;
     if dataset.name() != info.dataset.name {
         return Err(Error::OtherDataset { model: info.dataset.name.clone(), images: dataset.name().to_owned() });
     }

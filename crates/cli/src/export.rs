@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use klayer_export::{Model, onnx, safetensors};
 use klayer_nn::Network;
 use klayer_store::files;
-use klayer_train::model::{self, ModelInfo};
+use klayer_train::model::{self, ImageInfo, ModelInfo};
 use klayer_train::{DatasetInfo, RunConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,7 +65,9 @@ enum Input {
 pub(crate) struct Training {
     config: RunConfig,
     dataset: DatasetInfo,
-    validation_accuracy: f64,
+    #[serde(default)]
+    images: ImageInfo,
+    validation_accuracy: Option<f64>,
     test_accuracy: Option<f64>,
 }
 
@@ -129,14 +131,14 @@ impl Format {
 
 /// Converts the content of a model file for export.
 fn split(network: Network<f32>, info: ModelInfo) -> Model<Training> {
-    let ModelInfo { config, dataset, normalization, classes, validation_accuracy, test_accuracy } = info;
-    let training = Training { config, dataset, validation_accuracy, test_accuracy };
+    let ModelInfo { config, dataset, images, normalization, classes, validation_accuracy, test_accuracy } = info;
+    let training = Training { config, dataset, images, validation_accuracy, test_accuracy };
     Model { network, normalization, classes, training }
 }
 
 /// Converts an exported `model` back to the content of a model file.
 pub(crate) fn join(model: Model<Training>) -> (Network<f32>, ModelInfo) {
     let Model { network, normalization, classes, training } = model;
-    let Training { config, dataset, validation_accuracy, test_accuracy } = training;
-    (network, ModelInfo { config, dataset, normalization, classes, validation_accuracy, test_accuracy })
+    let Training { config, dataset, images, validation_accuracy, test_accuracy } = training;
+    (network, ModelInfo { config, dataset, images, normalization, classes, validation_accuracy, test_accuracy })
 }

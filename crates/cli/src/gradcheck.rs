@@ -1,10 +1,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::Path;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Terminal, Watchers};
-use klayer_dataset::FEATURES;
+use klayer_cli::{Interrupt, Terminal, Watchers};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
 use klayer_train::{BatchConfig, Data, NetworkConfig};
@@ -12,6 +10,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
+use crate::dataset_args::DatasetArgs;
 use crate::run_args::{parse_positive, parse_seed};
 
 /// Options of `klayer gradcheck`.
@@ -53,11 +52,11 @@ pub(crate) struct GradcheckArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
 }
 
 impl GradcheckArgs {
-    /// Validates the settings and returns the configuration of the check.
+    /// Validates the settings as far as possible without the images, and returns the configuration of the check.
     pub(crate) fn check(&self) -> Result<GradientConfig, Error> {
         for (name, value) in [("eps", self.eps), ("the tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.0) {
@@ -75,13 +74,16 @@ impl GradcheckArgs {
             seed: self.seed,
             features: self.features,
         };
-        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
+        config.check()?;
+        if let Some(dimensions) = self.data.dimensions() {
+            config.check_for(&dimensions)?;
+        }
         Ok(config)
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let config = self.check()?;
-        let dataset = self.data.load(Path::new("."), config.seed, terminal, interrupt)?;
+        let dataset = self.data.load(config.seed, terminal, interrupt)?;
         let data = Data::normalized(dataset, config.batch.normalize)?;
         let bar = (config.work(&data)?, "{bar:40} {pos}/{len} parameters  {eta} left");
         let watchers = Watchers::default();

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Terminal};
+use klayer_cli::{Interrupt, Terminal};
 use klayer_dataset::Subset;
 use klayer_linalg::text::printable;
 use klayer_store::files;
@@ -12,6 +12,7 @@ use klayer_train::{Classifier, Network};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::dataset_args::DatasetArgs;
 use crate::evaluate::{Part, images_of};
 use crate::outputs;
 use crate::run_args::{ThreadArgs, parse_positive};
@@ -27,8 +28,8 @@ const COLUMNS: usize = 10;
     klayer inspect model.klayer --dead                     also list dead units\n  \
     klayer inspect model.klayer --weights weights.png      draw a tile for each unit of the first layer\n  \
     klayer inspect model.klayer --mistakes mistakes.png    draw the most confident mistakes on the test images\n\n\
-    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the 3,072 \
-    weights of a unit as a 32 x 32 image: 0 is gray, and the largest absolute weight of the tile is black or full \
+    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the weights \
+    of a unit as an image: 0 is gray, and the largest absolute weight of the tile is black or full \
     color.")]
 pub(crate) struct InspectArgs {
     /// Model file written by klayer train
@@ -56,7 +57,7 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
 }
 
 /// Norm sqrt(sum p^2) and range of a group of parameters.
@@ -112,23 +113,27 @@ impl InspectArgs {
             let dataset = images_of(&info, &self.data, terminal, interrupt)?;
             let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
             if self.dead {
-                let dead = par.install(|| classifier.dead_units(dataset.validation().images()))?;
+                let images = Part::Validation.of(&dataset)?;
+                let dead = par.install(|| classifier.dead_units(images.images()))?;
                 for (layer, dead) in layers.iter_mut().zip(dead) {
                     layer.dead = Some(dead);
                 }
             }
             if let Some(path) = &self.mistakes {
-                let images = self.part.of(&dataset);
+                let images = self.part.of(&dataset)?;
                 let probabilities = par.install(|| classifier.probabilities(images.images()))?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
-                write(path, picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS))?;
+                write(
+                    path,
+                    picture::sheet(found.iter().map(|mistake| images.image(mistake.index)), COLUMNS, images.shape()),
+                )?;
                 mistakes = Some(found);
             }
         }
         if let Some(path) = &self.weights {
-            let tiles = tiles(&network);
+            let (tiles, shape) = (tiles(&network), info.images.shape);
             let columns = (1..).find(|columns| columns * columns >= tiles.len()).expect("there is a square");
-            write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns))?;
+            write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns, shape))?;
         }
         let report = if self.json {
             format!("{}\n", line(&network, &info, &layers, mistakes.as_deref()))
@@ -255,12 +260,15 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
     let architecture = network.architecture();
     let config = &info.config;
     let classes: Vec<_> = info.classes.iter().map(printable).collect();
-    let test = info.test_accuracy.map_or(String::new(), |test| format!(", test {:.2}%", 100.0 * test));
+    let accuracies = [("validation", info.validation_accuracy), ("test", info.test_accuracy)];
+    let known = accuracies.into_iter().filter_map(|(name, value)| Some(format!("{name} {:.2}%", 100.0 * value?)));
+    let known: Vec<_> = known.collect();
+    let accuracy = if known.is_empty() { "not measured".to_owned() } else { known.join(", ") };
     format!(
         "network      {architecture}, {} parameters\n\
          trained on   {} (SHA-256 {})\n\
          training     {}, lambda {}, batch {}, seed {}, init {}\n\
-         accuracy     validation {:.2}%{test}\n\
+         accuracy     {accuracy}\n\
          classes      {}\n",
         architecture.parameters(),
         printable(&info.dataset.name),
@@ -270,7 +278,6 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
         config.batch.size,
         config.seed,
         config.network.init,
-        100.0 * info.validation_accuracy,
         classes.join(", "),
     )
 }

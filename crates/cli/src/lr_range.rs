@@ -1,11 +1,10 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use klayer_chart::{Mark, Panel, Scale, Swatch, file};
-use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, Watchers};
-use klayer_dataset::FEATURES;
+use klayer_cli::{Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
 use klayer_experiments::{Growth, Ramp};
 use klayer_store::files;
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
+use crate::dataset_args::DatasetArgs;
 use crate::outputs;
 use crate::run_args::{ThreadArgs, parse_count, parse_seed};
 
@@ -75,11 +75,11 @@ pub(crate) struct LrRangeArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
 }
 
 impl LrRangeArgs {
-    /// Validates the settings and returns the configuration of the test.
+    /// Validates the settings as far as possible without the images, and returns the configuration of the test.
     pub(crate) fn check(&self) -> Result<RangeConfig, Error> {
         let growth = if self.log { Growth::Exponential } else { Growth::Linear };
         let ramp = Ramp::new(self.from, self.to, self.steps, growth).map_err(klayer_experiments::Error::from)?;
@@ -95,14 +95,17 @@ impl LrRangeArgs {
             ramp,
             every: (self.steps / self.points).max(1),
         };
-        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
+        config.check()?;
+        if let Some(dimensions) = self.data.dimensions() {
+            config.check_for(&dimensions)?;
+        }
         Ok(config)
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let config = self.check()?;
         let par = self.threads.par()?;
-        let dataset = self.data.load(Path::new("."), config.seed, terminal, interrupt)?;
+        let dataset = self.data.load(config.seed, terminal, interrupt)?;
         let data = Data::normalized(dataset, config.batch.normalize)?;
         let watchers = Watchers::default();
         let watch = watchers.run(None, "range test", (self.steps, Watch::STEPS), terminal, interrupt);

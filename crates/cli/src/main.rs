@@ -1,4 +1,5 @@
-//! The `klayer` command: trains, evaluates, inspects and exports fully connected networks with batch norm on CIFAR-10.
+//! The `klayer` command: trains, evaluates, inspects and exports fully connected networks with batch norm
+//! on images.
 //! Each subcommand has its own module.
 
 #![forbid(unsafe_code)]
@@ -6,6 +7,7 @@
 mod completions;
 mod config;
 mod data;
+mod dataset_args;
 mod error;
 mod evaluate;
 mod export;
@@ -32,7 +34,7 @@ use klayer_cli::{Interrupt, Terminal, Verbosity, fail};
 #[command(
     name = "klayer",
     version,
-    about = "Train and use K-layer fully connected networks with batch norm on CIFAR-10",
+    about = "Train and use K-layer fully connected networks with batch norm on images",
     arg_required_else_help = true,
     after_help = "Example:\n  klayer train --out model.klayer && klayer predict model.klayer cat.png\n\n\
         Exit status: 0 on success, 1 on errors (printed to standard error), 2 for usage errors,\n\

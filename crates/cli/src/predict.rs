@@ -3,13 +3,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
+use klayer_dataset::picture;
 use klayer_linalg::text::printable;
 use klayer_train::{Classifier, model};
 use serde_json::json;
 use walkdir::WalkDir;
 
+use crate::Error;
 use crate::run_args::{ThreadArgs, parse_positive};
-use crate::{Error, picture};
 
 /// Number of pictures classified in one batch.
 const TOGETHER: usize = 32;
@@ -21,7 +22,7 @@ const TOGETHER: usize = 32;
     klayer predict model.klayer photos             classify all pictures in a folder and its subfolders\n  \
     klayer predict model.klayer photos --json      print a line of JSON for each picture\n\n\
     Pictures are rotated according to their EXIF data, drawn on white where transparent, cropped to the central square \
-    and resized to 32 x 32 (Lanczos). Pictures that cannot be read cause a warning and exit status 1; the others are \
+    and resized to the network's input (Lanczos). Pictures that cannot be read cause a warning and exit status 1; the others are \
     still classified. Hidden files in folders are skipped.")]
 pub(crate) struct PredictArgs {
     /// Model file written by klayer train
@@ -47,6 +48,7 @@ type Guess<'a> = (&'a str, usize, f64);
 impl PredictArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
+        let shape = info.images.shape;
         let par = self.threads.par()?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
@@ -59,7 +61,7 @@ impl PredictArgs {
                 if interrupt.requested() {
                     return Err(klayer_train::Error::Cancelled.into());
                 }
-                read.push((path, picture::read(path).map_err(printable)));
+                read.push((path, picture::read(path, shape).map_err(reason)));
             }
             let images = read.iter().filter_map(|(_, pixels)| pixels.as_deref().ok());
             let mut probabilities = par.install(|| classifier.probabilities(images))?.into_iter();
@@ -121,6 +123,14 @@ impl PredictArgs {
             }
         }
         Ok((paths, failed))
+    }
+}
+
+/// What is wrong with a picture, without its path.
+fn reason(error: klayer_dataset::Error) -> String {
+    match error {
+        klayer_dataset::Error::Picture { reason, .. } => printable(reason),
+        error => printable(error),
     }
 }
 

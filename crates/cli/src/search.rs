@@ -7,8 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
-use klayer_dataset::FEATURES;
+use klayer_cli::{Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::{log_uniform, ranks};
 use klayer_store::{Recorded, Store};
@@ -18,6 +17,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
+use crate::dataset_args::DatasetArgs;
 use crate::run_args::{Settings, ThreadArgs, parse_count};
 use crate::slurm::{self, SlurmArgs};
 
@@ -58,7 +58,7 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
     #[command(flatten)]
     slurm: SlurmArgs,
     #[command(flatten)]
@@ -118,7 +118,7 @@ impl TrialArgs {
             return setting("the number of trials", "0".to_owned(), "it must be at least 1");
         }
         let lambdas = log_uniform(self.run.config.seed, "search", self.from, self.to, self.trials)?;
-        self.run.config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
+        self.run.config.check()?;
         Ok(lambdas.into_iter().map(|lambda| RunConfig { lambda, ..self.run.config.clone() }).collect())
     }
 
@@ -132,24 +132,34 @@ impl TrialArgs {
 }
 
 impl SearchArgs {
-    /// Validates the settings and returns the configurations of all trials.
-    pub(crate) fn check(&self) -> Result<Vec<RunConfig>, Error> {
+    /// Validates the settings as far as possible without the images.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.threads.check()?;
-        Ok(self.trials.configs()?)
+        self.trials.configs()?;
+        if let Some(dimensions) = self.data.dimensions() {
+            self.trials.run.config.check_for(&dimensions)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
-        let configs = self.check()?;
+        self.check()?;
         if self.collect && !self.store.is_dir() {
             return Err(Error::NoStore { path: self.store });
         }
         if self.slurm.requested() {
             slurm::check()?;
         }
-        let data = match self.data.load(Path::new("."), self.trials.run.config.seed, terminal, interrupt) {
-            Err(klayer_dataset::Error::Cancelled) => return Err(Error::SearchStopped { store: self.store }),
+        let data = match self.data.load(self.trials.run.config.seed, terminal, interrupt) {
+            Err(Error::Dataset(klayer_dataset::Error::Cancelled)) => {
+                return Err(Error::SearchStopped { store: self.store });
+            }
             data => Data::normalized(data?, self.trials.run.config.batch.normalize)?,
         };
+        if data.dataset.validation().is_empty() {
+            return Err(Error::NoValidation);
+        }
+        let configs = self.trials.configs()?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {
@@ -191,9 +201,10 @@ impl SearchArgs {
         if data.dataset.synthetic() {
             arguments.push("--synthetic".into());
         } else {
-            let folder = self.data.fetch(Path::new("."), terminal, interrupt)?;
+            let folder = self.data.fetch(self.trials.run.config.seed, terminal, interrupt)?;
             arguments.extend(["--data".into(), absolute(&folder)?.into()]);
         }
+        arguments.extend(self.data.arguments(&data.dataset).into_iter().map(OsString::from));
         arguments.extend(self.trials.arguments().into_iter().map(OsString::from));
         Ok(arguments)
     }
@@ -267,7 +278,9 @@ fn table(records: &[RunRecord], synthetic: bool) -> String {
         let RunRecord { config, diverged, .. } = &records[i];
         let (rank, lambda) = (ranks[i].map_or("-".to_owned(), |rank| rank.to_string()), config.lambda);
         let result = match (records[i].last(), diverged) {
-            (Some(point), _) => format!("{:.2}%", 100.0 * point.validation_accuracy),
+            (Some(point), _) => {
+                point.validation_accuracy.map_or("-".to_owned(), |accuracy| format!("{:.2}%", 100.0 * accuracy))
+            }
             (None, Some(diverged)) => format!("diverged at step {}", diverged.step),
             (None, None) => "-".to_owned(),
         };
@@ -292,8 +305,8 @@ fn json_line(records: &[RunRecord], shard: Option<Shard>, synthetic: bool) -> St
                 "trial": index + i * of,
                 "lambda": record.config.lambda,
                 "rank": rank,
-                "val_acc": record.last().map(|point| point.validation_accuracy),
-                "val_loss": record.last().map(|point| point.validation_loss),
+                "val_acc": record.last().and_then(|point| point.validation_accuracy),
+                "val_loss": record.last().and_then(|point| point.validation_loss),
                 "diverged": record.diverged,
             })
         })

@@ -118,10 +118,10 @@ fn scalars(metrics: &Metrics) -> Vec<Scalar> {
     let values = [
         ("loss/batch", Some(metrics.batch_loss)),
         ("loss/training", point.training_loss),
-        ("loss/validation", Some(point.validation_loss)),
+        ("loss/validation", point.validation_loss),
         ("cost/training", point.training_cost),
-        ("cost/validation", Some(point.validation_cost)),
-        ("accuracy/validation", Some(point.validation_accuracy)),
+        ("cost/validation", point.validation_cost),
+        ("accuracy/validation", point.validation_accuracy),
         ("rate", Some(metrics.rate)),
         ("epoch", Some(metrics.epoch)),
     ];

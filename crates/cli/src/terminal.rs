@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::AnsiColor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use klayer_dataset::Progress;
+use klayer_dataset::{Progress, Skipped};
 
 use crate::Interrupt;
 
@@ -168,6 +168,15 @@ impl Progress for DataProgress<'_> {
 
     fn unpacking(&self, entry: &Path) {
         self.terminal.now_and_then(|| format!("unpacking {}", entry.display()));
+    }
+
+    fn decoding(&self, images: usize, total: usize) {
+        self.show(images as u64, total as u64, "reading pictures {bar:30} {pos}/{len} {per_sec} {eta}");
+        self.terminal.now_and_then(|| format!("reading pictures: {images} of {total}"));
+    }
+
+    fn skipping(&self, file: &Skipped) {
+        self.terminal.warn(&format!("{file}; skipped"));
     }
 
     fn cancelled(&self) -> bool {

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
-use klayer_dataset::{Dataset, FEATURES};
+use klayer_cli::{Interrupt, Terminal, Watch, WatchArgs, parse_seconds};
+use klayer_dataset::Dataset;
 use klayer_store::files;
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::record::Point;
+use klayer_train::record::Divergence;
 use klayer_train::{Checkpoints, Data, Run, RunConfig, Trained, checkpoint, train_from};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
+use crate::dataset_args::DatasetArgs;
 use crate::outputs;
 use crate::run_args::ThreadArgs;
 
@@ -64,13 +65,13 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    data: DatasetArgs,
     #[command(flatten)]
     watch: WatchArgs,
 }
 
 impl TrainArgs {
-    /// Validates the settings and returns the configuration of the run.
+    /// Validates the settings as far as possible without the images.
     pub(crate) fn check(&self) -> Result<RunConfig, Error> {
         self.threads.check()?;
         let (metrics, checkpoints) = (self.metrics(), self.checkpoints());
@@ -80,7 +81,10 @@ impl TrainArgs {
         let files: Vec<_> = self.out.iter().cloned().chain(metrics).chain(growing).chain(kept).collect();
         outputs::check([], files.iter().map(PathBuf::as_path))?;
         let config = RunConfig { lambda: self.lambda, test: true, ..self.run.clone() };
-        config.check_for(DataArgs::IMAGES, FEATURES, DataArgs::CLASSES)?;
+        config.check()?;
+        if let Some(dimensions) = self.data.dimensions() {
+            config.check_for(&dimensions)?;
+        }
         Ok(config)
     }
 
@@ -104,8 +108,8 @@ impl TrainArgs {
             return Err(Error::CheckpointThere { path: there.path().into() });
         }
         let watchers = self.watch.open("klayer train", terminal)?;
-        let data = match self.data.load(Path::new("."), self.run.seed, terminal, interrupt) {
-            Err(klayer_dataset::Error::Cancelled) => {
+        let data = match self.data.load(config.seed, terminal, interrupt) {
+            Err(Error::Dataset(klayer_dataset::Error::Cancelled)) => {
                 return Err(Error::Stopped { checkpoint: checkpoints.filter(Checkpoints::exist) });
             }
             data => Data::normalized(data?, config.batch.normalize)?,
@@ -134,25 +138,16 @@ impl TrainArgs {
             trained => trained?,
         };
         drop(watch);
-        let (Some(last), Some(test), None) = (trained.curve.last(), &trained.test, trained.diverged) else {
-            let (step, rate) = trained.diverged.map_or((0, 0.0), |diverged| (diverged.step, diverged.rate));
+        if let Some(Divergence { step, rate, .. }) = trained.diverged {
             checkpoints.map_or(Ok(()), |checkpoints| checkpoints.remove())?;
             // Without --metrics, the metrics are only an addition to the model, which is not written.
             if let Some(growing) = growing.as_deref().filter(|_| self.metrics.is_none()) {
                 let _ = fs::remove_file(growing);
             }
             return Err(Error::Diverged { step, rate, metrics: growing.filter(|growing| growing.exists()) });
-        };
+        }
         if let Some(out) = &self.out {
-            let info = ModelInfo {
-                config: config.clone(),
-                dataset: data.info(),
-                normalization: data.normalization.clone(),
-                classes: data.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
-                validation_accuracy: last.validation_accuracy,
-                test_accuracy: Some(test.accuracy),
-            };
-            model::save(out, &trained.network, &info)?;
+            model::save(out, &trained.network, &ModelInfo::new(&config, &data, &trained))?;
         }
         // Copied, not moved: a training killed before the checkpoints are removed resumes with the .part file.
         let named = metrics
@@ -166,9 +161,9 @@ impl TrainArgs {
             let _ = fs::remove_file(growing);
         }
         let report = if self.json {
-            json_line(steps, &trained, last, test.accuracy, &data.dataset, par.count())
+            json_line(steps, &trained, &data.dataset, par.count())
         } else {
-            table(steps, &trained, last, test, self.out.as_deref(), data.dataset.synthetic())
+            table(steps, &trained, self.out.as_deref(), data.dataset.synthetic())
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
@@ -179,48 +174,34 @@ fn growing(metrics: &Path) -> PathBuf {
     outputs::beside(metrics, ".part")
 }
 
-fn json_line(
-    steps: u64,
-    trained: &Trained<f32>,
-    last: &Point,
-    test_accuracy: f64,
-    dataset: &Dataset,
-    threads: usize,
-) -> String {
+fn json_line(steps: u64, trained: &Trained<f32>, dataset: &Dataset, threads: usize) -> String {
+    let last = trained.curve.last();
     // Same keys as comparable programs, so that one reader works for all.
     let line = json!({
         "steps": steps,
         "seconds_train": trained.seconds,
         "steps_per_s": steps as f64 / trained.seconds,
-        "val_loss": last.validation_loss,
-        "val_acc": last.validation_accuracy,
-        "test_acc": test_accuracy,
+        "val_loss": last.and_then(|point| point.validation_loss),
+        "val_acc": last.and_then(|point| point.validation_accuracy),
+        "test_acc": trained.test.as_ref().map(|test| test.accuracy),
         "threads": threads,
         "synthetic": dataset.synthetic(),
     });
     format!("{line}\n")
 }
 
-fn table(
-    steps: u64,
-    trained: &Trained<f32>,
-    last: &Point,
-    test: &klayer_train::Evaluation,
-    out: Option<&Path>,
-    synthetic: bool,
-) -> String {
-    let mut text = format!(
-        "                 loss  accuracy\n\
-         validation    {:>7.4}  {:>7.2}%\n\
-         test          {:>7.4}  {:>7.2}%\n\
-         {steps} steps in {:.1} s ({:.0} steps/s)\n",
-        last.validation_loss,
-        100.0 * last.validation_accuracy,
-        test.loss,
-        100.0 * test.accuracy,
-        trained.seconds,
-        steps as f64 / trained.seconds,
-    );
+fn table(steps: u64, trained: &Trained<f32>, out: Option<&Path>, synthetic: bool) -> String {
+    let mut text = "                 loss  accuracy\n".to_owned();
+    let validation = trained.curve.last().and_then(|point| point.validation_loss.zip(point.validation_accuracy));
+    let test = trained.test.as_ref().map(|test| (test.loss, test.accuracy));
+    for (name, result) in [("validation", validation), ("test", test)] {
+        text += &match result {
+            Some((loss, accuracy)) => format!("{name:<10}    {loss:>7.4}  {:>7.2}%\n", 100.0 * accuracy),
+            None => format!("{name:<10}  no images\n"),
+        };
+    }
+    let (seconds, rate) = (trained.seconds, steps as f64 / trained.seconds);
+    text += &format!("{steps} steps in {seconds:.1} s ({rate:.0} steps/s)\n");
     if synthetic {
         text.push_str("on generated images, not CIFAR-10\n");
     }

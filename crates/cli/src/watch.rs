@@ -142,7 +142,10 @@ impl Watch<'_> {
     /// Shows a point of the curve.
     fn show(&self, metrics: &Metrics) {
         let step = metrics.point.step;
-        let accuracy = format!("validation {:.2}%", 100.0 * metrics.point.validation_accuracy);
+        let accuracy = match metrics.point.validation_accuracy {
+            Some(accuracy) => format!("validation {:.2}%", 100.0 * accuracy),
+            None => format!("loss {:.3}", metrics.batch_loss),
+        };
         self.terminal.now_and_then(|| match self.name {
             Some(name) => format!("{name}: step {step}, {accuracy}"),
             None => format!("step {step}: {accuracy}"),

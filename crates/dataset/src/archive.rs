@@ -12,7 +12,8 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use crate::{Error, ExpectedFile, Kind, Progress, checksum};
+use crate::kind::Kind;
+use crate::{Error, ExpectedFile, Progress, checksum};
 
 /// Bytes allowed for tar headers and padding beyond the expected files.
 const OVERHEAD: u64 = 1 << 20;

@@ -25,6 +25,11 @@ pub(crate) fn of_files(sums: &[(String, String)]) -> String {
     sha256(list.as_bytes())
 }
 
+/// The checksum of files with the checksum `sum`, with `validation` of their images for validation.
+pub(crate) fn of_split(sum: &str, validation: usize) -> String {
+    sha256(format!("{sum}  {validation} validation images\n").as_bytes())
+}
+
 pub(crate) fn verify_sha256(path: &Path, expected: &str, bytes: &[u8]) -> Result<(), Error> {
     compare(path, "SHA-256", expected, sha256(bytes))
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use klayer_linalg::text::printable;
 
-use crate::Shape;
+use crate::{Format, Shape};
 
 /// Errors of finding, downloading, verifying and parsing datasets.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Error {
         expected: String,
     },
     /// A file of the Python version does not hold a valid batch of images.
-    #[error("{}: not a valid CIFAR-10 batch: {}", path.display(), printable(reason))]
+    #[error("{}: not a valid batch of CIFAR images: {}", path.display(), printable(reason))]
     Pickle {
         /// The file.
         path: PathBuf,
@@ -157,6 +157,51 @@ pub enum Error {
         shift: usize,
         /// Shape of the images.
         shape: Shape,
+    },
+    /// A file is not valid IDX.
+    #[error("{}: {} at byte {offset}", path.display(), printable(reason))]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// Byte offset of the error in the file, in the decompressed file of a `.gz`.
+        offset: u64,
+        /// What is invalid.
+        reason: String,
+    },
+    /// A folder does not hold a valid dataset.
+    #[error("{}: {}", path.display(), printable(reason))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is invalid.
+        reason: String,
+    },
+    /// A picture cannot be read.
+    #[error("{}: {}", path.display(), printable(reason))]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is invalid.
+        reason: String,
+    },
+    /// Arrays that are not a valid dataset.
+    #[error("{}", printable(_0))]
+    Arrays(String),
+    /// Too many validation images.
+    #[error(
+        "cannot use {images} training images for validation: must be at most {most}, so that every class keeps one"
+    )]
+    Validation {
+        /// Number of validation images.
+        images: usize,
+        /// The largest possible number.
+        most: usize,
+    },
+    /// A dataset of this format has no usual place, so its folder must be given.
+    #[error("datasets of the format {format} have no default place")]
+    NoFolder {
+        /// The format.
+        format: Format,
     },
     /// An invalid normalization.
     #[error("{0}")]

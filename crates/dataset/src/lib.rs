@@ -1,7 +1,12 @@
-//! CIFAR-10 and CIFAR-100 datasets: loading, downloading, verification, normalization and mini-batches.
+//! Datasets of labelled images: loading, downloading, verification, normalization and mini-batches.
 //!
-//! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches, in this order:
-//! 1. the folder given by the user (`--data`);
+//! A [`Dataset`] has images of one [`Shape`], class names, and three parts: training, validation and test. It is loaded
+//! from a folder or a file in one of several formats ([`Format`], [`Dataset::open`]), built from arrays
+//! ([`Dataset::new`]), or generated ([`Dataset::generate`]).
+//!
+//! [`load`] finds the files as configured by [`Source`] and returns a [`Dataset`]. It searches for CIFAR-10 in this
+//! order:
+//! 1. the folder given by the user (`--data`), which may hold any format;
 //! 2. the folder in `$CIFAR10_DIR`;
 //! 3. `data`, relative to [`Source::root`];
 //! 4. `../shared`, relative to the same folder;
@@ -14,6 +19,8 @@
 //! the images of a mini-batch, an [`Augmenter`] changes them, and a [`Normalizer`] converts them to numbers. Progress
 //! is reported through [`Progress`]; this crate prints nothing. Of the crates below training, only this one and the
 //! store read and write files.
+//!
+//! With the feature `pictures`, it reads folders of pictures, and the module `picture` converts a picture to an image.
 //!
 //! ```
 //! use klayer_dataset::{Augment, Augmenter, Dataset, Features, Normalization, Normalize, Shuffle, Sizes};
@@ -34,7 +41,7 @@
 //!     assert!(indices.iter().all(|&i| usize::from(training.label(i as usize)) < dataset.class_names().len()));
 //!     let images = augmenter.batch(training, indices, step as u64, &Par::Seq);
 //!     let batch = normalizer.batch(&images, &mut features, &Par::Seq);
-//!     assert_eq!((batch.nrows(), batch.ncols()), (3072, 100));
+//!     assert_eq!((batch.nrows(), batch.ncols()), (dataset.shape().features(), 100));
 //! }
 //! # Ok::<(), klayer_dataset::Error>(())
 //! ```
@@ -48,8 +55,19 @@ mod cifar;
 mod dataset;
 mod download;
 mod error;
+mod file;
+mod format;
+mod idx;
+mod kind;
+mod loader;
 mod names;
 mod normalization;
+mod part;
+mod parts;
+#[cfg(feature = "pictures")]
+pub mod picture;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod place;
 mod progress;
 mod python;
@@ -62,20 +80,22 @@ mod whitening;
 
 pub use archive::Archive;
 pub use augment::{Augment, Augmenter};
-pub use cifar::{ExpectedFile, Kind, Part, parse_cifar10, parse_cifar100};
-pub use dataset::{Dataset, Sizes, Subset};
+pub use cifar::{parse_cifar10, parse_cifar100};
+pub use dataset::Dataset;
 pub use download::Patience;
 pub use error::Error;
+pub use format::Format;
+pub use kind::ExpectedFile;
+pub use loader::{Options, Skipped};
 pub use normalization::{Features, Normalization, Normalize, Normalizer};
+pub use part::{Part, Subset};
+pub use parts::{Dimensions, Parts, Sizes, Split};
 pub use progress::Progress;
 pub use shape::Shape;
 pub use shuffle::Shuffle;
 pub use source::{Source, fetch, load, load_or_generate};
 pub use view::{View, ViewBuffer, Views};
 pub use whitening::Whitening;
-
-/// Features of an image: 32 x 32 pixels in red, green and blue.
-pub const FEATURES: usize = 3072;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

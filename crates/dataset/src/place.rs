@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::cifar::read_sized;
-use crate::{Error, Kind, Progress};
+use crate::file::read_sized;
+use crate::kind::Kind;
+use crate::{Error, Progress};
 
 /// Maximum number of names listed in errors for an unrecognized folder.
 const LISTED: usize = 5;
@@ -17,6 +18,9 @@ const LISTED: usize = 5;
 const REASON: usize = 100;
 /// Maximum size of an unpacked archive in bytes; CIFAR's have at most 184,400,000.
 const UNPACKED: u64 = 256 << 20;
+/// Maximum number of entries, and of their bytes, that are read to recognize an archive.
+const ENTRIES: usize = 8;
+const PEEKED: u64 = 256 << 20;
 
 /// The distributed versions of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +58,32 @@ pub(crate) fn find(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<(
     }
 }
 
+/// Whether `path` holds files of `kind`, by their names.
+pub(crate) fn holds(kind: Kind, path: &Path) -> bool {
+    if path.is_file() {
+        return names(path).is_some_and(|names| version_of(kind, |name| names.iter().any(|n| n == name)).is_some());
+    }
+    recognize(kind, path).is_some()
+}
+
 /// The first place in `folder` that holds files of `kind`, by their names: the folder itself or one in it, with its
 /// version, or an archive.
 pub(crate) fn recognize(kind: Kind, folder: &Path) -> Option<(PathBuf, Option<Version>)> {
+    // Only files: a folder of pictures has folders with names of CIFAR-100's files.
+    let version = |folder: &Path| version_of(kind, |name| folder.join(name).is_file());
     let folders = iter::once(folder.to_path_buf()).chain(kind.folders().iter().map(|name| folder.join(name)));
-    let mut versions =
-        folders.filter_map(|folder| Some((folder.clone(), Some(version_of(kind, |name| folder.join(name).exists())?))));
+    let mut versions = folders.filter_map(|folder| version(&folder).map(|version| (folder, Some(version))));
     let archives = kind.archives().iter().chain(kind.keras_archives());
     let archive = || archives.map(|name| folder.join(name)).find(|archive| archive.is_file());
     versions.next().or_else(|| Some((archive()?, None)))
+}
+
+/// The names of the first files in the archive at `path`, without folders; `None` if it cannot be read as one.
+fn names(path: &Path) -> Option<Vec<String>> {
+    let file = BufReader::new(File::open(path).ok()?);
+    let mut archive = tar::Archive::new(GzDecoder::new(file).take(PEEKED));
+    let entries = archive.entries().ok()?.map_while(Result::ok).take(ENTRIES);
+    Some(entries.filter_map(|entry| Some(entry.path().ok()?.file_name()?.to_str()?.to_owned())).collect())
 }
 
 impl Files {
@@ -148,6 +169,16 @@ fn unpack(
         files.insert(name, bytes);
     }
     Ok(files)
+}
+
+/// Describes a folder or a file.
+pub(crate) fn describe(path: &Path) -> Result<String, Error> {
+    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    match metadata {
+        _ if metadata.is_dir() => contents(path),
+        _ if metadata.is_file() => Ok(format!("a file of {} bytes", metadata.len())),
+        _ => Ok("neither a folder nor a regular file".to_owned()),
+    }
 }
 
 /// Describes the contents of a folder.

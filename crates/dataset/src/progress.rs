@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, Skipped};
 
 /// Receives progress while a dataset is downloaded and loaded; every method has an empty default.
 ///
@@ -31,6 +31,16 @@ pub trait Progress {
     /// `images` of `total` images of the synthetic stand-in are generated.
     fn generating(&self, images: usize, total: usize) {
         let _ = (images, total);
+    }
+
+    /// `images` of `total` pictures are decoded.
+    fn decoding(&self, images: usize, total: usize) {
+        let _ = (images, total);
+    }
+
+    /// This file is skipped because it cannot be read.
+    fn skipping(&self, file: &Skipped) {
+        let _ = file;
     }
 
     /// Whether to cancel. Called between blocks of a download, between files and during waits.

@@ -2,8 +2,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use crate::place;
-use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
+use crate::{Archive, Dataset, Error, Format, Options, Patience, Progress, Sizes};
 
 /// Where to load a dataset from: the first of these that applies.
 ///
@@ -16,15 +15,18 @@ use crate::{Archive, Dataset, Error, Kind, Patience, Progress, Sizes};
 ///
 /// A missing or invalid folder given by the user or the environment is an error. The default places may hold whatever
 /// may be given, and are skipped if they hold none of it; an invalid `cifar-10-batches-bin` in them is an error.
-/// CIFAR-100 is not downloaded. If no dataset is found, [`load`] fails and
-/// [`load_or_generate`] generates images.
+/// CIFAR-100 is not downloaded; datasets of other formats are only loaded from a folder given by the user. If no dataset
+/// is found, [`load`] fails and [`load_or_generate`] generates images.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The dataset to load.
-    pub kind: Kind,
+    /// The format of the dataset; `None` for that of the files in a folder given by the user, and for CIFAR-10 in all
+    /// other places.
+    pub format: Option<Format>,
+    /// How to load it. The seed is also that of the stand-in.
+    pub options: Options,
     /// Folder given by the user.
     pub dir: Option<PathBuf>,
-    /// Folder given by the environment; see [`Kind::variable`].
+    /// Folder given by the environment; see [`Format::variable`].
     pub environment: Option<PathBuf>,
     /// The folder to which the default paths are relative: the current directory, or the checkout.
     pub root: PathBuf,
@@ -32,8 +34,6 @@ pub struct Source {
     pub synthetic: bool,
     /// Never download.
     pub offline: bool,
-    /// Seed of the stand-in.
-    pub seed: u64,
     /// The archive to download.
     pub archive: Archive,
     /// Timeouts and retries of the download.
@@ -41,26 +41,37 @@ pub struct Source {
 }
 
 impl Source {
-    /// Loads `kind` for the checkout at `root` and ignores the environment; the stand-in's seed is 42.
-    pub fn new(kind: Kind, root: impl Into<PathBuf>) -> Self {
+    /// Loads a dataset of `format` for the checkout at `root` and ignores the environment, with the default options.
+    pub fn new(format: impl Into<Option<Format>>, root: impl Into<PathBuf>) -> Self {
         Self {
-            kind,
+            format: format.into(),
+            options: Options::default(),
             dir: None,
             environment: None,
             root: root.into(),
             synthetic: false,
             offline: false,
-            seed: 42,
             archive: Archive::cifar10(),
             patience: Patience::default(),
         }
     }
 
-    /// Like [`new`](Self::new), with the folder in the environment variable [`Kind::variable`] if it is set and not
+    /// Like [`new`](Self::new), with the folder in the environment variable [`Format::variable`] if it is set and not
     /// empty.
-    pub fn from_environment(kind: Kind, root: impl Into<PathBuf>) -> Self {
-        let folder = env::var_os(kind.variable()).filter(|value| !value.is_empty());
-        Self { environment: folder.map(PathBuf::from), ..Self::new(kind, root) }
+    pub fn from_environment(format: impl Into<Option<Format>>, root: impl Into<PathBuf>) -> Self {
+        let source = Self::new(format, root);
+        let folder = source.searched().variable().and_then(env::var_os).filter(|value| !value.is_empty());
+        Self { environment: folder.map(PathBuf::from), ..source }
+    }
+
+    /// The format to search for in the usual places.
+    fn searched(&self) -> Format {
+        self.format.unwrap_or(Format::Cifar10)
+    }
+
+    /// The format of the dataset in the folder that is loaded.
+    fn expected(&self) -> Option<Format> {
+        if self.dir.is_some() { self.format } else { Some(self.searched()) }
     }
 
     /// The folder or archive to load, if one is given or found in a default place.
@@ -68,8 +79,8 @@ impl Source {
         let named = self.dir.as_ref().or(self.environment.as_ref());
         named.cloned().or_else(|| {
             [self.data(), self.root.join("..").join("shared")].iter().find_map(|place| {
-                let folder = place.join(self.kind.folder());
-                if is_there(&folder) { Some(folder) } else { Some(place::recognize(self.kind, place)?.0) }
+                let folder = place.join(self.searched().folder()?);
+                if is_there(&folder) { Some(folder) } else { self.searched().recognize(place) }
             })
         })
     }
@@ -89,12 +100,12 @@ fn is_there(path: &Path) -> bool {
 /// # Errors
 /// The errors of [`Dataset::open`] for a given or default folder. [`Error::Cancelled`]. [`Error::Missing`] if
 /// CIFAR-100 is not found. [`Error::Offline`] or [`Error::Unavailable`] if CIFAR-10 is not found and cannot be
-/// downloaded.
+/// downloaded. [`Error::NoFolder`] for other formats without a folder.
 pub fn load(source: &Source, progress: &dyn Progress) -> Result<Dataset, Error> {
     if source.synthetic {
         return generate(source, "requested", progress);
     }
-    Dataset::open(source.kind, &locate(source, progress)?, progress)
+    open(source, &locate(source, progress)?, progress)
 }
 
 /// Loads the dataset described by `source`, or generates images if CIFAR-10 is not found and cannot be downloaded.
@@ -108,7 +119,7 @@ pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Data
         return load(source, progress);
     }
     match locate(source, progress) {
-        Ok(folder) => Dataset::open(source.kind, &folder, progress),
+        Ok(folder) => open(source, &folder, progress),
         Err(error @ (Error::Offline { .. } | Error::Unavailable { .. })) => {
             generate(source, &error.to_string(), progress)
         }
@@ -116,8 +127,16 @@ pub fn load_or_generate(source: &Source, progress: &dyn Progress) -> Result<Data
     }
 }
 
+fn open(source: &Source, folder: &Path, progress: &dyn Progress) -> Result<Dataset, Error> {
+    Dataset::open_with(&source.options, source.expected(), folder, progress)
+}
+
 fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Dataset, Error> {
-    Dataset::generate(source.seed, Sizes::CIFAR, reason, progress)
+    let Options { seed, validation, .. } = source.options;
+    match validation {
+        Some(images) if images != Sizes::CIFAR.validation => Dataset::generate_split(seed, images, reason, progress),
+        _ => Dataset::generate(seed, Sizes::CIFAR, reason, progress),
+    }
 }
 
 /// Finds or downloads the dataset described by `source`, verifies every file and returns its folder.
@@ -128,7 +147,7 @@ fn generate(source: &Source, reason: &str, progress: &dyn Progress) -> Result<Da
 /// The errors of [`load`].
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     let folder = locate(source, progress)?;
-    Dataset::open(source.kind, &folder, progress)?;
+    open(source, &folder, progress)?;
     Ok(folder)
 }
 
@@ -137,11 +156,12 @@ fn locate(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
     if let Some(place) = source.place() {
         return Ok(place);
     }
-    let path = source.data().join(source.kind.folder());
-    match source.kind {
-        Kind::Cifar100 => Err(Error::Missing { path }),
-        Kind::Cifar10 if source.offline => Err(Error::Offline { path }),
-        Kind::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress).map_err(|error| {
+    let format = source.searched();
+    let Some(folder) = format.folder() else { return Err(Error::NoFolder { format }) };
+    let path = source.data().join(folder);
+    match format {
+        Format::Cifar10 if source.offline => Err(Error::Offline { path }),
+        Format::Cifar10 => source.archive.fetch(&source.data(), &source.patience, progress).map_err(|error| {
             // Fails if the folder holds anything, such as a partial download.
             let _ = fs::remove_dir(source.data());
             let reason = match error {
@@ -151,5 +171,6 @@ fn locate(source: &Source, progress: &dyn Progress) -> Result<PathBuf, Error> {
             };
             Error::Unavailable { url: source.archive.url.clone(), reason }
         }),
+        _ => Err(Error::Missing { path }),
     }
 }

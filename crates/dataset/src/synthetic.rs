@@ -9,14 +9,12 @@
 //! Only additions, multiplications and square roots are used, which round identically on all processors.
 
 use std::array;
-use std::path::Path;
 
 use klayer_linalg::random::{Pcg64, stream};
 use klayer_linalg::vectorize;
 use rand::RngExt;
 
-use crate::cifar::{Folder, Kind, Part};
-use crate::{Error, FEATURES, Progress, Sizes, checksum};
+use crate::{Error, Part, Parts, Progress, Shape, Sizes, checksum};
 
 const CLASSES: usize = 10;
 /// Patterns per class.
@@ -32,8 +30,9 @@ const NOISE: usize = 1 << 16;
 /// Images per file.
 const FILE: usize = 10_000;
 
-const SIDE: usize = 32;
-const CHANNELS: usize = 3;
+const SIDE: usize = Shape::CIFAR.width;
+const CHANNELS: usize = Shape::CIFAR.channels;
+const FEATURES: usize = CHANNELS * SIDE * SIDE;
 /// Knots of a pattern along each axis; a spline interpolates between them.
 const KNOTS: usize = 8;
 
@@ -58,16 +57,13 @@ struct Layer<'a> {
     weight: f32,
 }
 
-/// Generates the files for `sizes` and parses them.
-pub(crate) fn generate(seed: u64, sizes: Sizes, progress: &dyn Progress) -> Result<Folder, Error> {
+/// Generates the files for `sizes`; returns their images and the checksum of the files.
+pub(crate) fn generate(seed: u64, sizes: Sizes, progress: &dyn Progress) -> Result<(Parts, String), Error> {
     let world = World::new(&mut stream(seed, "synthetic world"));
     let total = sizes.training + sizes.validation + sizes.test;
-    let (mut folder, mut sums, mut done) = (Folder::default(), Vec::new(), 0);
-    for (part, images, name) in [
-        (&mut folder.training, sizes.training + sizes.validation, "data_batch"),
-        (&mut folder.test, sizes.test, "test_batch"),
-    ] {
-        *part = Part::with_capacity(images, false);
+    let (mut sums, mut done) = (Vec::new(), 0);
+    let mut files = |images: usize, name: &str| {
+        let mut part = Part::with_capacity(Shape::CIFAR, images, false);
         let mut rng = stream(seed, &format!("synthetic {name}"));
         for (number, start) in (0..images).step_by(FILE).enumerate() {
             let name = if name == "test_batch" { format!("{name}.bin") } else { format!("{name}_{}.bin", number + 1) };
@@ -76,12 +72,18 @@ pub(crate) fn generate(seed: u64, sizes: Sizes, progress: &dyn Progress) -> Resu
                 progress.generating(done, total);
                 progress.cancelled()
             })?;
-            part.append(Kind::Cifar10, Path::new(&name), &bytes)?;
+            for record in bytes.chunks_exact(1 + FEATURES) {
+                part.labels.push(record[0]);
+                part.pixels.extend_from_slice(&record[1..]);
+            }
             sums.push((name, checksum::sha256(&bytes)));
         }
-    }
-    folder.sha256 = checksum::of_files(&sums);
-    Ok(folder)
+        Ok::<_, Error>(part)
+    };
+    let mut training = files(sizes.training + sizes.validation, "data_batch")?;
+    let test = files(sizes.test, "test_batch")?;
+    let validation = training.split_last(sizes.validation)?;
+    Ok((Parts { training, validation, test }, checksum::of_files(&sums)))
 }
 
 impl World {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use klayer_dataset::Dimensions;
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
 use klayer_nn::gradient_check::{Comparison, check_step, numerical_gradient};
@@ -88,8 +89,7 @@ impl Recorded for GradientConfig {
 
 impl Job for GradientConfig {
     fn work(&self, data: &Data) -> Result<u64, Error> {
-        let (_, features, classes) = data.sizes();
-        Ok(self.architecture(features, classes)?.parameters() as u64)
+        Ok(self.architecture(&data.dataset.dimensions())?.parameters() as u64)
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
@@ -118,23 +118,23 @@ impl GradientConfig {
         Ok(())
     }
 
-    /// Validates the settings for `images` training images with `features` features of `classes` classes; returns the
-    /// network's architecture.
+    /// Validates the settings for a dataset of these dimensions; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Train`].
-    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<Architecture, Error> {
+    pub fn check_for(&self, data: &Dimensions) -> Result<Architecture, Error> {
         self.check()?;
-        self.batch.check_images(images)?;
-        self.architecture(features, classes)
+        self.batch.check_images(data.training)?;
+        self.architecture(data)
     }
 
-    fn architecture(&self, features: usize, classes: usize) -> Result<Architecture, Error> {
+    fn architecture(&self, data: &Dimensions) -> Result<Architecture, Error> {
+        let features = data.shape.features();
         let used = self.features.unwrap_or(features);
         if used > features {
             return Err(Error::setting("the number of features", used, format!("it must be at most {features}")));
         }
-        Ok(self.network.architecture(used, classes)?)
+        Ok(self.network.architecture(used, data.classes)?)
     }
 }
 
@@ -151,8 +151,7 @@ fn images(config: &GradientConfig, data: &Data, inputs: usize) -> ColMajor<f64> 
 }
 
 fn check(config: &GradientConfig, data: &Data, observer: &dyn Observer) -> Result<Vec<GradientRow>, Error> {
-    let (available, features, classes) = data.sizes();
-    let architecture = config.check_for(available, features, classes)?;
+    let architecture = config.check_for(&data.dataset.dimensions())?;
     let sample = data.dataset.training().first(config.batch.size);
     let images = images(config, data, architecture.inputs());
     let objective = Objective::default().with_dropout(config.network.dropout, config.seed)?;

@@ -6,6 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use klayer_dataset::Dimensions;
 use klayer_linalg::Par;
 use klayer_optim::{L2, Ramp};
 use klayer_train::record::Divergence;
@@ -62,14 +63,14 @@ impl RangeConfig {
         Ok(())
     }
 
-    /// Validates the settings for `images` training images with `features` features of `classes` classes.
+    /// Validates the settings for a dataset of these dimensions.
     ///
     /// # Errors
     /// [`Error::Train`].
-    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<(), Error> {
+    pub fn check_for(&self, data: &Dimensions) -> Result<(), Error> {
         self.check()?;
-        self.batch.check_images(images)?;
-        self.network.architecture(features, classes)?;
+        self.batch.check_images(data.training)?;
+        self.network.architecture(data.shape.features(), data.classes)?;
         Ok(())
     }
 }
@@ -118,13 +119,15 @@ struct Points<'a> {
 impl Observer for Points<'_> {
     fn on(&self, event: &Event<'_>) {
         self.observer.on(event);
-        if let Event::Evaluated(metrics) = event {
+        if let Event::Evaluated(metrics) = event
+            && let Some((loss, accuracy)) = metrics.point.validation_loss.zip(metrics.point.validation_accuracy)
+        {
             self.points.lock().unwrap_or_else(PoisonError::into_inner).push(RangePoint {
                 step: metrics.point.step,
                 rate: metrics.rate,
                 batch_loss: metrics.batch_loss,
-                validation_loss: metrics.point.validation_loss,
-                validation_accuracy: metrics.point.validation_accuracy,
+                validation_loss: loss,
+                validation_accuracy: accuracy,
             });
         }
     }
@@ -140,8 +143,10 @@ impl Observer for Points<'_> {
 /// [`Error::Train`] for invalid settings, [`Error::Cancelled`] if the observer cancels. A loss that is no longer finite
 /// ends the test early and is a result, not an error.
 pub fn range_test(config: &RangeConfig, data: &Data, par: &Par, observer: &dyn Observer) -> Result<RangeTest, Error> {
-    let (images, features, classes) = data.sizes();
-    config.check_for(images, features, classes)?;
+    config.check_for(&data.dataset.dimensions())?;
+    if data.dataset.validation().is_empty() {
+        return Err(Error::setting("the number of validation images", 0, "a range test needs at least 1"));
+    }
     let plan = Plan {
         network: &config.network,
         lambda: config.lambda,

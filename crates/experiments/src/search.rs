@@ -43,7 +43,7 @@ pub fn log_uniform(seed: u64, name: &str, from: f64, to: f64, trials: usize) -> 
 
 /// The run with the highest validation accuracy after its last step: the first on a tie. Diverged runs are ignored.
 pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
-    let accuracy = |record: &RunRecord| record.last().map(|point| point.validation_accuracy);
+    let accuracy = |record: &RunRecord| record.last().and_then(|point| point.validation_accuracy);
     let mut best: Option<&RunRecord> = None;
     for record in records {
         if accuracy(record) > best.and_then(accuracy) {
@@ -55,7 +55,7 @@ pub fn best(records: &[RunRecord]) -> Option<&RunRecord> {
 
 /// The rank of each run by the validation accuracy after its last step: 1 for [`best`], `None` for diverged runs.
 pub fn ranks(records: &[RunRecord]) -> Vec<Option<usize>> {
-    let accuracy = |i: usize| records[i].last().map(|point| point.validation_accuracy);
+    let accuracy = |i: usize| records[i].last().and_then(|point| point.validation_accuracy);
     let mut order: Vec<_> = (0..records.len()).filter(|&i| accuracy(i).is_some()).collect();
     // The sort is stable: on a tie, the earlier run ranks first.
     order.sort_by(|&a, &b| accuracy(b).partial_cmp(&accuracy(a)).unwrap_or(Ordering::Equal));

@@ -1,18 +1,18 @@
 //! Exports trained networks to safetensors and ONNX, and imports them from safetensors.
 //!
 //! ```
-//! use klayer_dataset::{Dataset, FEATURES, Normalization, Normalize, Sizes};
+//! use klayer_dataset::{Dataset, Normalization, Normalize, Sizes};
 //! use klayer_export::{Model, onnx, safetensors};
 //! use klayer_linalg::random::stream;
 //! use klayer_nn::{Architecture, Init, Network};
 //!
 //! let sizes = Sizes { training: 20, validation: 10, test: 10 };
 //! let dataset = Dataset::generate(42, sizes, "an example", &())?;
-//! let architecture = Architecture::new(FEATURES, &[8], 10, false)?;
+//! let architecture = Architecture::new(dataset.shape().features(), &[8], 10, false)?;
 //! let model = Model {
 //!     network: Network::new(&architecture, Init::He, &mut stream(42, "init"))?,
 //!     normalization: Normalization::fit(Normalize::Feature, dataset.training())?,
-//!     classes: dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
+//!     classes: dataset.class_names().to_vec(),
 //!     training: "untrained".to_owned(), // any type that serializes to JSON
 //! };
 //!
@@ -21,7 +21,7 @@
 //! assert_eq!(back.network.layers()[0].affine.bias, model.network.layers()[0].affine.bias);
 //!
 //! let graph = onnx::encode(&model, onnx::Options { fold_batch_norm: false, input: onnx::Input::Pixels })?;
-//! assert!(graph.len() > 4 * FEATURES * 8);
+//! assert!(graph.len() > 4 * dataset.shape().features() * 8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

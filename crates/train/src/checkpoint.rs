@@ -33,7 +33,7 @@ use crate::record::Point;
 use crate::{Error, network_file};
 
 /// File kind of checkpoints.
-pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 4 };
+pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 5 };
 
 /// Default interval between checkpoints. A checkpoint is also written at the end of each cycle.
 pub use klayer_store::CHECKPOINT_EVERY as EVERY;
@@ -226,8 +226,10 @@ impl<T: Scalar> Found<T> {
         if let Some(difference) = difference(state, config, data)? {
             return Err(Error::OtherRun { path: path.into(), difference });
         }
-        let (training, features, classes) = data.sizes();
-        let fits = network.architecture() == &config.network.architecture(features, classes)?
+        let dimensions = data.dataset.dimensions();
+        let training = dimensions.training;
+        let fits = network.architecture()
+            == &config.network.architecture(dimensions.shape.features(), dimensions.classes)?
             && (state.shuffle.images(), state.shuffle.batch()) == (training, config.batch.size)
             && state.done <= config.steps(training)
             && state.curve.iter().all(|point| point.step <= state.done);

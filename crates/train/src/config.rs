@@ -10,6 +10,7 @@ mod network;
 mod optimizer;
 mod schedule;
 
+use klayer_dataset::Dimensions;
 use klayer_nn::Architecture;
 use klayer_optim::L2;
 use serde::{Deserialize, Serialize};
@@ -120,20 +121,20 @@ impl RunConfig {
         Ok(())
     }
 
-    /// Validates the settings for `images` training images with `features` features of `classes` classes; returns the
-    /// network's architecture.
+    /// Validates the settings for a dataset of these dimensions; returns the network's architecture.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Network`], [`Error::Optimizer`].
-    pub fn check_for(&self, images: usize, features: usize, classes: usize) -> Result<Architecture, Error> {
+    pub fn check_for(&self, data: &Dimensions) -> Result<Architecture, Error> {
         self.check()?;
+        let images = data.training;
         self.batch.check_images(images)?;
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
             let nearest = sample.clamp(1, images);
             let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");
             return Err(Error::setting("the sample size for the training loss", sample, &needed));
         }
-        self.network.architecture(features, classes)
+        self.network.architecture(data.shape.features(), data.classes)
     }
 }
 

@@ -40,12 +40,6 @@ impl Data {
         Ok(Self { dataset, normalization })
     }
 
-    /// Number of training images, features of an image, and classes.
-    pub fn sizes(&self) -> (usize, usize, usize) {
-        let training = self.dataset.training();
-        (training.len(), self.normalization.features(), self.dataset.class_names().len())
-    }
-
     /// Identifies this dataset.
     pub fn info(&self) -> DatasetInfo {
         DatasetInfo {

@@ -9,10 +9,10 @@
 //! the [`Event`]s of a run; this crate prints nothing.
 //!
 //! ```no_run
-//! use klayer_dataset::{Kind, Source, load};
+//! use klayer_dataset::{Format, Source, load};
 //! use klayer_train::{Data, Par, RunConfig, Silent, train};
 //!
-//! let data = Data::new(load(&Source::from_environment(Kind::Cifar10, "."), &())?);
+//! let data = Data::new(load(&Source::from_environment(Format::Cifar10, "."), &())?);
 //! let config = RunConfig { lambda: 0.005, ..RunConfig::default() };
 //! let trained = train::<f32>(&config, &data, &Par::Seq, &Silent)?;
 //! println!("validation accuracy {:?}", trained.curve.last().map(|point| point.validation_accuracy));

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::path::Path;
 
-use klayer_dataset::Normalization;
+use klayer_dataset::{Normalization, Shape, Split};
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, MODEL, MODEL_1};
 use klayer_store::files;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::data::DatasetInfo;
+use crate::data::{Data, DatasetInfo};
 use crate::model_1::Info1;
+use crate::train::Trained;
 use crate::{Error, network_file};
 
 /// The metadata of a model file.
@@ -21,14 +22,55 @@ pub struct ModelInfo {
     pub config: RunConfig,
     /// Training dataset.
     pub dataset: DatasetInfo,
+    /// The images, and how they were loaded.
+    #[serde(default)]
+    pub images: ImageInfo,
     /// Normalization of the inputs.
     pub normalization: Normalization,
     /// Class names.
     pub classes: Vec<String>,
-    /// Validation accuracy.
-    pub validation_accuracy: f64,
+    /// Validation accuracy, if there were validation images.
+    pub validation_accuracy: Option<f64>,
     /// Test accuracy, if the network was tested.
     pub test_accuracy: Option<f64>,
+}
+
+/// The images that a model takes, and how they were loaded, so that the same images can be loaded again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Shape of an image.
+    pub shape: Shape,
+    /// Format of the dataset: the name of a [`Format`](klayer_dataset::Format). `None` if it was not loaded.
+    pub format: Option<String>,
+    /// Number of validation images that were taken from the training images; `None` if they were given.
+    pub validation: Option<usize>,
+}
+
+impl Default for ImageInfo {
+    /// That of models which do not say: they take the images of CIFAR-10.
+    fn default() -> Self {
+        Self { shape: Shape::CIFAR, format: None, validation: None }
+    }
+}
+
+impl ModelInfo {
+    /// The metadata of the network that `config` trained on `data`.
+    pub fn new<T>(config: &RunConfig, data: &Data, trained: &Trained<T>) -> Self {
+        let dataset = &data.dataset;
+        Self {
+            config: config.clone(),
+            dataset: data.info(),
+            images: ImageInfo {
+                shape: dataset.shape(),
+                format: dataset.format().map(|format| format.to_string()),
+                validation: (dataset.split() != Split::Given).then(|| dataset.validation().len()),
+            },
+            normalization: data.normalization.clone(),
+            classes: dataset.class_names().to_vec(),
+            validation_accuracy: trained.curve.last().and_then(|point| point.validation_accuracy),
+            test_accuracy: trained.test.as_ref().map(|test| test.accuracy),
+        }
+    }
 }
 
 /// Writes `network` and `info` to the file `path`.
@@ -55,10 +97,13 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
         (network, info)
     };
     let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
-    if info.normalization.features() != inputs || info.classes.len() != classes {
+    let features = info.images.shape.features();
+    if info.normalization.features() != inputs || features != inputs || info.classes.len() != classes {
         let reason = format!(
-            "the metadata has {} features and {} classes, but the network has {inputs} inputs and {classes} classes",
+            "the metadata has {} features, images of {} and {} classes, but the network has {inputs} inputs and {classes} \
+             classes",
             info.normalization.features(),
+            info.images.shape,
             info.classes.len()
         );
         return Err(Error::model(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
@@ -71,9 +116,10 @@ fn current(info: Info1) -> Result<ModelInfo, Error> {
     Ok(ModelInfo {
         config: info.config.current(),
         dataset: info.dataset,
+        images: ImageInfo::default(),
         normalization: Normalization::new(info.normalization.mean, info.normalization.deviation)?,
         classes: info.classes,
-        validation_accuracy: info.validation_accuracy,
+        validation_accuracy: Some(info.validation_accuracy),
         test_accuracy: info.test_accuracy,
     })
 }

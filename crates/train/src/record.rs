@@ -39,12 +39,12 @@ pub struct Point {
     pub training_loss: Option<f64>,
     /// Training loss with the L2 penalty.
     pub training_cost: Option<f64>,
-    /// Cross-entropy on the validation images.
-    pub validation_loss: f64,
+    /// Cross-entropy on the validation images; `None`, as the next two, if there are none.
+    pub validation_loss: Option<f64>,
     /// Validation loss with the L2 penalty.
-    pub validation_cost: f64,
+    pub validation_cost: Option<f64>,
     /// Validation accuracy.
-    pub validation_accuracy: f64,
+    pub validation_accuracy: Option<f64>,
 }
 
 /// Where a run diverged: its loss was no longer finite.
@@ -68,14 +68,14 @@ impl Recorded for RunConfig {
 }
 
 impl Point {
-    pub(crate) fn new(step: u64, training: Option<&Evaluation>, validation: &Evaluation, penalty: f64) -> Self {
+    pub(crate) fn new(step: u64, training: Option<&Evaluation>, validation: Option<&Evaluation>, penalty: f64) -> Self {
         Self {
             step,
             training_loss: training.map(|training| training.loss),
             training_cost: training.map(|training| training.loss + penalty),
-            validation_loss: validation.loss,
-            validation_cost: validation.loss + penalty,
-            validation_accuracy: validation.accuracy,
+            validation_loss: validation.map(|validation| validation.loss),
+            validation_cost: validation.map(|validation| validation.loss + penalty),
+            validation_accuracy: validation.map(|validation| validation.accuracy),
         }
     }
 }

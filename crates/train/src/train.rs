@@ -54,7 +54,7 @@ pub struct Plan<'a> {
     pub validate_every: u64,
     /// Number of training images, the first ones, for the curve's training loss; `None` to omit it.
     pub training_sample: Option<usize>,
-    /// Whether to evaluate the trained network on the test images.
+    /// Whether to evaluate the trained network on the test images, if there are any.
     pub test: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Trained<T> {
     pub curve: Vec<Point>,
     /// Where the run diverged: its loss was no longer finite.
     pub diverged: Option<Divergence>,
-    /// Results on the test images, if the settings request them and the run did not diverge.
+    /// Results on the test images, if there are any, the settings request them and the run did not diverge.
     pub test: Option<Evaluation>,
     /// Seconds of the training loop with its evaluations on training and validation images.
     pub seconds: f64,
@@ -149,8 +149,9 @@ pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Tr
 impl RunConfig {
     /// Validates the settings for `data` and returns what the training loop does.
     fn plan(&self, data: &Data) -> Result<Plan<'_>, Error> {
-        let (images, features, classes) = data.sizes();
-        self.check_for(images, features, classes)?;
+        let dimensions = data.dataset.dimensions();
+        self.check_for(&dimensions)?;
+        let images = dimensions.training;
         let steps = self.steps(images);
         Ok(Plan {
             network: &self.network,
@@ -187,8 +188,8 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             let needed = format!("the images are normalized by {}", data.normalization.normalize());
             return Err(Error::setting("--normalize", batch.normalize, &needed));
         }
-        let (images, features, classes) = data.sizes();
-        let architecture = network.architecture(features, classes)?;
+        let dimensions = data.dataset.dimensions();
+        let architecture = network.architecture(dimensions.shape.features(), dimensions.classes)?;
         let objective =
             Objective::default().with_dropout(network.dropout, seed)?.with_smoothing(batch.label_smoothing)?;
         let mut workspace = Workspace::new(&architecture, batch.size, par.clone());
@@ -203,7 +204,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             batch_losses: 0.0,
             metrics: None,
             metrics_at: None,
-            epoch: batch.epoch(images),
+            epoch: batch.epoch(dimensions.training),
             diverged: None,
             test: None,
             keeper: None,
@@ -241,7 +242,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
         let normalizer = data.normalization.normalizer();
         let mut batches = Batches::new(&self.plan, shuffle, data, &normalizer)?;
         let mut evaluator = Evaluator::new(self.network.architecture(), &normalizer, par.clone());
-        let validation = data.dataset.validation();
+        let validation = Some(data.dataset.validation()).filter(|images| !images.is_empty());
         let sample = training_sample.map(|sample| data.dataset.training().first(sample));
 
         let mut clock = Instant::now();
@@ -252,9 +253,10 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             }
             batches.next(self.done, par, |images, labels| self.step(images, labels))?;
             if self.diverged.is_none() && (self.done.is_multiple_of(validate_every) || self.done == steps) {
-                let validation = evaluator.evaluate(&self.network, validation)?;
-                let sample = sample.map(|sample| evaluator.evaluate(&self.network, sample)).transpose()?;
-                self.evaluated(sample.as_ref(), &validation);
+                let mut evaluate = |images| evaluator.evaluate(&self.network, images);
+                let validation = validation.map(&mut evaluate).transpose()?;
+                let sample = sample.map(&mut evaluate).transpose()?;
+                self.evaluated(sample.as_ref(), validation.as_ref());
             }
             let now = Instant::now();
             self.seconds += (now - clock).as_secs_f64();
@@ -262,7 +264,7 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
             self.tell_point();
             self.keep_now_and_then(&batches.shuffle, now);
         }
-        if test && self.diverged.is_none() {
+        if test && self.diverged.is_none() && !data.dataset.test().is_empty() {
             self.tested(evaluator.evaluate(&self.network, data.dataset.test())?);
         }
         Ok(())
@@ -334,9 +336,9 @@ impl<'a, T: Scalar> UnderWay<'a, T> {
     }
 
     /// Adds a point to the curve after the current step, from its evaluations.
-    fn evaluated(&mut self, sample: Option<&Evaluation>, validation: &Evaluation) {
+    fn evaluated(&mut self, sample: Option<&Evaluation>, validation: Option<&Evaluation>) {
         let penalty = self.optimizer.l2().penalty(&self.network);
-        let loss = validation.loss + sample.map_or(0.0, |sample| sample.loss);
+        let loss: f64 = [validation, sample].into_iter().flatten().map(|evaluation| evaluation.loss).sum();
         if !(loss + penalty).is_finite() {
             return self.diverge(self.done - 1);
         }

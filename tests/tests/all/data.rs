@@ -29,7 +29,7 @@ fn data_counts_and_shows_images_per_class() {
     assert!(table.lines().any(|line| line.starts_with("all ") && line.ends_with("10000")), "{table}");
 
     let synthetic = end(&mut klayer(&folder, "data --synthetic")).well().stdout;
-    assert!(synthetic.starts_with("synthetic stand-in\nfrom      generated (requested)\n"), "{synthetic}");
+    assert!(synthetic.starts_with("synthetic stand-in\nfrom        generated (requested)\n"), "{synthetic}");
     let ended = end(&mut klayer(&folder, "data --data nowhere"));
     assert_eq!((ended.code, ended.stderr.starts_with("error: nowhere: not found")), (Some(1), true), "{ended:?}");
 }

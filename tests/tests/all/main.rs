@@ -6,6 +6,8 @@ mod bench;
 mod browser;
 mod config;
 mod data;
+#[cfg(unix)]
+mod datasets;
 mod examples;
 mod export;
 #[cfg(target_os = "linux")]

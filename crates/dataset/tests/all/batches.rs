@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use klayer_dataset::{
-    Dataset, Error, FEATURES, Normalization, Normalize, Normalizer, Part, Progress, Shuffle, Sizes, Subset,
-    parse_cifar10,
+    Dataset, Error, Normalization, Normalize, Normalizer, Part, Progress, Shuffle, Sizes, Subset, parse_cifar10,
 };
 use klayer_linalg::random::stream;
 use klayer_linalg::{ColMajor, Par};
@@ -18,7 +17,7 @@ fn small(seed: u64) -> Dataset {
 
 /// Images with these values of feature 0; all other features are 7.
 fn images(values: &[u8]) -> Part {
-    let record = |&value: &u8| [0, value].into_iter().chain([7; FEATURES - 1]);
+    let record = |&value: &u8| [0, value].into_iter().chain([7; 3072 - 1]);
     parse_cifar10(Path::new("x"), &values.iter().flat_map(record).collect::<Vec<u8>>()).unwrap()
 }
 
@@ -31,8 +30,8 @@ fn deviation_divides_by_n_and_constant_features_become_zero() {
     assert_eq!(normalization.deviation()[1], 0.0);
 
     let normalizer: Normalizer<f64> = normalization.normalizer();
-    let mut out = vec![f64::NAN; FEATURES];
-    normalizer.normalize(&[51; FEATURES], &mut out);
+    let mut out = vec![f64::NAN; 3072];
+    normalizer.normalize(&[51; 3072], &mut out);
     assert!((out[0] - 0.05 / 0.0275_f64.sqrt()).abs() < 1e-14);
     assert!(out[1..].iter().all(|&x| x == 0.0), "even of an image in which the feature differs");
 }
@@ -49,11 +48,11 @@ fn sums_stay_exact_beyond_32_bits() {
 fn normalized_training_images_have_mean_0_and_variance_1() {
     let dataset = small(1);
     let training = dataset.training();
-    let mut batch = ColMajor::<f64>::zeros(FEATURES, training.len());
+    let mut batch = ColMajor::<f64>::zeros(3072, training.len());
     let images: Vec<_> = training.images().collect();
     Normalization::fit(Normalize::Feature, training).unwrap().normalizer().pixels(&images).write(&mut batch, &Par::Seq);
     let n = training.len() as f64;
-    for feature in 0..FEATURES {
+    for feature in 0..3072 {
         let row: Vec<f64> = (0..training.len()).map(|j| batch.col(j)[feature]).collect();
         let mean = row.iter().sum::<f64>() / n;
         let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
@@ -66,14 +65,14 @@ fn images_are_written_one_per_column() {
     let dataset = small(1);
     let training = dataset.training();
     let normalizer: Normalizer<f32> = Normalization::fit(Normalize::Feature, training).unwrap().normalizer();
-    let mut batch = ColMajor::zeros(FEATURES, 4);
+    let mut batch = ColMajor::zeros(3072, 4);
     batch.col_mut(3).fill(5.0);
     let images = [299, 0, 299].map(|i| training.image(i));
     normalizer.pixels(&images).write(&mut batch, &Par::Seq);
-    let mut ranged = ColMajor::zeros(FEATURES, 4);
+    let mut ranged = ColMajor::zeros(3072, 4);
     let images: Vec<_> = training.slice(298..300).images().collect();
     normalizer.pixels(&images).write(&mut ranged, &Par::Seq);
-    let mut single = vec![0.0; FEATURES];
+    let mut single = vec![0.0; 3072];
     normalizer.normalize(training.image(0), &mut single);
     assert_eq!(batch.col(0), ranged.col(1));
     assert_eq!(batch.col(0), batch.col(2));
@@ -174,7 +173,7 @@ fn generated_images_have_contrast_without_saturation() {
     let dataset = small(3);
     let normalization = Normalization::fit(Normalize::Feature, dataset.training()).unwrap();
     let saturated = dataset.training().images().flatten().filter(|&&pixel| pixel == 0 || pixel == 255).count();
-    assert!(saturated < 300 * FEATURES / 20, "{saturated}");
+    assert!(saturated < 300 * 3072 / 20, "{saturated}");
     assert!(normalization.mean().iter().all(|mean| (0.4..0.6).contains(mean)));
     assert!(normalization.deviation().iter().all(|deviation| (0.1..0.3).contains(deviation)));
 }

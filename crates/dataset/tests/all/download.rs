@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::sample::Sample;
 use crate::server::{Answer, Server};
-use klayer_dataset::{Error, Kind, Patience, Progress, Source, fetch, load, load_or_generate};
+use klayer_dataset::{Error, Format, Patience, Progress, Source, fetch, load, load_or_generate};
 use tempfile::TempDir;
 
 const HURRIED: Patience = Patience {
@@ -261,7 +261,7 @@ fn progress_includes_resumed_bytes_and_cancelled_downloads_can_resume() {
 fn a_failed_download_is_an_error_or_gives_generated_images() {
     let root = TempDir::new().unwrap();
     let server = Server::start(Vec::new(), vec![Answer::Status(404), Answer::Status(404), Answer::Status(404)]);
-    let mut source = Source::new(Kind::Cifar10, root.path().join("checkout"));
+    let mut source = Source::new(Format::Cifar10, root.path().join("checkout"));
     source.archive.url = server.url.clone();
     source.patience = HURRIED;
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use klayer_dataset::{
-    Dataset, Error, Kind, Sizes, Source, fetch, load, load_or_generate, parse_cifar10, parse_cifar100,
+    Dataset, Error, Format, Options, Shape, Sizes, Source, Split, fetch, load, load_or_generate, parse_cifar10,
+    parse_cifar100,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ const RECORD: usize = 3073;
 const ZEROS: &str = "3a8a84b64bcf861b26141d5cdcae007b8457d57210923dc132103760842ce568";
 
 fn open(folder: &Path) -> Error {
-    Dataset::open(Kind::Cifar10, folder, &()).unwrap_err()
+    Dataset::open(Format::Cifar10, folder, &()).unwrap_err()
 }
 
 /// A sparse file of zeros.
@@ -172,7 +173,7 @@ fn one_flipped_bit_in_the_real_data_is_detected() {
         let entry = entry.unwrap();
         std::os::unix::fs::symlink(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
-    Dataset::open(Kind::Cifar10, folder.path(), &()).unwrap();
+    Dataset::open(Format::Cifar10, folder.path(), &()).unwrap();
     let file = folder.path().join("test_batch.bin");
     let mut bytes = fs::read(&file).unwrap();
     bytes[30_729_999] ^= 1;
@@ -204,7 +205,7 @@ fn invalid_labels_are_rejected_with_their_offset() {
 #[test]
 fn cifar_100_has_coarse_and_fine_labels() {
     let folder = TempDir::new().unwrap();
-    let error = |folder: &Path| Dataset::open(Kind::Cifar100, folder, &()).unwrap_err();
+    let error = |folder: &Path| Dataset::open(Format::Cifar100, folder, &()).unwrap_err();
     for (name, images) in [("train.bin", 50_000), ("test.bin", 10_000)] {
         let record = |i: usize| {
             let mut record = vec![(i % 251) as u8; 3074];
@@ -213,12 +214,24 @@ fn cifar_100_has_coarse_and_fine_labels() {
         };
         fs::write(folder.path().join(name), (0..images).flat_map(record).collect::<Vec<u8>>()).unwrap();
     }
-    let dataset = Dataset::open(Kind::Cifar100, folder.path(), &()).unwrap();
+    let dataset = Dataset::open(Format::Cifar100, folder.path(), &()).unwrap();
     assert_eq!((dataset.name(), dataset.class_names().len()), ("CIFAR-100", 100));
     let validation = dataset.validation();
     assert_eq!((dataset.training().len(), validation.len(), dataset.test().len()), (45_000, 5_000, 10_000));
     assert_eq!((validation.coarse_labels()[37], validation.label(37)), (17, 37));
     assert_eq!(validation.image(37)[0], (45_037 % 251) as u8);
+
+    assert_eq!(Format::detect(folder.path()).unwrap(), Format::Cifar100);
+    let coarse = Dataset::open(Format::Cifar100Coarse, folder.path(), &()).unwrap();
+    assert_eq!((coarse.class_names().len(), coarse.validation().label(37)), (20, 17));
+    assert!(coarse.sha256() != dataset.sha256() && coarse.validation().coarse_labels().is_empty());
+    let options = Options { validation: Some(0), ..Options::default() };
+    let all = Dataset::open_with(&options, None, folder.path(), &()).unwrap();
+    assert_eq!((all.training().len(), all.validation().len(), all.split()), (50_000, 0, Split::None));
+    assert_ne!(all.sha256(), dataset.sha256());
+    let options = Options { validation: Some(50_000), ..options };
+    let refused = Dataset::open_with(&options, Format::Cifar100, folder.path(), &()).unwrap_err();
+    assert!(matches!(refused, Error::Validation { images: 50_000, most: 49_999 }));
 
     let test = folder.path().join("test.bin");
     let mut bytes = fs::read(&test).unwrap();
@@ -230,10 +243,56 @@ fn cifar_100_has_coarse_and_fine_labels() {
 }
 
 #[test]
+fn cifar_100_archives_and_python_files_are_verified() {
+    let parent = TempDir::new().unwrap();
+    let md5_of = |path: &Path, format: Option<Format>| match Dataset::open(format, path, &()) {
+        Err(Error::Checksum { path, algorithm: "MD5", expected, .. }) => (path, expected),
+        other => panic!("{other:?}"),
+    };
+    for (folder, file, named, expected) in [
+        ("cifar-100-binary", "train.bin", "", "03b5dce01913d631647c71ecec9e9cb8"),
+        ("cifar-100-python", "train", "train", "16019d7e3df5f24257cddd939b257f8d"),
+    ] {
+        let mut tar = crate::sample::Tar::new();
+        tar.add(&format!("{folder}/{file}"), tar::EntryType::Regular, b"].");
+        let archive = parent.path().join(format!("{folder}.tgz"));
+        fs::write(&archive, tar.gzip(flate2::Compression::fast())).unwrap();
+        assert_eq!(Format::detect(&archive).unwrap(), Format::Cifar100);
+        let path = if named.is_empty() { archive.clone() } else { archive.join(named) };
+        assert_eq!(md5_of(&archive, None), (path, expected.to_owned()));
+    }
+    let folder = parent.path().join("cifar-100-python");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("train"), b"].").unwrap();
+    assert_eq!(md5_of(parent.path(), None).0, folder.join("train"), "in a folder that contains it");
+    sparse(&folder.join("train"), 170 << 20);
+    let refused = Dataset::open(Format::Cifar100Coarse, &folder, &()).unwrap_err();
+    assert!(matches!(refused, Error::TooLong { most: 167_772_160, .. }));
+}
+
+#[test]
+fn formats_have_names_and_places() {
+    for &format in Format::ALL {
+        assert_eq!(format.to_string().parse::<Format>(), Ok(format));
+    }
+    assert!(
+        "cifar".parse::<Format>().unwrap_err().starts_with("expected one of cifar10, cifar100, cifar100-coarse, idx")
+    );
+    assert_eq!((Format::Cifar100Coarse.variable(), Format::Idx.variable()), (Some("CIFAR100_DIR"), None));
+    let dimensions = Format::Cifar10.dimensions(None).unwrap();
+    assert_eq!((dimensions.shape, dimensions.classes, dimensions.training), (Shape::CIFAR, 10, 45_000));
+    assert!(matches!(load(&Source::new(Format::Idx, "."), &()), Err(Error::NoFolder { format: Format::Idx })));
+    for (features, shape) in [(3072, "3 x 32 x 32"), (784, "1 x 28 x 28"), (3, "3 x 1 x 1"), (1, "1 x 1 x 1")] {
+        assert_eq!(Shape::square(features).unwrap().to_string(), shape);
+    }
+    assert!([0, 2, 5, 3071].iter().all(|&features| Shape::square(features).is_none()));
+}
+
+#[test]
 fn an_invalid_given_folder_is_an_error() {
     let root = TempDir::new().unwrap();
     let missing = root.path().join("nowhere");
-    let usual = Source { offline: true, ..Source::new(Kind::Cifar10, root.path()) };
+    let usual = Source { offline: true, ..Source::new(Format::Cifar10, root.path()) };
     let named = Source { dir: Some(missing.clone()), ..usual.clone() };
     assert!(matches!(load(&named, &()), Err(Error::Missing { path }) if path == missing));
     let environment = Source { environment: Some(missing.clone()), ..usual.clone() };
@@ -256,7 +315,7 @@ fn default_folders_are_searched_in_order() {
     let parent = TempDir::new().unwrap();
     let root = parent.path().join("checkout");
     fs::create_dir(&root).unwrap();
-    let source = Source { offline: true, ..Source::new(Kind::Cifar10, &root) };
+    let source = Source { offline: true, ..Source::new(Format::Cifar10, &root) };
     assert!(matches!(fetch(&source, &()), Err(Error::Offline { .. })));
 
     // Each folder is recognized by its error.
@@ -294,7 +353,11 @@ fn default_folders_are_searched_in_order() {
 #[test]
 fn the_stand_in_has_a_reason() {
     let root = TempDir::new().unwrap();
-    let offline = Source { offline: true, seed: 7, ..Source::new(Kind::Cifar10, root.path()) };
+    let offline = Source {
+        offline: true,
+        options: Options { seed: 7, ..Options::default() },
+        ..Source::new(Format::Cifar10, root.path())
+    };
     assert!(matches!(load(&offline, &()), Err(Error::Offline { .. })));
     let dataset = load_or_generate(&offline, &()).unwrap();
     assert!(dataset.synthetic() && dataset.name() == "synthetic stand-in");
@@ -305,7 +368,7 @@ fn the_stand_in_has_a_reason() {
     assert_eq!(asked.sha256(), dataset.sha256());
     assert_eq!(asked.sha256(), Dataset::generate(7, Sizes::CIFAR, "", &()).unwrap().sha256());
 
-    let cifar100 = Source { kind: Kind::Cifar100, ..offline };
+    let cifar100 = Source { format: Some(Format::Cifar100), ..offline };
     assert!(matches!(load(&cifar100, &()), Err(Error::Missing { .. })));
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use crate::sample::Tar;
 use crate::server::{Answer, Server};
 use flate2::Compression;
-use klayer_dataset::{Dataset, ExpectedFile, FEATURES, Kind, Normalization, Normalize, Source, Subset, fetch, load};
+use klayer_dataset::{Dataset, ExpectedFile, Format, Normalization, Normalize, Source, Subset, fetch, load};
 use klayer_linalg::{ColMajor, Par, Scalar};
 use md5::{Digest, Md5};
 use serde_json::Value;
@@ -35,7 +35,7 @@ fn part<'a>(dataset: &'a Dataset, name: &str) -> Subset<'a> {
 #[test]
 fn real_images_labels_and_normalization_match_numpy() {
     let Some(folder) = klayer_tests::cifar10() else { return };
-    let dataset = Dataset::open(Kind::Cifar10, &folder, &()).unwrap();
+    let dataset = Dataset::open(Format::Cifar10, &folder, &()).unwrap();
     let golden = golden();
 
     assert_eq!((dataset.name(), dataset.synthetic(), dataset.synthetic_reason()), ("CIFAR-10", false, None));
@@ -65,7 +65,7 @@ fn real_images_labels_and_normalization_match_numpy() {
         let picked: Vec<f64> = features.iter().map(|&feature| found[feature]).collect();
         close(&picked, &numbers(&golden[name]), 1e-12);
     }
-    let average = |values: &[f64]| values.iter().sum::<f64>() / FEATURES as f64;
+    let average = |values: &[f64]| values.iter().sum::<f64>() / 3072.0;
     close(&[average(normalization.mean())], &[golden["mean_of_means"].as_f64().unwrap()], 1e-12);
     close(&[average(normalization.deviation())], &[golden["mean_of_deviations"].as_f64().unwrap()], 1e-7);
 
@@ -86,12 +86,12 @@ fn real_data_load_from_a_folder_an_archive_and_a_download() {
     let bytes = tar.gzip(Compression::none());
     let parent = TempDir::new().unwrap();
     // The downloaded archive: by its path, and in a folder that contains it.
-    let (downloads, binary) = (parent.path().join("downloads"), Dataset::open(Kind::Cifar10, &folder, &()).unwrap());
+    let (downloads, binary) = (parent.path().join("downloads"), Dataset::open(Format::Cifar10, &folder, &()).unwrap());
     fs::create_dir(&downloads).unwrap();
     let archive = downloads.join("cifar-10-binary.tar.gz");
     fs::write(&archive, &bytes).unwrap();
     for place in [&archive, &downloads] {
-        let dataset = Dataset::open(Kind::Cifar10, place, &()).unwrap();
+        let dataset = Dataset::open(Format::Cifar10, place, &()).unwrap();
         assert_eq!((dataset.sha256(), dataset.folder()), (SHA256, Some(archive.as_path())));
         assert!(dataset.training().images().eq(binary.training().images()));
         assert_eq!(dataset.test().labels(), binary.test().labels());
@@ -99,7 +99,7 @@ fn real_data_load_from_a_folder_an_archive_and_a_download() {
     drop(binary);
 
     let root = parent.path().join("checkout");
-    let mut source = Source::new(Kind::Cifar10, &root);
+    let mut source = Source::new(Format::Cifar10, &root);
     (source.archive.bytes, source.archive.md5) = (bytes.len() as u64, crate::sample::hex(&Md5::digest(&bytes)));
     let server = Server::start(bytes, vec![Answer::Cut(100_000_000), Answer::Honest]);
     source.archive.url = server.url.clone();
@@ -108,7 +108,7 @@ fn real_data_load_from_a_folder_an_archive_and_a_download() {
     assert_eq!((dataset.synthetic(), dataset.sha256()), (false, SHA256));
     assert_eq!(server.starts(), [None, Some(100_000_000)]);
     assert_eq!(fs::read_dir(root.join("data")).unwrap().count(), 1);
-    let around = Dataset::open(Kind::Cifar10, &root.join("data"), &()).unwrap();
+    let around = Dataset::open(Format::Cifar10, &root.join("data"), &()).unwrap();
     assert_eq!((around.sha256(), around.folder()), (SHA256, dataset.folder()), "the folder around it");
     // The dataset now exists and needs no server.
     assert_eq!(fetch(&source, &()).unwrap(), root.join("data/cifar-10-batches-bin"));
@@ -116,7 +116,7 @@ fn real_data_load_from_a_folder_an_archive_and_a_download() {
 
 /// Some features of the last image of a mini-batch.
 fn normalized<T: Scalar>(normalization: &Normalization, subset: Subset<'_>, features: &[usize]) -> Vec<f64> {
-    let mut batch = ColMajor::<T>::zeros(FEATURES, 2);
+    let mut batch = ColMajor::<T>::zeros(3072, 2);
     let images = [0, subset.len() - 1].map(|i| subset.image(i));
     normalization.normalizer().pixels(&images).write(&mut batch, &Par::Seq);
     features.iter().map(|&feature| batch.col(1)[feature].to_f64()).collect()

@@ -13,9 +13,9 @@ fn record(lambda: f64, accuracies: &[f64], diverged: bool) -> RunRecord {
         step: step as u64,
         training_loss: None,
         training_cost: None,
-        validation_loss: 1.0,
-        validation_cost: 1.0,
-        validation_accuracy,
+        validation_loss: Some(1.0),
+        validation_cost: Some(1.0),
+        validation_accuracy: Some(validation_accuracy),
     };
     RunRecord {
         config: RunConfig { lambda, ..small_run() },

@@ -5,7 +5,7 @@ mod graph;
 mod round_trip;
 mod runtime;
 
-use klayer_dataset::{Dataset, FEATURES, Features, Kind, Normalization, Normalize, Sizes, Subset};
+use klayer_dataset::{Dataset, Features, Format, Normalization, Normalize, Sizes, Subset};
 use klayer_export::Model;
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::{Par, RowMajor};
@@ -23,7 +23,7 @@ struct Training {
 /// The images of CIFAR-10, if available.
 fn real() -> Option<Dataset> {
     let folder = klayer_tests::cifar10()?;
-    Some(Dataset::open(Kind::Cifar10, &folder, &()).expect("CIFAR-10"))
+    Some(Dataset::open(Format::Cifar10, &folder, &()).expect("CIFAR-10"))
 }
 
 /// Generated images, for tests that work with any images.
@@ -46,7 +46,8 @@ fn model_of(
     dataset: &Dataset,
 ) -> Model<Training> {
     let classes = dataset.class_names();
-    let architecture = Architecture::new(FEATURES, hidden, classes.len(), eps.is_some()).expect("an architecture");
+    let architecture =
+        Architecture::new(dataset.shape().features(), hidden, classes.len(), eps.is_some()).expect("an architecture");
     let architecture =
         eps.map_or(Ok(architecture.clone()), |eps| architecture.with_batch_norm_eps(eps)).expect("an eps");
     let architecture = architecture.with_activations(activations).expect("activations");
@@ -77,7 +78,7 @@ fn model_of(
             .expect("a forward pass");
     }
     let training = Training { lambda: 0.1 + 0.2, accuracy: Some(1.0 / 3.0), dataset: dataset.sha256().to_owned() };
-    let classes = classes.iter().map(|&name| name.to_owned()).collect();
+    let classes = classes.to_vec();
     Model { network, normalization, classes, training }
 }
 

@@ -1,6 +1,6 @@
 //! Tests that exported ONNX graphs give the logits of klayer.
 
-use klayer_dataset::{FEATURES, Normalize, Subset};
+use klayer_dataset::{Normalize, Subset};
 use klayer_export::{Error, Model, onnx};
 use klayer_nn::Activation;
 
@@ -15,13 +15,13 @@ fn run(bytes: &[u8], model: &Model<Training>, input: onnx::Input, images: Subset
         onnx::Input::Pixels => graph::logits(bytes, &Batch::Pixels(images)),
         onnx::Input::Normalized => {
             let normalizer = model.normalization.normalizer::<f32>();
-            let mut values = vec![0.0; images.len() * FEATURES];
+            let mut values = vec![0.0; images.len() * images.shape().features()];
             if model.normalization.whitening().is_some() {
                 let mean = model.normalization.mean().iter().cycle();
                 let pixels = images.images().flatten().zip(mean).map(|(&p, mean)| (f64::from(p) / 255.0 - mean) as f32);
                 return graph::logits(bytes, &Batch::Normalized(&pixels.collect::<Vec<_>>()));
             }
-            for (image, values) in images.images().zip(values.chunks_mut(FEATURES)) {
+            for (image, values) in images.images().zip(values.chunks_mut(images.shape().features())) {
                 normalizer.normalize(image, values);
             }
             graph::logits(bytes, &Batch::Normalized(&values))

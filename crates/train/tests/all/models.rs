@@ -17,15 +17,8 @@ fn a_saved_model_loads_unchanged() {
     let path = folder.path().join("model.klayer");
     let config = short_run(0.003, 20);
     let trained = train::<f32>(&config, &DATA, &Par::Seq, &Silent).expect("a run");
-    let test = trained.test.expect("requested");
-    let info = ModelInfo {
-        config,
-        dataset: DATA.info(),
-        normalization: DATA.normalization.clone(),
-        classes: DATA.dataset.class_names().iter().map(|&name| name.to_owned()).collect(),
-        validation_accuracy: trained.curve[trained.curve.len() - 1].validation_accuracy,
-        test_accuracy: Some(test.accuracy),
-    };
+    let test = trained.test.clone().expect("requested");
+    let info = ModelInfo::new(&config, &DATA, &trained);
     model::save(&path, &trained.network, &info).expect("written");
 
     let (network, found) = model::load(&path).expect("it is a model");
@@ -63,7 +56,7 @@ fn a_model_of_the_previous_layout_loads_unchanged() {
         (config.schedule.n_s, config.schedule.cycles) = (50, 1);
     });
     assert_eq!(info.config, expected);
-    assert_eq!((info.validation_accuracy, info.test_accuracy), (0.1246, Some(0.1438)));
+    assert_eq!((info.validation_accuracy, info.test_accuracy), (Some(0.1246), Some(0.1438)));
     let dataset = Dataset::generate(42, Sizes::CIFAR, "for tests", &()).expect("nobody cancels");
     assert_eq!((info.dataset.sha256.as_str(), info.dataset.synthetic), (dataset.sha256(), true));
     assert!(info.classes == dataset.class_names());
