@@ -27,6 +27,7 @@ type Done = Result<(), Box<dyn Error>>;
 
 fn main() -> Done {
     cifar()?;
+    idx()?;
     archive()?;
     model()?;
     checkpoint()?;
@@ -41,6 +42,20 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> Done {
 }
 
 /// Images of one color each.
+fn idx() -> Done {
+    let header = |magic: u32, sizes: &[u32]| -> Vec<u8> {
+        [magic].iter().chain(sizes).flat_map(|number| number.to_be_bytes()).collect()
+    };
+    let both = |images: &[u8], labels: &[u8]| [images, b"END", labels].concat();
+    let images = [header(0x803, &[4, 2, 3]), (0..24).collect()].concat();
+    let labels = [header(0x801, &[4]), vec![0, 1, 9, 1]].concat();
+    write("idx", "empty.bin", &[])?;
+    write("idx", "four.bin", &both(&images, &labels))?;
+    write("idx", "few_labels.bin", &both(&images, &labels[..11]))?;
+    write("idx", "huge.bin", &both(&header(0x803, &[u32::MAX, 65_536, 65_536]), &labels))?;
+    write("idx", "one_class.bin", &both(&images, &[header(0x801, &[4]), vec![7; 4]].concat()))
+}
+
 fn cifar() -> Done {
     let records = |labels: &[&[u8]]| {
         let record = |(i, labels): (usize, &&[u8])| [*labels, &[85 * i as u8; Shape::CIFAR.features()]].concat();

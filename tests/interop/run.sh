@@ -29,7 +29,7 @@ if ! cmp --silent "$here/requirements.txt" "$venv/requirements.txt"; then
     cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
 
-cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --package klayer-cli --target-dir "$root/target"
+cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --package klayer --target-dir "$root/target"
 klayer="$root/target/debug/klayer"
 
 # check NAME SWITCHES...: a network, trained with these switches, and all that is made of it.
@@ -58,3 +58,5 @@ check() {
 check batch-norm --hidden 50,50
 check nine-layers --hidden 50,30,20,20,10,10,10,10
 check without-batch-norm --hidden 50 --no-bn
+check activations --hidden 60,40,30 --activation modulus,gelu --dropout 0.1 --normalize channel --momentum 0.9
+check whitened --hidden 60,40 --activation modulus,gelu --normalize whiten --flip --shift 4 --label-smoothing 0.1

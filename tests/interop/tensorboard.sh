@@ -9,7 +9,7 @@ venv="$PWD/target/tensorboard-venv"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tests/interop/tensorboard.txt
 
-cargo build --quiet --locked --package klayer-cli
+cargo build --quiet --locked --package klayer
 klayer="$PWD/target/debug/klayer"
 images=(--synthetic)
 [ -d "${CIFAR10_DIR:-}" ] && images=(--data "$CIFAR10_DIR")

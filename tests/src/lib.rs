@@ -62,7 +62,7 @@ fn build() -> PathBuf {
     };
     let name = if profile == "debug" { "dev" } else { &profile };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "klayer-cli", "--package", "xtask", "--package", "klayer-examples"]);
+    cargo.args(["build", "--quiet", "--package", "klayer", "--package", "xtask", "--package", "klayer-examples"]);
     cargo.args(["--bins", "--examples", "--profile", name]);
     cargo.arg("--target-dir").arg(&target).current_dir(workspace());
     // Cargo's variables for this package would make the build scripts of other packages run again.

@@ -26,7 +26,7 @@ impl FetchArgs {
         let data = DataArgs { data: self.data, offline: self.offline, synthetic: false };
         let folder = match data.fetch(&root(), &Terminal::default(), interrupt) {
             Err(klayer_dataset::Error::Cancelled) => return Err(Error::Stopped),
-            folder => folder?,
+            folder => folder.map_err(Error::Dataset)?,
         };
         writeln!(stdout(), "CIFAR-10 is complete and verified: {}", folder.display()).map_err(Error::Output)
     }

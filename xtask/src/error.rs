@@ -15,6 +15,8 @@ pub(crate) enum Error {
     BenchDiverged { group: &'static str, value: usize },
     #[error(transparent)]
     Dataset(klayer_dataset::Error),
+    #[error("{0}; pass the folder of CIFAR-10 with --data, or use generated images with --synthetic")]
+    NoImages(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
     Paper(toml::de::Error),
     #[error("cannot render the report: {0}")]
@@ -73,8 +75,10 @@ impl From<klayer_store::Error> for Error {
 
 impl From<klayer_dataset::Error> for Error {
     fn from(error: klayer_dataset::Error) -> Self {
+        use klayer_dataset::Error::{Cancelled, Offline, Unavailable};
         match error {
-            klayer_dataset::Error::Cancelled => Self::Interrupted,
+            Cancelled => Self::Interrupted,
+            Offline { .. } | Unavailable { .. } => Self::NoImages(error),
             error => Self::Dataset(error),
         }
     }

@@ -1,4 +1,3 @@
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,13 +39,8 @@ pub enum WatchError {
         error: io::Error,
     },
     /// The folder of the event files cannot be created.
-    #[error("{}: {error}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Folder(klayer_store::Error),
 }
 
 /// Destinations of live data about runs; they stay available until this is dropped.
@@ -78,7 +72,7 @@ impl WatchArgs {
     /// [`WatchError`] if the port is in use or the folder cannot be created.
     pub fn open(&self, title: &str, terminal: &Terminal) -> Result<Watchers, WatchError> {
         if let Some(path) = &self.tensorboard {
-            fs::create_dir_all(path).map_err(|error| WatchError::Folder { path: path.clone(), error })?;
+            klayer_store::files::create_folder(path).map_err(WatchError::Folder)?;
         }
         let live = self.watch.map(|port| Live::open(port, title).map_err(|error| WatchError::Port { port, error }));
         let live = live.transpose()?;

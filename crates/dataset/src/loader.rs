@@ -1,11 +1,8 @@
 //! What a format of datasets consists of.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use klayer_linalg::text::printable;
-
-use crate::{Dimensions, Error, Parts, Progress, Split};
+use crate::{Dimensions, Error, Parts, Progress, Skipped, Split};
 
 /// How to load a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +16,6 @@ pub struct Options {
     pub size: usize,
     /// Whether a picture that cannot be read is an error. Otherwise it is skipped.
     pub strict: bool,
-}
-
-/// A file that was skipped while a dataset was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// The file.
-    pub path: PathBuf,
-    /// Why it was skipped.
-    pub reason: String,
 }
 
 /// What the file that implements a format provides.
@@ -67,12 +55,6 @@ pub(crate) struct Loaded {
     pub(crate) sha256: Option<String>,
     pub(crate) folder: PathBuf,
     pub(crate) skipped: Vec<Skipped>,
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", printable(self.path.display()), printable(&self.reason))
-    }
 }
 
 impl Default for Options {

@@ -1,7 +1,19 @@
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Error, Skipped};
+use klayer_linalg::text::printable;
+
+use crate::Error;
+
+/// A file that was skipped while a dataset was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it was skipped.
+    pub reason: String,
+}
 
 /// Receives progress while a dataset is downloaded and loaded; every method has an empty default.
 ///
@@ -50,3 +62,9 @@ pub trait Progress {
 }
 
 impl Progress for () {}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", printable(self.path.display()), printable(&self.reason))
+    }
+}

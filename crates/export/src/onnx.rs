@@ -292,7 +292,11 @@ fn metadata<M: Serialize>(model: &Model<M>, input: Input) -> Result<Vec<Entry>, 
     ];
     if input == Input::Normalized {
         entries.push(json("normalization.mean", serde_json::to_string(model.normalization.mean()))?);
-        entries.push(json("normalization.std", serde_json::to_string(model.normalization.deviation()))?);
+        // Whitening, which divides by the deviations, is a part of the first layer.
+        let whitens = model.normalization.whitening().is_some();
+        let ones = vec![1.0; model.normalization.features()];
+        let deviation = if whitens { &ones[..] } else { model.normalization.deviation() };
+        entries.push(json("normalization.std", serde_json::to_string(deviation))?);
     }
     Ok(entries)
 }

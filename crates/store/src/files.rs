@@ -112,6 +112,23 @@ pub fn probe(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks that the folder `path` exists or could be created: no file is in its place, or in that of a folder above it.
+///
+/// # Errors
+/// [`Error::File`] with the path of the file.
+pub fn probe_folder(path: &Path) -> Result<(), Error> {
+    Error::no_folder(path).map_or(Ok(()), Err)
+}
+
+/// Creates the folder `path`, and those above it that are missing.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    probe_folder(path)?;
+    fs::create_dir_all(path).map_err(Error::file(path))
+}
+
 /// Reads the file at `path`, of at most `most` bytes. Fails for longer files and streams without reading them to the
 /// end.
 ///

@@ -2,7 +2,6 @@
 //!
 //! docs/store.md documents the layout for other programs.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +30,7 @@ impl Store {
     /// [`Error::File`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
-        fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
+        files::create_folder(&folder)?;
         Ok(Self { folder, checkpoint_every: CHECKPOINT_EVERY })
     }
 

@@ -1,12 +1,12 @@
 //! Classification of unlabelled images with a trained network.
 
-use klayer_dataset::{Features, Normalization, Normalizer};
+use klayer_dataset::{Features, Normalization, Normalizer, Shape, Subset, View};
 use klayer_linalg::softmax::softmax;
 use klayer_linalg::{Par, RowMajor};
 use klayer_nn::{Network, Workspace};
 
 use crate::Error;
-use crate::evaluate::CHUNK;
+use crate::evaluate::{CHUNK, Evaluation};
 
 /// Classifies images with one network in evaluation mode; allocates its workspace once.
 ///
@@ -77,6 +77,64 @@ impl<'a> Classifier<'a> {
             Ok(())
         })?;
         Ok(probabilities)
+    }
+
+    /// Computes the probability of each class for each image of `shape`: the mean of the probabilities of its `views`.
+    ///
+    /// # Errors
+    /// Those of [`probabilities`](Self::probabilities).
+    ///
+    /// # Panics
+    /// If an image has another shape, a shift is not smaller than the height and the width, or there are no views.
+    pub fn view_probabilities<'i>(
+        &mut self,
+        images: impl IntoIterator<Item = &'i [u8]>,
+        shape: Shape,
+        views: &[View],
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        assert!(!views.is_empty(), "an image has at least one view");
+        let (features, together) = (shape.features(), (CHUNK / views.len()).max(1));
+        let mut images = images.into_iter();
+        let (mut means, mut bytes) = (Vec::new(), Vec::new());
+        loop {
+            bytes.clear();
+            for image in images.by_ref().take(together) {
+                for view in views {
+                    let start = bytes.len();
+                    bytes.resize(start + features, 0);
+                    view.write(shape, image, &mut bytes[start..]);
+                }
+            }
+            if bytes.is_empty() {
+                return Ok(means);
+            }
+            for of_image in self.probabilities(bytes.chunks_exact(features))?.chunks_exact(views.len()) {
+                let sum = |class: usize| of_image.iter().map(|probabilities| probabilities[class]).sum::<f64>();
+                means.push((0..of_image[0].len()).map(|class| sum(class) / views.len() as f64).collect());
+            }
+        }
+    }
+
+    /// Computes loss, accuracy and confusion matrix of the mean probabilities over `views` of the images of `subset`.
+    ///
+    /// # Errors
+    /// Those of [`probabilities`](Self::probabilities).
+    ///
+    /// # Panics
+    /// As [`view_probabilities`](Self::view_probabilities), and if a label is out of range.
+    pub fn evaluate_views(&mut self, subset: Subset<'_>, views: &[View]) -> Result<Evaluation, Error> {
+        let classes = self.network.architecture().classes();
+        let (mut loss, mut correct, mut confusion) = (0.0, 0_u64, vec![vec![0; classes]; classes]);
+        let probabilities = self.view_probabilities(subset.images(), subset.shape(), views)?;
+        for (&label, of_image) in subset.labels().iter().zip(&probabilities) {
+            let label = usize::from(label);
+            let best = (1..classes).fold(0, |best, class| if of_image[class] > of_image[best] { class } else { best });
+            loss -= of_image[label].ln();
+            correct += u64::from(best == label);
+            confusion[label][best] += 1;
+        }
+        let images = subset.len() as f64;
+        Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
     }
 
     /// Finds the outputs, from 0, of each hidden layer that are dead: ReLU gives 0 for every image. All outputs

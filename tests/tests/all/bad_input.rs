@@ -92,11 +92,22 @@ fn invalid_settings_are_rejected_and_existing_models_kept() {
     }
     for (out, expected) in [
         ("missing/new.klayer", "missing: no such directory"),
-        ("a-folder", "a-folder"),
-        ("old.klayer/new", "old.klayer"),
+        ("a-folder", "a-folder: is a directory"),
+        ("old.klayer/new", "old.klayer: not a directory"),
+        ("old.klayer/new/x", "old.klayer: not a directory"),
     ] {
-        let ended = end(klayer(&folder, "train --n-s 5 --cycles 1 --out").arg(out).args(images()));
-        assert_refused(&ended, expected, &folder, &before);
+        for output in ["--out", "--metrics"] {
+            let mut command = klayer(&folder, "train --n-s 5 --cycles 1");
+            let ended = end(command.arg(output).arg(out).args(images()));
+            assert_refused(&ended, expected, &folder, &before);
+        }
+    }
+    for output in ["train --tensorboard", "search --trials 1 --store"] {
+        for place in ["old.klayer", "old.klayer/new", "old.klayer/new/x"] {
+            let mut command = klayer(&folder, &format!("{output} {place} --n-s 5 --cycles 1"));
+            let ended = end(command.args(images()));
+            assert_refused(&ended, "old.klayer: not a directory", &folder, &before);
+        }
     }
 }
 
@@ -237,8 +248,8 @@ fn missing_and_damaged_data_are_rejected_by_name() {
         |data: &str| end(klayer(&folder, "train --n-s 5 --cycles 1 --offline --out new.klayer --data").arg(data));
     let before = files(&folder);
     assert_refused(&train("nowhere"), "nowhere: not found", &folder, &before);
-    assert_refused(&train("a-file"), "a-file: no CIFAR-10 dataset: found a file of 0 bytes", &folder, &before);
-    assert_refused(&train("."), ".: no CIFAR-10 dataset: found a folder with a-file; expected", &folder, &before);
+    assert_refused(&train("a-file"), "a-file: no supported dataset: found a file of 0 bytes", &folder, &before);
+    assert_refused(&train("."), ".: no supported dataset: found a folder with a-file; expected", &folder, &before);
 
     let Some(data) = cifar10() else { return };
     let damaged = folder.join("damaged");

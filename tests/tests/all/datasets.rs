@@ -60,8 +60,13 @@ fn use_every_command(folder: &Path, data: &str, picture: &Path, class: &str, tes
         assert!(refused.code == Some(1) && refused.stderr.ends_with("error: the dataset has no test images\n"));
     }
 
-    let predicted = end(klayer(folder, "predict model.klayer --top 1 --json").arg(picture)).well();
-    assert_eq!(array(&line(&predicted)["predictions"])[0]["class"], class);
+    let nine = line(&run(&format!("evaluate model.klayer {place} --part validation --views=9 --json")));
+    assert!(nine["views"] == 9 && nine["accuracy"].as_f64() > Some(0.5), "{nine}");
+
+    for views in ["", " --views"] {
+        let predicted = end(klayer(folder, &format!("predict model.klayer --top 1 --json{views}")).arg(picture)).well();
+        assert_eq!(array(&line(&predicted)["predictions"])[0]["class"], class);
+    }
 
     run("export model.klayer --out model.onnx --input pixels");
     run("export model.klayer --out model.safetensors");
@@ -126,7 +131,7 @@ fn a_folder_of_pictures_works_with_every_command() {
     // The command line of a test is split at spaces.
     fs::rename(folder.join("my pictures"), folder.join("pictures")).expect("renamed");
     let picture = folder.join("pictures/small/picture 1.jpg");
-    use_every_command(&folder, "--data pictures --size 14 --validation 30", &picture, "small", 0);
+    use_every_command(&folder, "--data pictures --size 28 --validation 30", &picture, "small", 0);
 
     let told = end(&mut klayer(&folder, "data --data pictures")).well();
     assert!(told.stderr.contains("warning: pictures/middle/broken.png: "), "{told:#?}");

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use klayer_dataset::{Dataset, Sizes};
+use klayer_dataset::{Dataset, Sizes, View};
 use klayer_nn::model_file::{self, MODEL};
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::{Error, Evaluator, Par, RunConfig, Silent, train};
+use klayer_train::{Classifier, Error, Evaluation, Evaluator, Par, RunConfig, Silent, train};
 use tempfile::TempDir;
 
 use crate::{DATA, short_run, with};
@@ -91,4 +91,36 @@ fn invalid_model_files_are_not_read_to_their_end() {
         let error = model::load(&path).expect_err("it is no model").to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn views_give_the_mean_of_their_probabilities() {
+    let trained = train::<f32>(&short_run(0.003, 20), &DATA, &Par::Seq, &Silent).expect("a run");
+    let (test, shape) = (DATA.dataset.test(), DATA.dataset.shape());
+    let mut classifier = Classifier::new(&trained.network, &DATA.normalization, Par::Seq);
+    let plain = classifier.probabilities(test.images()).expect("finite");
+    let alone = [View::default()];
+    assert_eq!(classifier.view_probabilities(test.images(), shape, &alone).expect("finite"), plain);
+    let evaluation = classifier.evaluate_views(test, &alone).expect("finite");
+    let Evaluation { loss, accuracy, confusion } = trained.test.expect("requested");
+    assert_eq!((evaluation.accuracy, evaluation.confusion), (accuracy, confusion));
+    assert!((evaluation.loss - loss).abs() < 1e-6, "{} and {loss}", evaluation.loss);
+
+    // 18 views of each image, one view at a time.
+    let views = View::all(shape, true, &[-2, 0, 2]).expect("small shifts");
+    let mut sums = vec![vec![0.0; 10]; test.len()];
+    for view in &views {
+        let mut bytes = vec![0; test.len() * shape.features()];
+        for (image, out) in test.images().zip(bytes.chunks_exact_mut(shape.features())) {
+            view.write(shape, image, out);
+        }
+        let of_view = classifier.probabilities(bytes.chunks_exact(shape.features())).expect("finite");
+        for (sums, of_image) in sums.iter_mut().zip(of_view) {
+            sums.iter_mut().zip(of_image).for_each(|(sum, p)| *sum += p);
+        }
+    }
+    let means = classifier.view_probabilities(test.images(), shape, &views).expect("finite");
+    let different = sums.iter().flatten().zip(means.iter().flatten());
+    assert!(different.map(|(sum, mean)| (sum / 18.0 - mean).abs()).fold(0.0, f64::max) < 1e-12);
+    assert!(means != plain);
 }

@@ -1,5 +1,4 @@
-//! The `klayer` command: trains, evaluates, inspects and exports fully connected networks with batch norm
-//! on images.
+//! The `klayer` command: trains, evaluates, inspects and exports fully connected networks with batch norm on images.
 //! Each subcommand has its own module.
 
 #![forbid(unsafe_code)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use walkdir::WalkDir;
 
 use crate::Error;
-use crate::run_args::{ThreadArgs, parse_positive};
+use crate::run_args::{ThreadArgs, ViewArgs, parse_positive};
 
 /// Number of pictures classified in one batch.
 const TOGETHER: usize = 32;
@@ -36,6 +36,8 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "CLASSES", default_value_t = 3, value_parser = parse_positive)]
     top: usize,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     threads: ThreadArgs,
     /// Print one line of JSON for each picture
     #[arg(long)]
@@ -49,6 +51,7 @@ impl PredictArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
         let shape = info.images.shape;
+        let views = self.views.views(shape)?;
         let par = self.threads.par()?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
@@ -64,7 +67,11 @@ impl PredictArgs {
                 read.push((path, picture::read(path, shape).map_err(reason)));
             }
             let images = read.iter().filter_map(|(_, pixels)| pixels.as_deref().ok());
-            let mut probabilities = par.install(|| classifier.probabilities(images))?.into_iter();
+            let probabilities = par.install(|| match &views {
+                Some(views) => classifier.view_probabilities(images, shape, views),
+                None => classifier.probabilities(images),
+            });
+            let mut probabilities = probabilities?.into_iter();
             let mut rows = String::new();
             for (path, pixels) in &read {
                 if let Err(error) = pixels {

@@ -10,7 +10,7 @@ use clap::Args;
 use klayer_cli::{Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
 use klayer_experiments::runs::run_all;
 use klayer_experiments::search::{log_uniform, ranks};
-use klayer_store::{Recorded, Store};
+use klayer_store::{Recorded, Store, files};
 use klayer_train::record::RunRecord;
 use klayer_train::{Data, RunConfig, checkpoint};
 use serde_json::json;
@@ -135,6 +135,7 @@ impl SearchArgs {
     /// Validates the settings as far as possible without the images.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.threads.check()?;
+        files::probe_folder(&self.store)?;
         self.trials.configs()?;
         if let Some(dimensions) = self.data.dimensions() {
             self.trials.run.config.check_for(&dimensions)?;

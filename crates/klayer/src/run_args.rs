@@ -4,6 +4,7 @@ use std::thread;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use klayer_dataset::{Shape, View};
 use klayer_train::{Error, Par};
 
 /// Settings as options, and the command-line arguments that give the same settings.
@@ -87,6 +88,25 @@ pub(crate) fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
 /// Parses a count of at least 1.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer of at least 1".to_owned())
+}
+
+/// The option for views.
+#[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// Classify by the mean probability over shifted and mirrored views of each image: 18 views, or 9 without mirroring
+    ///
+    /// The views are shifted by -2, 0 and 2 pixels in both directions; beyond its edges, an image is mirrored. Mirroring
+    /// does not suit images in which left and right matter, such as digits.
+    #[arg(long, value_name = "VIEWS", num_args = 0..=1, require_equals = true, default_missing_value = "18",
+        value_parser = ["18", "9"])]
+    views: Option<String>,
+}
+
+impl ViewArgs {
+    /// The views of an image of `shape`, if they are requested.
+    pub(crate) fn views(&self, shape: Shape) -> Result<Option<Vec<View>>, klayer_dataset::Error> {
+        self.views.as_ref().map(|views| View::all(shape, views == "18", &[-2, 0, 2])).transpose()
+    }
 }
 
 /// Parses a seed.

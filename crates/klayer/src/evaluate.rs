@@ -9,17 +9,18 @@ use klayer_export::safetensors;
 use klayer_linalg::text::printable;
 use klayer_store::files;
 use klayer_train::model::ModelInfo;
-use klayer_train::{Evaluation, Evaluator, model};
+use klayer_train::{Classifier, Evaluation, Evaluator, model};
 use serde_json::json;
 
 use crate::Error;
 use crate::dataset_args::DatasetArgs;
 use crate::outputs;
-use crate::run_args::ThreadArgs;
+use crate::run_args::{ThreadArgs, ViewArgs};
 
 /// Options of `klayer evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  klayer evaluate model.klayer --part validation\n  \
+                        klayer evaluate model.klayer --views\n  \
                         klayer evaluate model.klayer --logits logits.safetensors")]
 pub(crate) struct EvaluateArgs {
     /// Model file written by klayer train
@@ -28,11 +29,13 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     threads: ThreadArgs,
     /// Write the logits to this safetensors file
     ///
     /// It contains the tensors logits (images x classes) and labels.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "views")]
     logits: Option<PathBuf>,
     /// Print the result as one line of JSON
     #[arg(long)]
@@ -57,7 +60,15 @@ impl EvaluateArgs {
         let images = self.part.of(&dataset)?;
         let normalizer = info.normalization.normalizer();
         let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());
-        let evaluation = par.install(|| evaluator.evaluate(&network, images))?;
+        let views = self.views.views(images.shape())?;
+        let evaluation = match &views {
+            Some(views) => {
+                let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
+                par.install(|| classifier.evaluate_views(images, views))?
+            }
+            None => par.install(|| evaluator.evaluate(&network, images))?,
+        };
+        let views = views.map_or(1, |views| views.len());
         if let Some(path) = &self.logits {
             let logits = par.install(|| evaluator.logits(&network, images))?;
             let bytes = safetensors::encode_logits(&logits, images.labels())
@@ -67,6 +78,7 @@ impl EvaluateArgs {
         let report = if self.json {
             let line = json!({
                 "images": images.len(),
+                "views": views,
                 "synthetic": dataset.synthetic(),
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
@@ -75,7 +87,7 @@ impl EvaluateArgs {
             });
             format!("{line}\n")
         } else {
-            table(&evaluation, &info.classes, images.len(), dataset.synthetic())
+            table(&evaluation, &info.classes, images.len(), views, dataset.synthetic())
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }
@@ -114,10 +126,11 @@ pub(crate) fn images_of(
     Ok(dataset)
 }
 
-fn table(evaluation: &Evaluation, classes: &[String], images: usize, synthetic: bool) -> String {
+fn table(evaluation: &Evaluation, classes: &[String], images: usize, views: usize, synthetic: bool) -> String {
     let what = if synthetic { "generated images, not CIFAR-10" } else { "images" };
+    let views = if views == 1 { String::new() } else { format!(", {views} views of each") };
     let mut text = format!(
-        "loss {:.4}, accuracy {:.2}% on {images} {what}\n\n\
+        "loss {:.4}, accuracy {:.2}% on {images} {what}{views}\n\n\
          confusion matrix: a row per true class, a column per predicted class\n",
         evaluation.loss,
         100.0 * evaluation.accuracy
