@@ -235,9 +235,9 @@ fn point(step: u64, training: Option<f64>) -> Point {
         step,
         training_loss: training,
         training_cost: training.map(|loss| loss + 0.25),
-        validation_loss: 1.5,
-        validation_cost: 1.75,
-        validation_accuracy: 0.4375,
+        validation_loss: Some(1.5),
+        validation_cost: Some(1.75),
+        validation_accuracy: Some(0.4375),
     }
 }
 
