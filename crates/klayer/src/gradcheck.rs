@@ -5,13 +5,13 @@ use clap::Args;
 use klayer_cli::{Interrupt, Terminal, Watchers};
 use klayer_experiments::gradients::{GradientConfig, GradientRecord};
 use klayer_experiments::runs::Job;
-use klayer_train::{BatchConfig, Data, NetworkConfig};
+use klayer_train::{BatchConfig, Data, NetworkConfig, parse_seed};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::dataset_args::DatasetArgs;
-use crate::run_args::{parse_positive, parse_seed};
+use crate::run_args::parse_positive;
 
 /// Options of `klayer gradcheck`.
 #[derive(Debug, Args)]

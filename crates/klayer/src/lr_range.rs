@@ -8,14 +8,14 @@ use klayer_cli::{Interrupt, Terminal, Watch, Watchers};
 use klayer_experiments::lr_range::{RangeConfig, RangePoint, RangeTest, Suggestion, range_test, suggest};
 use klayer_experiments::{Growth, Ramp};
 use klayer_store::files;
-use klayer_train::{AugmentConfig, BatchConfig, Data, NetworkConfig, OptimizerConfig};
+use klayer_train::{AugmentConfig, BatchConfig, Data, NetworkConfig, OptimizerConfig, parse_count, parse_seed};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::dataset_args::DatasetArgs;
 use crate::outputs;
-use crate::run_args::{ThreadArgs, parse_count, parse_seed};
+use crate::run_args::ThreadArgs;
 
 /// Approximate number of rows of the table.
 const ROWS: usize = 20;

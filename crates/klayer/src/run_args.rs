@@ -1,11 +1,10 @@
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 use std::thread;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use klayer_dataset::{Shape, View};
-use klayer_train::{Error, Par};
+use klayer_train::{Error, Par, parse_count};
 
 /// Settings as options, and the command-line arguments that give the same settings.
 #[derive(Debug, Clone)]
@@ -80,11 +79,6 @@ impl ThreadArgs {
     }
 }
 
-/// Parses a count. Zero is accepted here and rejected when the settings are validated together.
-pub(crate) fn parse_count<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| "expected an integer of at least 1".to_owned())
-}
-
 /// Parses a count of at least 1.
 pub(crate) fn parse_positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer of at least 1".to_owned())
@@ -107,9 +101,4 @@ impl ViewArgs {
     pub(crate) fn views(&self, shape: Shape) -> Result<Option<Vec<View>>, klayer_dataset::Error> {
         self.views.as_ref().map(|views| View::all(shape, views == "18", &[-2, 0, 2])).transpose()
     }
-}
-
-/// Parses a seed.
-pub(crate) fn parse_seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("expected an integer from 0 to {}", u64::MAX))
 }

@@ -12,13 +12,13 @@ use klayer_experiments::runs::run_all;
 use klayer_experiments::search::{log_uniform, ranks};
 use klayer_store::{Recorded, Store, files};
 use klayer_train::record::RunRecord;
-use klayer_train::{Data, RunConfig, checkpoint};
+use klayer_train::{Data, RunConfig, checkpoint, parse_count};
 use serde_json::json;
 
 use crate::Error;
 use crate::config::ConfigArgs;
 use crate::dataset_args::DatasetArgs;
-use crate::run_args::{Settings, ThreadArgs, parse_count};
+use crate::run_args::{Settings, ThreadArgs};
 use crate::slurm::{self, SlurmArgs};
 
 /// Options of `klayer search`.

@@ -26,7 +26,7 @@
 //!
 //! A [`Schedule`] ([`Cyclical`], [`Cosine`], [`Constant`], [`Ramp`] or your own) gives the learning rate of each step. An
 //! [`Optimizer`] performs the step, by a [`Rule`] ([`Sgd`], [`Momentum`] or your own) and with the penalty [`L2`].
-//! [`ScheduleConfig`] and [`Method`] are those that a setting can name. The crate does no I/O, reads no clock, and starts
+//! [`Method`] lists the rules that a setting can name. The crate does no I/O, reads no clock, and starts
 //! no threads except those that the caller requests.
 
 #![forbid(unsafe_code)]
@@ -41,7 +41,7 @@ pub use error::Error;
 pub use l2::L2;
 pub use optimizer::{Optimizer, OptimizerState};
 pub use rule::{Method, Momentum, Rule, Sgd, Step};
-pub use schedule::{Constant, Cosine, Cyclical, Growth, Ramp, Schedule, ScheduleConfig};
+pub use schedule::{Constant, Cosine, Cyclical, Growth, Ramp, Schedule};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -144,8 +144,11 @@ pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Parses the number of an option; whether 0 is valid depends on the other settings.
+///
+/// # Errors
+/// What was expected.
 #[cfg(feature = "clap")]
-fn count<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+pub fn count<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "expected an integer of at least 1".to_owned())
 }
 
@@ -156,7 +159,10 @@ fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
 }
 
 /// Parses a seed.
+///
+/// # Errors
+/// What was expected.
 #[cfg(feature = "clap")]
-fn seed(text: &str) -> Result<u64, String> {
+pub fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("expected an integer from 0 to {}", u64::MAX))
 }

@@ -43,6 +43,8 @@ pub use config::{
     Activations, AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind,
     Widths, is_default,
 };
+#[cfg(feature = "clap")]
+pub use config::{count as parse_count, seed as parse_seed};
 pub use data::{Data, DatasetInfo};
 pub use environment::Environment;
 pub use error::Error;

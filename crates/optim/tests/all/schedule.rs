@@ -1,4 +1,4 @@
-use klayer_optim::{Constant, Cosine, Cyclical, Error, Schedule, ScheduleConfig};
+use klayer_optim::{Constant, Cosine, Cyclical, Error, Schedule};
 use proptest::prelude::*;
 
 /// The schedule of the paper: 1e-5 to 1e-1 in 2250 steps, and back.
@@ -68,35 +68,6 @@ fn invalid_schedules_in_files_are_rejected() {
     assert!(serde_json::from_str::<Cyclical>(&json(0.1, 0.2, 5)).is_ok());
     for broken in [json(0.2, 0.1, 5), json(-0.1, 0.1, 5), json(0.1, 0.2, 0), json(0.1, 0.2, -5), "{}".to_owned()] {
         assert!(serde_json::from_str::<Cyclical>(&broken).is_err(), "{broken}");
-    }
-}
-
-#[test]
-fn settings_of_schedules_round_trip_through_json() {
-    let files = [
-        (r#"{"eta_min":0.00001,"eta_max":0.1,"n_s":2250}"#, Cyclical::new(1e-5, 0.1, 2250).unwrap().into()),
-        (r#"{"kind":"cosine","rate":0.1,"warmup":0.1,"steps":100}"#, Cosine::new(0.1, 0.1, 100).unwrap().into()),
-        (r#"{"kind":"constant","rate":0.1}"#, Constant::new(0.1).unwrap().into()),
-    ];
-    for (json, schedule) in files {
-        let found: ScheduleConfig = serde_json::from_str(json).unwrap();
-        assert_eq!(found, schedule);
-        let period = matches!(schedule, ScheduleConfig::Cyclical(_)).then_some(4500);
-        assert_eq!((found.period(), found.rate(7)), (period, schedule.rate(7)));
-        let written = serde_json::to_value(found).unwrap();
-        assert_eq!(written, serde_json::from_str::<serde_json::Value>(json).unwrap());
-    }
-    let cyclical = Cyclical::new(1e-5, 0.1, 2250).unwrap();
-    let [alone, setting] =
-        [serde_json::to_string(&cyclical).unwrap(), serde_json::to_string(&ScheduleConfig::from(cyclical)).unwrap()];
-    assert_eq!(alone, setting);
-    for broken in [
-        r#"{"kind":"cosine","rate":0.1,"warmup":1.5,"steps":100}"#,
-        r#"{"kind":"linear","rate":0.1}"#,
-        r#"{"kind":"constant","rate":-0.1}"#,
-        r#"{"rate":0.1}"#,
-    ] {
-        assert!(serde_json::from_str::<ScheduleConfig>(broken).is_err(), "{broken}");
     }
 }
 
