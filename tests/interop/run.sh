@@ -4,9 +4,7 @@
 #
 #     tests/interop/run.sh
 #
-# Needs python3, and CIFAR-10 in $CIFAR10_DIR or in ../shared/cifar-10-batches-bin. The Python packages, in the versions of
-# requirements.txt, are installed once, into target/interop/venv; where PyPI's PyTorch comes with CUDA, as on x86-64 Linux,
-# that takes 6 GB.
+# Needs python3, and CIFAR-10 in $CIFAR10_DIR or in ../shared/cifar-10-batches-bin. install.sh installs the Python packages.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -20,14 +18,7 @@ if [ ! -f "$CIFAR10_DIR/test_batch.bin" ]; then
     exit 1
 fi
 
-# The list of packages is copied last, so that an installation that was broken off is made anew.
-if ! cmp --silent "$here/requirements.txt" "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    mkdir -p "$folder"
-    python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$venv/requirements.txt"
-fi
+"$here/install.sh"
 
 cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --package klayer --target-dir "$root/target"
 klayer="$root/target/debug/klayer"

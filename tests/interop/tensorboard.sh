@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
 # Reads event files of `klayer train --tensorboard` back with TensorBoard itself, and compares them with the metrics of
-# the same runs: one undisturbed, and one that was stopped and went on. TensorBoard is installed from PyPI, into
-# target/tensorboard-venv.
+# the same runs: one undisturbed, and one that was stopped and resumed. install.sh installs TensorBoard.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 venv="$PWD/target/tensorboard-venv"
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tests/interop/tensorboard.txt
+tests/interop/install.sh
 
 cargo build --quiet --locked --package klayer
 klayer="$PWD/target/debug/klayer"

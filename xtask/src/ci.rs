@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: the checks that take longest. `.ci/run` runs them after `cargo test`.
 
 use std::process::Command;
+use std::time::Instant;
 
 use clap::Args;
 
@@ -49,8 +50,9 @@ impl CiArgs {
                     command.env_remove(name);
                 }
             }
+            let start = Instant::now();
             match command.status() {
-                Ok(status) if status.success() => {}
+                Ok(status) if status.success() => println!("{name}: {:.0} s", start.elapsed().as_secs_f64()),
                 Ok(status) => return Err(Error::Check { name, reason: status.to_string() }),
                 Err(error) => return Err(Error::Check { name, reason: error.to_string() }),
             }

@@ -31,7 +31,8 @@ pub(crate) struct DatasetArgs {
     /// Number of training images to use for validation [default: 5000 of CIFAR, a tenth of other datasets]
     ///
     /// 0 trains on all images. The images are the last ones of CIFAR; of other datasets they are drawn with the seed,
-    /// for each class in proportion to its images.
+    /// for each class in proportion to its images. klayer evaluate and klayer inspect default to the --dataset,
+    /// --validation and --size that the model was trained with.
     #[arg(long, value_name = "IMAGES")]
     validation: Option<usize>,
 
