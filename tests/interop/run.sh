@@ -51,3 +51,9 @@ check nine-layers --hidden 50,30,20,20,10,10,10,10
 check without-batch-norm --hidden 50 --no-bn
 check activations --hidden 60,40,30 --activation modulus,gelu --dropout 0.1 --normalize channel --momentum 0.9
 check whitened --hidden 60,40 --activation modulus,gelu --normalize whiten --flip --shift 4 --label-smoothing 0.1
+
+others="$folder/datasets"
+rm -rf "$others"
+mkdir "$others"
+(cd "$others" && "$venv/bin/python" "$here/datasets.py" "$klayer" "$root/docs/export.md")
+rm -rf "$others"
