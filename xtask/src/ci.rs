@@ -18,13 +18,22 @@ const CHECKS: [(&str, &[&str]); 5] = [
     ("exported networks in onnxruntime and PyTorch", &["tests/interop/run.sh"]),
     (
         "fuzz targets",
-        &["cargo", "check", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--locked", "--target-dir", FUZZ],
+        &[
+            "cargo",
+            "check",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+            "--all-targets",
+            "--locked",
+            "--target-dir",
+            "target",
+        ],
     ),
-    ("fuzz seeds", &["cargo", "test", "--manifest-path", "fuzz/Cargo.toml", "--lib", "--locked", "--target-dir", FUZZ]),
+    (
+        "fuzz seeds",
+        &["cargo", "test", "--manifest-path", "fuzz/Cargo.toml", "--lib", "--locked", "--target-dir", "target"],
+    ),
 ];
-
-/// The folder that the fuzz targets, which are not in the workspace, are built in.
-const FUZZ: &str = "target/fuzz";
 
 /// The options of `cargo xtask ci`.
 #[derive(Debug, Args)]
