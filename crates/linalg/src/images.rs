@@ -201,17 +201,28 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         normalize(last_pixels, last_means, last_scales, last_out);
     }
 
-    /// Converts features from `feature` of images from `image`, as far as there are any, and writes them to rows and
+    /// The bytes of these features of [`SHEET`] images, from `image`; the last image takes the place of missing ones.
+    #[inline(always)]
+    pub(crate) fn sheet(self, image: usize) -> [&'a [u8]; SHEET] {
+        array::from_fn(|j| &self.images[(image + j).min(self.images.len() - 1)][self.first..][..self.nrows()])
+    }
+
+    /// Converts features from `feature` of a sheet of images, as far as there are any, and writes them to rows and
     /// columns of `block`. Transposes the bytes, as words of eight, before it converts them.
     #[inline(always)]
-    pub(crate) fn transpose(self, image: usize, feature: usize, block: &mut [[T; SHEET]; WORD]) {
+    pub(crate) fn transpose(self, sheet: &[&[u8]; SHEET], feature: usize, block: &mut [[T; SHEET]; WORD]) {
         let mut words = [[0_u64; SHEET / WORD]; WORD];
-        for (j, pixels) in self.images[image..].iter().take(SHEET).enumerate() {
-            let pixels = &pixels[self.first + feature..];
-            words[j % WORD][j / WORD] = match pixels.first_chunk() {
+        if feature.is_multiple_of(CACHE_LINE) {
+            for pixels in sheet {
+                prefetch(pixels, feature + CACHE_LINE);
+            }
+        }
+        for j in 0..SHEET {
+            words[j % WORD][j / WORD] = match sheet[j].get(feature..).and_then(|pixels| pixels.first_chunk()) {
                 Some(&pixels) => u64::from_le_bytes(pixels),
                 None => {
                     let mut part = [0; WORD];
+                    let pixels = &sheet[j][feature..];
                     part[..pixels.len()].copy_from_slice(pixels);
                     u64::from_le_bytes(part)
                 }
@@ -220,10 +231,11 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         // Swaps the off-diagonal quarters of squares of 8, 4 and 2 bytes.
         for (half, mask) in [(4, 0xffff_ffff), (2, 0xffff_0000_ffff), (1, 0xff_00ff_00ff_00ff)] {
             for i in (0..WORD).filter(|i| i & half == 0) {
-                for g in 0..SHEET / WORD {
-                    let swapped = ((words[i][g] >> (8 * half)) ^ words[i + half][g]) & mask;
-                    words[i + half][g] ^= swapped;
-                    words[i][g] ^= swapped << (8 * half);
+                let (upper, lower) = words.split_at_mut(i + half);
+                for (a, b) in upper[i].iter_mut().zip(&mut lower[0]) {
+                    let swapped = ((*a >> (8 * half)) ^ *b) & mask;
+                    *b ^= swapped;
+                    *a ^= swapped << (8 * half);
                 }
             }
         }

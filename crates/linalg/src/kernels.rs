@@ -29,6 +29,7 @@ mod dots;
 mod packed;
 
 pub(crate) use combine::{Factor, Out};
+pub(crate) use dots::GROUP_FOR_PIXELS;
 pub(crate) use packed::Memory;
 
 /// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a

@@ -18,7 +18,7 @@ use std::iter;
 use faer::Accum;
 
 pub use crate::kernels::BLOCK;
-use crate::kernels::{self, Factor, Memory, Out, Source, Store};
+use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Memory, Out, Source, Store};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 mod update;
@@ -61,6 +61,10 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
+    fn are_images(self) -> bool {
+        matches!(self, Self::Images(_))
+    }
+
     /// The inputs as a factor of a product. Images are stored as rows.
     fn factor(self) -> Factor<Source<'a, T>> {
         match self {
@@ -101,7 +105,7 @@ impl<T: Scalar> Scratch<T> {
         let mut sums = RowMajor::zeros(0, 0);
         let (mut gradient, mut packs) = (0, false);
         for (l, (inputs, units)) in layers.into_iter().enumerate() {
-            if is_wide(units, inputs) {
+            if is_wide(units, inputs, images, l == 0) {
                 packs = true;
             } else if l == 0 && kernels::on() {
                 sums = RowMajor::zeros(blocks(inputs) * units, images);
@@ -125,7 +129,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
-        x if is_wide(m, k) => {
+        x if is_wide(m, k, n, x.are_images()) => {
             let out = Out::Matrix(s.as_mut(), Store::Replace);
             wide(out, Factor::Rows(w.view()), x.factor(), &mut scratch.threads, par);
         }
@@ -133,11 +137,19 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             let (sums, x) = (&mut scratch.sums, x.view());
             assert_shapes([(sums.nrows(), blocks(k) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
-            par.for_lines(memory, stride, m.max(1), &|first, lines| {
-                let size = (m * stride).max(1);
-                for (block, lines) in (first / m.max(1)..).zip(lines.chunks_mut(size)) {
-                    let (start, length) = (block * BLOCK, BLOCK.min(k - block * BLOCK));
-                    T::dots(lines, stride, w.view().columns(start, length), x.columns(start, length), Store::Replace);
+            // Whole blocks, or large, equal parts of one: each part converts all images again.
+            let parts = (m.div_ceil(GROUP_FOR_PIXELS).max(1)..=2 * m / GROUP_FOR_PIXELS)
+                .find(|&parts| m.is_multiple_of(parts))
+                .unwrap_or(1);
+            let together = (m / parts).max(1);
+            par.for_lines(memory, stride, together, &|first, lines| {
+                let end = first + lines.len() / stride.max(1);
+                for block in first / m.max(1)..end.div_ceil(m.max(1)) {
+                    let (start, rows) = (block * BLOCK, first.max(block * m)..end.min((block + 1) * m));
+                    let length = BLOCK.min(k - start);
+                    let w = w.view().rows(rows.start - block * m, rows.len()).columns(start, length);
+                    let lines = &mut lines[(rows.start - first) * stride..][..rows.len() * stride];
+                    T::dots(lines, stride, w, x.columns(start, length), Store::Replace);
                 }
             });
             let sums = &*sums;
@@ -222,7 +234,7 @@ fn gradient_product<T: Scalar>(
 ) {
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
-        x if is_wide(c.nrows(), c.ncols()) => {
+        x if is_wide(c.nrows(), c.ncols(), x.ncols(), x.are_images()) => {
             wide(
                 Out::Matrix(c.as_mut(), store),
                 Factor::Rows(g.view()),
@@ -262,7 +274,7 @@ pub fn input_gradient<T: Scalar>(
     assert_shapes([(d_x.nrows(), w.ncols()), (w.nrows(), g.nrows()), (d_x.ncols(), g.ncols())]);
     let out = Out::Matrix(d_x.as_mut(), Store::Replace);
     let (a, b) = (Factor::Transposed(w.view()), Source::Rows(g.view()));
-    if is_wide(w.nrows(), w.ncols()) {
+    if is_wide(w.nrows(), w.ncols(), g.ncols(), false) {
         wide(out, a, Factor::Rows(b), &mut scratch.threads, par);
     } else if small(w) {
         T::combine(out, a, b);

@@ -12,6 +12,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernels::combine::{Factor, Out, contiguous};
 use crate::kernels::{Rows, Source, Store, lanes};
+use crate::matrix::CACHE_LINE;
+use crate::prefetch::prefetch;
 use crate::{MatMut, RowMajor, Scalar};
 
 mod panels;
@@ -20,12 +22,14 @@ mod tile;
 use panels::{Panels, Place};
 use tile::{Panel, STRIDE, TERMS, load, store};
 
-/// Numbers of a block of B, half a megabyte of `f32`.
-const BLOCK: usize = 128 * 1024;
+/// Numbers of a block of B, a megabyte of `f32`.
+const BLOCK: usize = 256 * 1024;
 /// Columns of the widest panel of B.
 const WIDEST: usize = 32;
 /// Rows of the tallest panel of A.
 const TALLEST: usize = 14;
+/// Elements from one row of a strip to the next, for the widest block.
+const STRIP: usize = BLOCK / TERMS + 16;
 /// Vectors in a row of a tile.
 const V: usize = 2;
 
@@ -49,7 +53,7 @@ impl<T: Scalar> Memory<T> {
         Self {
             a: RowMajor::zeros(1, panel),
             b: RowMajor::zeros(1, packed.max(numbers)),
-            strip: RowMajor::zeros(TALLEST, terms.map_or(0, |_| BLOCK / TERMS)),
+            strip: RowMajor::zeros(1, terms.map_or(0, |_| TALLEST * STRIP)),
         }
     }
 
@@ -160,7 +164,7 @@ impl<T: Scalar> Packed<'_, '_, T> {
             }
             for p in 0..panels.count() {
                 let (place, at) = panels.place(p, pass);
-                let tile = Tile { row, height, place, at, length, add: term > 0 };
+                let tile = Tile { row, height, place, at, terms: length, add: term > 0 };
                 if tile.place.width == lanes::<T, S>() {
                     self.tile::<S, R, 1>(simd, block, tile);
                 } else {
@@ -176,22 +180,61 @@ impl<T: Scalar> Packed<'_, '_, T> {
     /// Adds the terms of a panel of A and one of B to a tile.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, block: &Block, tile: Tile) {
+        self.prefetch(block, tile);
         let Memory { a, b, strip } = &mut *self.memory;
         let a = Panel::<T, R>::new(a.row(0), matches!(self.a, Factor::Transposed(_)));
-        let width = tile.place.width;
-        let b = T::vectors(simd, &b.row(0)[tile.at..][..tile.length * width]).0.as_chunks().0;
+        let Place { start, length, width } = tile.place;
+        let b = T::vectors(simd, &b.row(0)[tile.at..][..tile.terms * width]).0.as_chunks().0;
         let mut sums = [[T::splat(simd, T::from_f64(0.0)); V]; R];
-        if tile.add {
-            for r in 0..R {
-                if r < tile.height {
-                    sums[r] = load(simd, self.out.row(strip, block, tile, r));
+        match &mut self.out {
+            Out::Matrix(c, Store::Replace) => {
+                let (row, start) = (tile.row, block.column + start);
+                let mut buffer = sums;
+                if tile.add {
+                    for (r, sums) in buffer.iter_mut().enumerate().take(tile.height) {
+                        *sums = load(simd, part(c, row + r, start, length));
+                    }
+                    copy(&buffer, &mut sums);
+                }
+                a.add(simd, b, &mut sums);
+                copy(&sums, &mut buffer);
+                for (r, &sums) in buffer.iter().enumerate().take(tile.height) {
+                    store(simd, part(c, row + r, start, length), sums);
+                }
+            }
+            _ => {
+                let (strip, _) = strip.row_mut(0).as_chunks_mut::<STRIP>();
+                let strip: &mut [_; R] = strip.first_chunk_mut().expect("a strip has room for a panel");
+                if tile.add {
+                    for r in 0..R {
+                        sums[r] = *vectors(simd, &mut strip[r], start);
+                    }
+                }
+                a.add(simd, b, &mut sums);
+                for r in 0..R {
+                    *vectors(simd, &mut strip[r], start) = sums[r];
                 }
             }
         }
-        a.add(simd, b, &mut sums);
-        for r in 0..R {
-            if r < tile.height {
-                store(simd, self.out.row(strip, block, tile, r), sums[r]);
+    }
+
+    /// Prefetches the rows of C that this tile, or if it adds to them the next, goes to: they are pages apart.
+    #[inline(always)]
+    fn prefetch(&mut self, block: &Block, tile: Tile) {
+        let Place { start, length, .. } = tile.place;
+        for i in tile.row..tile.row + tile.height {
+            match &mut self.out {
+                Out::Matrix(c, Store::Replace) => {
+                    if tile.add {
+                        let row = contiguous(c.as_mut().row_mut(i));
+                        prefetch_part(row, block.column + start + length, length);
+                    }
+                }
+                Out::Matrix(c, _) => prefetch_part(part(c, i, block.column + start, length), 0, length),
+                Out::Update(c, state, _) => {
+                    prefetch_part(part(c, i, block.column + start, length), 0, length);
+                    prefetch_part(part(state, i, block.column + start, length), 0, length);
+                }
             }
         }
     }
@@ -201,7 +244,7 @@ impl<T: Scalar> Packed<'_, '_, T> {
     fn apply<S: Simd>(&mut self, simd: S, block: &Block, row: usize, height: usize) {
         let (start, length) = (block.column, block.panels.columns);
         for r in 0..height {
-            let product = &self.memory.strip.row(r)[..length];
+            let product = &self.memory.strip.row(0)[r * STRIP..][..length];
             match &mut self.out {
                 Out::Matrix(c, rule) => rule.apply(simd, part(c, row + r, start, length), product),
                 Out::Update(c, state, update) => {
@@ -212,18 +255,28 @@ impl<T: Scalar> Packed<'_, '_, T> {
     }
 }
 
-impl<T> Out<'_, T> {
-    /// Where the sums of row `r` of a tile are.
-    #[inline(always)]
-    fn row<'a>(&'a mut self, strip: &'a mut RowMajor<T>, block: &Block, tile: Tile, r: usize) -> &'a mut [T]
-    where
-        T: Scalar,
-    {
-        let Place { start, length, width } = tile.place;
-        match self {
-            Out::Matrix(c, Store::Replace) => part(c, tile.row + r, block.column + start, length),
-            _ => &mut strip.row_mut(r)[start..][..width],
+/// Copies vectors one by one: in loops of constant length alone, they stay in registers.
+#[inline(always)]
+fn copy<M: Copy, const R: usize, const V: usize>(from: &[[M; V]; R], to: &mut [[M; V]; R]) {
+    for r in 0..R {
+        for v in 0..V {
+            to[r][v] = from[r][v];
         }
+    }
+}
+
+/// The vectors of a row of the strip from column `start`.
+#[inline(always)]
+fn vectors<T: Scalar, S: Simd, const V: usize>(simd: S, row: &mut [T; STRIP], start: usize) -> &mut [T::Vector<S>; V] {
+    let vectors = &mut T::vectors_mut(simd, row).0[start / lanes::<T, S>()..];
+    vectors.first_chunk_mut().expect("a strip has room for a block")
+}
+
+/// Prefetches `length` numbers, from `start`, as far as there are any.
+#[inline(always)]
+fn prefetch_part<T>(row: &[T], start: usize, length: usize) {
+    for at in (start..start + length).step_by(CACHE_LINE / size_of::<T>()) {
+        prefetch(row, at);
     }
 }
 
@@ -252,7 +305,7 @@ struct Tile {
     /// Where the terms begin in the block.
     at: usize,
     /// Number of terms.
-    length: usize,
+    terms: usize,
     /// Whether to add to sums of earlier terms.
     add: bool,
 }

@@ -43,7 +43,7 @@ pub fn update<T: Scalar>(
     let count = par.count().min(scratch.threads.len());
     let scratch = &mut scratch.threads[..count];
     match x {
-        x if is_wide(w.nrows(), k) => {
+        x if is_wide(w.nrows(), k, x.ncols(), x.are_images()) => {
             let rule = vectorized(rule);
             let out = Out::Update(w.as_mut(), state.as_mut(), &rule);
             wide(out, Factor::Rows(g.view()), x.factor().transpose(), scratch, par);

@@ -107,7 +107,9 @@ proptest! {
 
 #[test]
 fn products_do_not_depend_on_the_thread_count() {
-    for (m, k, n) in [(5, 385, 7), (33, 3072, 100), (50, 768, 1), (200, 200, 12), (257, 769, 3), (260, 3072, 5)] {
+    for (m, k, n) in
+        [(5, 385, 7), (33, 3072, 100), (50, 768, 1), (200, 200, 12), (257, 769, 3), (260, 3072, 5), (150, 300, 260)]
+    {
         let alone = layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
         for threads in [2, 3, 4] {
             let par = Par::threads(threads).unwrap();

@@ -64,19 +64,39 @@ impl<const V: usize> Panels<V> {
     pub(super) fn pack_columns<T: Scalar>(&self, b: Source<'_, T>, memory: &mut [T]) {
         let mut block = [[T::from_f64(0.0); SHEET]; WORD];
         for column in (0..self.columns).step_by(SHEET) {
-            for term in (0..self.terms).step_by(WORD) {
-                match b {
-                    Source::Rows(b) => transpose(b, column, term, &mut block),
-                    Source::Pixels(b) => b.transpose(column, term, &mut block),
-                }
-                let columns = SHEET.min(self.columns - column);
-                for p in column / (V * self.lanes)..(column + columns).div_ceil(V * self.lanes) {
-                    let (Place { start, width, .. }, at) = self.place(p, term);
-                    let panel = memory[at..].chunks_exact_mut(width).take(self.terms - term);
-                    for (to, from) in panel.zip(&block) {
-                        to.copy_from_slice(&from[start - column..][..width]);
+            match b {
+                Source::Rows(b) => {
+                    for term in (0..self.terms).step_by(WORD) {
+                        transpose(b, column, term, &mut block);
+                        self.distribute(column, term, &block, memory);
                     }
                 }
+                Source::Pixels(b) => {
+                    let sheet = b.sheet(column);
+                    for term in (0..self.terms).step_by(WORD) {
+                        b.transpose(&sheet, term, &mut block);
+                        self.distribute(column, term, &block, memory);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies a transposed block, from this column and term of B, to its panels.
+    #[inline(always)]
+    fn distribute<T: Scalar>(&self, column: usize, term: usize, block: &[[T; SHEET]; WORD], memory: &mut [T]) {
+        let (whole, end) = (V * self.lanes, self.columns.min(column + SHEET));
+        for p in column / whole..end.div_ceil(whole) {
+            let (Place { start, width, .. }, at) = self.place(p, term);
+            if width == SHEET && self.terms - term >= WORD {
+                for (to, from) in memory[at..].as_chunks_mut().0.iter_mut().zip(block) {
+                    *to = *from;
+                }
+                continue;
+            }
+            let panel = memory[at..].chunks_exact_mut(width).take(self.terms - term);
+            for (to, from) in panel.zip(block) {
+                to.copy_from_slice(&from[start - column..][..width]);
             }
         }
     }

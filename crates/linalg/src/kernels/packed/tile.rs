@@ -7,7 +7,7 @@ use pulp::Simd;
 use crate::Scalar;
 
 /// Number of terms added to a tile in one pass.
-pub(super) const TERMS: usize = 256;
+pub(super) const TERMS: usize = 512;
 /// Elements from one row of a panel of A to the next: not a power of two, so that equal offsets in all rows do not
 /// compete for the same set of the L1 cache.
 pub(super) const STRIDE: usize = TERMS + 16;
@@ -32,7 +32,7 @@ impl<'a, T: Scalar, const R: usize> Panel<'a, T, R> {
         }
     }
 
-    /// Adds to `tile` the products of the panel and `b`, which has at most [`TERMS`] terms of `V` vectors.
+    /// Adds to `sums` the products of the panel and `b`, which has at most [`TERMS`] terms of `V` vectors.
     ///
     /// Each element has one accumulator, to which the terms are added in order: its bits do not depend on the shape of
     /// the tile, the number of passes or the width of a vector.
@@ -41,15 +41,8 @@ impl<'a, T: Scalar, const R: usize> Panel<'a, T, R> {
         self,
         simd: S,
         b: &[[T::Vector<S>; V]],
-        tile: &mut [[T::Vector<S>; V]; R],
+        sums: &mut [[T::Vector<S>; V]; R],
     ) {
-        // In loops of constant length alone, these sums stay in registers.
-        let mut sums = [[T::splat(simd, T::from_f64(0.0)); V]; R];
-        for r in 0..R {
-            for v in 0..V {
-                sums[r][v] = tile[r][v];
-            }
-        }
         match self {
             Self::Rows(a) => {
                 for q in 0..b.len().min(TERMS) {
@@ -71,11 +64,6 @@ impl<'a, T: Scalar, const R: usize> Panel<'a, T, R> {
                         }
                     }
                 }
-            }
-        }
-        for r in 0..R {
-            for v in 0..V {
-                tile[r][v] = sums[r][v];
             }
         }
     }
