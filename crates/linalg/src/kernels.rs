@@ -1,17 +1,19 @@
 //! Kernels for products with images and for small products of hidden layers.
 //!
 //! General matrix multiplication packs both matrices and divides the result into tiles of whole vectors; 50 units are
-//! not a multiple of a vector. All matrices here have contiguous rows, so no packing is needed. There are two kernels:
+//! not a multiple of a vector. All matrices here have contiguous rows, so no packing is needed. There are two kernels
+//! without it, and one for wide layers:
 //! - [`dots`](Kernels::dots), C = A B^T: each element is a dot product of two rows; computes a tile of elements at a time;
 //! - [`combine`](Kernels::combine), C = A B: each row of C is a linear combination of the rows of B; computes a tile of a few rows and
-//!   vectors at a time.
+//!   vectors at a time;
+//! - [`packed`](Kernels::packed), C = A B, with either factor transposed.
 //!
 //! B may be images as bytes. In that case the kernels convert a strip of B, as much as fits in the L1 cache, right
 //! before they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
 //!
 //! A tile fills the registers of the processor. The order of summation of an element depends only on the number of
-//! terms and the vector width: results on processors of different widths differ in the last bits, but never depend on
-//! the shape of C.
+//! terms and, in the kernels that do not pack, the vector width: their results on processors of different widths differ
+//! in the last bits. Results never depend on the shape of C.
 
 use std::array;
 use std::env;

@@ -5,13 +5,15 @@
 //! - [`weight_gradient`]: G X^T; [`descend`] and [`update`] compute it and change W in one pass;
 //! - [`input_gradient`]: W^T G.
 //!
-//! All take a [`Scratch`] that was created for a network with this layer, and panic or run on fewer threads otherwise.
+//! All take a [`Scratch`] that was created for a network with this layer and this n; without memory for a thread, that
+//! thread is not used.
 //!
 //! Images have many features. They are contiguous in memory, as numbers or as bytes that the kernels convert. Products
-//! with images run on the kernels of the module `kernels`. The features (and the units of wide layers) are split
+//! with images run on the kernels of the module `kernels`. The features (and the units, if there are many) are split
 //! between the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are
 //! sums over fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on
-//! the kernels; large ones run on faer, with the rows of the result split between the threads.
+//! the kernels. The products of wide layers (see `wide`) are packed; all others run on faer, with the rows of the result
+//! split between the threads.
 
 use std::iter;
 

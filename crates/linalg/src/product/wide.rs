@@ -12,15 +12,21 @@ const IMAGES: usize = 200;
 /// Parts for the threads begin at multiples of these rows and columns, near the height and the width of a tile.
 const TILE: (usize, usize) = (7, 32);
 
-/// Whether the products of a layer are packed.
+/// Whether the products of a layer are packed: decided by these speeds in GFLOP/s (packed and not; one thread, peak 185).
 ///
-/// For 100 images, the kernels of the first layer are as fast or faster, because they do not pack: 126 GFLOP/s for the
-/// outputs of 200 units and 121 for 1000, where packed products reach 110 and 117. For 500 images it is 120 to 145.
+/// | m x k x n | S = W X | descend | W^T G |
+/// | --- | ---: | ---: | ---: |
+/// | 200 x 3072 x 100, images | 110, 131 | 136, 146 | |
+/// | 1000 x 3072 x 100, images | 117, 122 | 128, 140 | |
+/// | 1000 x 3072 x 500, images | 145, 122 | 151, 143 | |
+/// | 1000 x 1000 x 100, hidden | 124, 141 | 129, 133 | 117, 112 |
+/// | 1024 x 2048 x 500, hidden | 142, 137 | 142, 111 | 138, 108 |
 pub(super) fn is_wide(units: usize, inputs: usize, images: usize, first: bool) -> bool {
     units >= UNITS && units * inputs > super::SMALL && (images >= IMAGES || !first) && kernels::on()
 }
 
-/// Sends the product `a b` to `out`, on as many threads as `par` and `threads` have. The parts for the threads are as square as possible, counted in tiles.
+/// Sends the product `a b` to `out`, on as many threads as `par` and `threads` have. The parts for the threads are as
+/// square as possible, counted in tiles.
 pub(super) fn wide<T: Scalar>(
     out: Out<'_, T>,
     a: Factor<Rows<'_, T>>,
