@@ -9,6 +9,9 @@ use crate::{ColMajor, Columns, Par, Scalar, vectorize};
 
 /// Number of features converted together; enough to fill a vector on any processor.
 const LANES: usize = 16;
+/// Numbers of features and images transposed together.
+pub(crate) const WORD: usize = 8;
+pub(crate) const SHEET: usize = 32;
 /// Number of images to prefetch ahead of the conversion.
 const AHEAD: usize = 4;
 
@@ -138,6 +141,11 @@ impl<'a, T: Scalar> Pixels<'a, T> {
         normalize(&self.images[j][self.first..], self.mean, self.scale, out);
     }
 
+    /// `count` images, starting at `first`.
+    pub(crate) fn images(self, first: usize, count: usize) -> Self {
+        Self { images: &self.images[first..][..count], ..self }
+    }
+
     /// `length` features, starting at `start`.
     #[inline(always)]
     pub(crate) fn features(self, start: usize, length: usize) -> Self {
@@ -175,6 +183,72 @@ impl<'a, T: Scalar> Pixels<'a, T> {
             normalize(images[c].1, last_means, last_scales, rows[c].1);
         }
         array::from_fn(|c| &out[c * length..][..length])
+    }
+
+    /// Converts image `j` to numbers and writes it to `out`, which may have any length up to k.
+    #[inline(always)]
+    pub(crate) fn write_start(self, j: usize, out: &mut [T]) {
+        let length = out.len();
+        let (pixels, mean, scale) =
+            (&self.images[j][self.first..][..length], &self.mean[..length], &self.scale[..length]);
+        let ((pixels, last_pixels), (means, last_means)) = (pixels.as_chunks::<LANES>(), mean.as_chunks::<LANES>());
+        let ((scales, last_scales), (out, last_out)) = (scale.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
+        for ((out, pixels), (&means, &scales)) in out.iter_mut().zip(pixels).zip(means.iter().zip(scales)) {
+            let mut values: [T; LANES] = means;
+            normalize(pixels, &means, &scales, &mut values);
+            *out = values;
+        }
+        normalize(last_pixels, last_means, last_scales, last_out);
+    }
+
+    /// The bytes of these features of [`SHEET`] images, from `image`; the last image takes the place of missing ones.
+    #[inline(always)]
+    pub(crate) fn sheet(self, image: usize) -> [&'a [u8]; SHEET] {
+        array::from_fn(|j| &self.images[(image + j).min(self.images.len() - 1)][self.first..][..self.nrows()])
+    }
+
+    /// Converts features from `feature` of a sheet of images, as far as there are any, and writes them to rows and
+    /// columns of `block`. Transposes the bytes, as words of eight, before it converts them.
+    #[inline(always)]
+    pub(crate) fn transpose(self, sheet: &[&[u8]; SHEET], feature: usize, block: &mut [[T; SHEET]; WORD]) {
+        let mut words = [[0_u64; SHEET / WORD]; WORD];
+        if feature.is_multiple_of(CACHE_LINE) {
+            for pixels in sheet {
+                prefetch(pixels, feature + CACHE_LINE);
+            }
+        }
+        for j in 0..SHEET {
+            words[j % WORD][j / WORD] = match sheet[j].get(feature..).and_then(|pixels| pixels.first_chunk()) {
+                Some(&pixels) => u64::from_le_bytes(pixels),
+                None => {
+                    let mut part = [0; WORD];
+                    let pixels = &sheet[j][feature..];
+                    part[..pixels.len()].copy_from_slice(pixels);
+                    u64::from_le_bytes(part)
+                }
+            };
+        }
+        // Swaps the off-diagonal quarters of squares of 8, 4 and 2 bytes.
+        for (half, mask) in [(4, 0xffff_ffff), (2, 0xffff_0000_ffff), (1, 0xff_00ff_00ff_00ff)] {
+            for i in (0..WORD).filter(|i| i & half == 0) {
+                let (upper, lower) = words.split_at_mut(i + half);
+                for (a, b) in upper[i].iter_mut().zip(&mut lower[0]) {
+                    let swapped = ((*a >> (8 * half)) ^ *b) & mask;
+                    *b ^= swapped;
+                    *a ^= swapped << (8 * half);
+                }
+            }
+        }
+        let factors = self.mean[feature..].iter().zip(&self.scale[feature..]);
+        for ((block, words), (&mean, &scale)) in block.iter_mut().zip(words).zip(factors) {
+            let mut bytes = [[0; WORD]; SHEET / WORD];
+            for (bytes, word) in bytes.iter_mut().zip(words) {
+                *bytes = word.to_le_bytes();
+            }
+            for (value, &pixel) in block.iter_mut().zip(bytes.as_flattened()) {
+                *value = (T::from_f64(f64::from(pixel)) - mean) * scale;
+            }
+        }
     }
 
     /// Prefetches every `parts`th cache line, starting at line `part`, of these features of `count` images, starting at

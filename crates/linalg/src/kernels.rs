@@ -1,17 +1,19 @@
 //! Kernels for products with images and for small products of hidden layers.
 //!
 //! General matrix multiplication packs both matrices and divides the result into tiles of whole vectors; 50 units are
-//! not a multiple of a vector. All matrices here have contiguous rows, so no packing is needed. There are two kernels:
+//! not a multiple of a vector. All matrices here have contiguous rows, so no packing is needed. There are two kernels
+//! without it, and one for wide layers:
 //! - [`dots`](Kernels::dots), C = A B^T: each element is a dot product of two rows; computes a tile of elements at a time;
 //! - [`combine`](Kernels::combine), C = A B: each row of C is a linear combination of the rows of B; computes a tile of a few rows and
-//!   vectors at a time.
+//!   vectors at a time;
+//! - [`packed`](Kernels::packed), C = A B, with either factor transposed.
 //!
 //! B may be images as bytes. In that case the kernels convert a strip of B, as much as fits in the L1 cache, right
 //! before they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
 //!
 //! A tile fills the registers of the processor. The order of summation of an element depends only on the number of
-//! terms and the vector width: results on processors of different widths differ in the last bits, but never depend on
-//! the shape of C.
+//! terms and, in the kernels that do not pack, the vector width: their results on processors of different widths differ
+//! in the last bits. Results never depend on the shape of C.
 
 use std::array;
 use std::env;
@@ -26,10 +28,11 @@ use crate::{Pixels, Scalar};
 
 mod combine;
 mod dots;
+mod packed;
 
-use combine::Out;
-pub(crate) use combine::{Factor, Update};
+pub(crate) use combine::{Factor, Out};
 pub(crate) use dots::GROUP_FOR_PIXELS;
+pub(crate) use packed::Memory;
 
 /// Number of features in a block. In `f32`, a block of a tile of units and images fits in an L1 cache of 32 KiB; a
 /// block of 50 units and 100 converted images fits in an L2 cache of 512 KiB.
@@ -51,16 +54,10 @@ pub trait Kernels: Sized {
     /// # Panics
     /// If `b` holds bytes of more than [`BLOCK`] features.
     fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// Applies `store` to `c` and `a b`.
-    fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>);
-    /// Calls `update` with parts of rows of `c`, the same parts of `a b`, and of `state`, until all of `c` is done.
-    fn update(
-        c: MatMut<'_, Self>,
-        state: MatMut<'_, Self>,
-        a: Factor<'_, Self>,
-        b: Source<'_, Self>,
-        update: &Update<'_, Self>,
-    );
+    /// Sends `a b` to `out`.
+    fn combine(out: Out<'_, Self>, a: Factor<Rows<'_, Self>>, b: Source<'_, Self>);
+    /// Sends `a b` to `out`, from packed panels.
+    fn packed(out: Out<'_, Self>, a: Factor<Rows<'_, Self>>, b: Factor<Source<'_, Self>>, memory: &mut Memory<Self>);
     /// Applies `store` to `c` and an already computed `product`.
     fn apply(c: &mut [Self], product: &[Self], store: Store<Self>);
     /// `c = alpha a b`, or adds that to `c`, with faer.
@@ -75,17 +72,16 @@ macro_rules! kernels {
             fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
                 dots::dots_on(Arch::new(), c, stride, a, b, store);
             }
-            fn combine(c: MatMut<'_, Self>, a: Factor<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
-                combine::combine_on(Arch::new(), Out::Matrix(c, store), a, b);
+            fn combine(out: Out<'_, Self>, a: Factor<Rows<'_, Self>>, b: Source<'_, Self>) {
+                combine::combine_on(Arch::new(), out, a, b);
             }
-            fn update(
-                c: MatMut<'_, Self>,
-                state: MatMut<'_, Self>,
-                a: Factor<'_, Self>,
-                b: Source<'_, Self>,
-                update: &Update<'_, Self>,
+            fn packed(
+                out: Out<'_, Self>,
+                a: Factor<Rows<'_, Self>>,
+                b: Factor<Source<'_, Self>>,
+                memory: &mut Memory<Self>,
             ) {
-                combine::combine_on(Arch::new(), Out::Update(c, state, update), a, b);
+                packed::packed_on(Arch::new(), out, a, b, memory);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
                 Arch::new().dispatch(Apply { c, product, store });
@@ -136,6 +132,12 @@ impl<'a, T> Rows<'a, T> {
         self.count
     }
 
+    /// Number of columns.
+    #[inline(always)]
+    pub(crate) fn length(self) -> usize {
+        self.length
+    }
+
     /// Row `i`.
     #[inline(always)]
     pub(crate) fn row(self, i: usize) -> &'a [T] {
@@ -164,6 +166,14 @@ impl<T: Scalar> Source<'_, T> {
         match self {
             Self::Rows(rows) => rows.length,
             Self::Pixels(pixels) => pixels.nrows(),
+        }
+    }
+
+    /// `count` rows, starting at `first`.
+    pub(crate) fn rows(self, first: usize, count: usize) -> Self {
+        match self {
+            Self::Rows(rows) => Self::Rows(rows.rows(first, count)),
+            Self::Pixels(pixels) => Self::Pixels(pixels.images(first, count)),
         }
     }
 
@@ -196,14 +206,20 @@ impl<T: Scalar> WithSimd for Apply<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = lanes::<T, S>();
-        for (c, product) in self.c.chunks_mut(lanes).zip(self.product.chunks(lanes)) {
-            self.store.store(simd, c, load::<T, S, 1>(simd, product));
-        }
+        self.store.apply(simd, self.c, self.product);
     }
 }
 
 impl<T: Scalar> Store<T> {
+    /// Applies this to `c` and an already computed `product`.
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, c: &mut [T], product: &[T]) {
+        let lanes = lanes::<T, S>();
+        for (c, product) in c.chunks_mut(lanes).zip(product.chunks(lanes)) {
+            self.store(simd, c, load::<T, S, 1>(simd, product));
+        }
+    }
+
     #[inline(always)]
     fn store<S: Simd, const V: usize>(self, simd: S, row: &mut [T], product: [T::Vector<S>; V]) {
         let values = match self {
@@ -250,6 +266,7 @@ impl<T: Scalar, const N: usize> Aligned<T, N> {
 mod tests {
     use super::combine::combine_on;
     use super::dots::dots_on;
+    use super::packed::packed_on;
     use super::*;
     use crate::random::{fill_normal, stream};
     use crate::{ColMajor, Par, RowMajor};
@@ -328,6 +345,81 @@ mod tests {
             (bits(s), bits(d_w))
         });
         assert!(products[0] == products[1], "{arch:?}: {m} x {features}, {images} images");
+    }
+
+    /// Checks all forms of the packed product of `a` (m x k) and `b` (k x n), whose rows or columns are `stored`: they
+    /// are the sums of the terms in order, fused, to the bit.
+    fn assert_packed<T: Scalar>(arch: Arch, a: &RowMajor<T>, b: &RowMajor<T>, stored: Factor<Source<'_, T>>) {
+        let (m, k, n) = (a.nrows(), a.ncols(), b.ncols());
+        let zero = T::from_f64(0.0);
+        let mut product = RowMajor::zeros(m, n);
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            product.row_mut(i)[j] = (0..k).fold(zero, |sum, q| a.row(i)[q].fused(b.row(q)[j], sum));
+        }
+        let (decay, rate) = (T::from_f64(0.5), T::from_f64(0.25));
+        let (old, a_t, mut memory) = (normal::<T>(m, n, 3), transposed(a), Memory::new(Some(k), 0));
+        let mut descended = old.clone();
+        for i in 0..m {
+            for (c, &product) in descended.row_mut(i).iter_mut().zip(product.row(i)) {
+                *c = (-rate).fused(product, decay * *c);
+            }
+        }
+        for a in [Factor::Rows(a.view()), Factor::Transposed(a_t.view())] {
+            for (store, expected) in [(Store::Replace, &product), (Store::Descend { decay, rate }, &descended)] {
+                let mut found = old.clone();
+                packed_on(arch, Out::Matrix(found.as_mut(), store), a, stored, &mut memory);
+                assert!(found.rows().eq(expected.rows()), "{arch:?}: {m} x {k} x {n}");
+            }
+            // The product as it is passed on: added to zeros, and the number of times.
+            let (mut passed, mut times) = (RowMajor::<T>::zeros(m, n), RowMajor::<T>::zeros(m, n));
+            let add = |c: &mut [T], product: &[T], times: &mut [T]| {
+                c.iter_mut().zip(product).for_each(|(c, &product)| *c += product);
+                times.iter_mut().for_each(|times| *times += T::from_f64(1.0));
+            };
+            packed_on(arch, Out::Update(passed.as_mut(), times.as_mut(), &add), a, stored, &mut memory);
+            assert!(times.rows().flatten().all(|&times| times == T::from_f64(1.0)), "{arch:?}");
+            assert!(passed.rows().eq(product.rows()), "{arch:?}: {m} x {k} x {n}");
+        }
+    }
+
+    /// Checks the packed product for A of m x k, and B of k x n as numbers and as images, as they are and transposed.
+    fn assert_packed_forms<T: Scalar>(arch: Arch, m: usize, k: usize, n: usize) {
+        let (a, b) = (normal::<T>(m, k, 1), normal::<T>(k, n, 2));
+        let b_t = transposed(&b);
+        assert_packed(arch, &a, &b, Factor::Rows(Source::Rows(b.view())));
+        assert_packed(arch, &a, &b, Factor::Transposed(Source::Rows(b_t.view())));
+        let bytes: Vec<u8> = (0..k * n).map(|i| (i * i / 7 % 256) as u8).collect();
+        if k > 0 {
+            let (pixels_of_terms, pixels_of_columns): (Vec<&[u8]>, Vec<&[u8]>) =
+                (bytes.chunks(n).collect(), bytes.chunks(k).collect());
+            let mean: Vec<T> = (0..k.max(n)).map(|i| T::from_f64(120.0 + i as f64 / 8.0)).collect();
+            let pixels = Pixels::new(&pixels_of_terms, &mean[..n], &mean[..n]);
+            assert_packed(arch, &a, &numbers(pixels), Factor::Rows(Source::Pixels(pixels)));
+            let pixels = Pixels::new(&pixels_of_columns, &mean[..k], &mean[..k]);
+            assert_packed(arch, &a, &transposed(&numbers(pixels)), Factor::Transposed(Source::Pixels(pixels)));
+        }
+    }
+
+    /// The images as numbers, one in each row.
+    fn numbers<T: Scalar>(pixels: Pixels<'_, T>) -> RowMajor<T> {
+        let mut rows = RowMajor::zeros(pixels.ncols(), pixels.nrows());
+        for j in 0..pixels.ncols() {
+            pixels.write_one(j, rows.row_mut(j));
+        }
+        rows
+    }
+
+    /// Near the sizes of a tile, a pass and a block of each width. The bits are the same at every width.
+    #[test]
+    fn packed_products_are_sums_of_their_terms_in_order_at_every_vector_width() {
+        for arch in widths() {
+            for (m, k, n) in
+                [(1, 1, 1), (3, 0, 2), (7, 20, 31), (14, 257, 33), (29, 300, 50), (8, 9, 530), (6, 521, 260)]
+            {
+                assert_packed_forms::<f32>(arch, m, k, n);
+                assert_packed_forms::<f64>(arch, m, k, n);
+            }
+        }
     }
 
     /// Normally only the widest vectors are used; this also tests the narrower ones.

@@ -1,7 +1,7 @@
 //! Linear algebra for training small fully connected networks, built on faer.
 //!
 //! ```
-//! use klayer_linalg::product::{BlockSums, Inputs, outputs};
+//! use klayer_linalg::product::{Inputs, Scratch, outputs};
 //! use klayer_linalg::{ColMajor, Par, RowMajor};
 //!
 //! // Two units over three inputs, for a batch of two images.
@@ -11,8 +11,8 @@
 //! images.col_mut(1).copy_from_slice(&[0.0, 2.0, 0.0]);
 //!
 //! let mut out = RowMajor::zeros(2, 2);
-//! let mut sums = BlockSums::new(2, 3, 2);
-//! outputs(&mut out, &weights, Inputs::Images(images.as_ref().into()), &mut sums, &Par::Seq);
+//! let mut scratch = Scratch::new([(3, 2)], 2, &Par::Seq);
+//! outputs(&mut out, &weights, Inputs::Images(images.as_ref().into()), &mut scratch, &Par::Seq);
 //! assert_eq!(out.row(0), [6.0, 4.0]);
 //! assert_eq!(out.row(1), [0.0, -2.0]);
 //! ```

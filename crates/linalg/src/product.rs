@@ -5,21 +5,29 @@
 //! - [`weight_gradient`]: G X^T; [`descend`] and [`update`] compute it and change W in one pass;
 //! - [`input_gradient`]: W^T G.
 //!
+//! All take a [`Scratch`] that was created for a network with this layer and this n; without memory for a thread, that
+//! thread is not used.
+//!
 //! Images have many features. They are contiguous in memory, as numbers or as bytes that the kernels convert. Products
-//! with images run on the kernels of the module `kernels`. The features (and the units of wide layers) are split
+//! with images run on the kernels of the module `kernels`. The features (and the units, if there are many) are split
 //! between the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are
 //! sums over fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on
-//! the kernels; large ones run on faer, with the rows of the result split between the threads.
+//! the kernels. The products of wide layers (see `wide`) are packed; all others run on faer, with the rows of the result
+//! split between the threads.
+
+use std::iter;
 
 use faer::Accum;
 
 pub use crate::kernels::BLOCK;
-use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Source, Store};
+use crate::kernels::{self, Factor, GROUP_FOR_PIXELS, Memory, Out, Source, Store};
 use crate::{ColMajor, Images, MatMut, MatRef, Par, RowMajor, Scalar, vectorize};
 
 mod update;
+mod wide;
 
-pub use update::{GradientBlocks, update, update_along};
+pub use update::{update, update_along};
+use wide::{is_wide, wide};
 
 /// Minimum and maximum number of result rows per call of faer.
 const ROWS: (usize, usize) = (64, 256);
@@ -55,6 +63,18 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         }
     }
 
+    fn are_images(self) -> bool {
+        matches!(self, Self::Images(_))
+    }
+
+    /// The inputs as a factor of a product. Images are stored as rows.
+    fn factor(self) -> Factor<Source<'a, T>> {
+        match self {
+            Self::Images(x) => Factor::Transposed(x.view()),
+            Self::Hidden(x) => Factor::Rows(Source::Rows(x.view())),
+        }
+    }
+
     /// Calls `work` with the inputs as a matrix. Bytes are first converted into newly allocated memory; this happens
     /// only when the kernels are off, for comparison.
     fn with_mat<R>(self, par: &Par, work: impl FnOnce(MatRef<'_, T>) -> R) -> R {
@@ -70,40 +90,53 @@ impl<'a, T: Scalar> Inputs<'a, T> {
     }
 }
 
-/// Scratch memory of [`outputs`] for images: the sums over each block of features. Allocated once.
+/// Scratch memory of the products of a network. Allocated once. The contents after a product are unspecified.
 #[derive(Debug, Clone)]
-pub struct BlockSums<T> {
-    /// The m rows of the first block, then those of the second, and so on.
+pub struct Scratch<T> {
+    /// The outputs of a narrow first layer from each block of features: the m rows of the first block, then those of
+    /// the second, and so on.
     sums: RowMajor<T>,
+    /// Memory that each thread has to itself.
+    threads: Vec<Memory<T>>,
 }
 
-impl<T: Scalar> BlockSums<T> {
-    /// Allocates memory for `units` units, `features` features and `images` images.
-    pub fn new(units: usize, features: usize, images: usize) -> Self {
-        let blocks = if kernels::on() { blocks(features) } else { 0 };
-        Self { sums: RowMajor::zeros(blocks * units, images) }
-    }
-
-    /// Empty memory, for layers whose inputs are not images.
-    pub fn none() -> Self {
-        Self { sums: RowMajor::zeros(0, 0) }
+impl<T: Scalar> Scratch<T> {
+    /// Allocates memory for the products of layers of these numbers of (inputs, units) for mini-batches of `images`
+    /// images, on the threads of `par`. The inputs of the first layer are images.
+    pub fn new(layers: impl IntoIterator<Item = (usize, usize)>, images: usize, par: &Par) -> Self {
+        let mut sums = RowMajor::zeros(0, 0);
+        let (mut gradient, mut packs) = (0, false);
+        for (l, (inputs, units)) in layers.into_iter().enumerate() {
+            if is_wide(units, inputs, images, l == 0) {
+                packs = true;
+            } else if l == 0 && kernels::on() {
+                sums = RowMajor::zeros(blocks(inputs) * units, images);
+            } else {
+                gradient = gradient.max(update::block_size::<T>(units, inputs));
+            }
+        }
+        let memory = || Memory::new(packs.then_some(images), gradient);
+        Self { sums, threads: iter::repeat_with(memory).take(par.count()).collect() }
     }
 }
 
-/// Computes `s = w x`. For images, `sums` must have been created for this shape; its contents are unspecified
-/// afterwards.
+/// Computes `s = w x`.
 ///
 /// # Shapes
 /// `s` m x n, `w` m x k, `x` k x n.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, sums: &mut BlockSums<T>, par: &Par) {
+pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>, scratch: &mut Scratch<T>, par: &Par) {
     let (m, k, n) = (w.nrows(), w.ncols(), s.ncols());
     assert_shapes([(s.nrows(), m), (k, x.nrows()), (n, x.ncols())]);
     match x {
+        x if is_wide(m, k, n, x.are_images()) => {
+            let out = Out::Matrix(s.as_mut(), Store::Replace);
+            wide(out, Factor::Rows(w.view()), x.factor(), &mut scratch.threads, par);
+        }
         Inputs::Images(x) if kernels::on() => {
-            let (sums, x) = (&mut sums.sums, x.view());
+            let (sums, x) = (&mut scratch.sums, x.view());
             assert_shapes([(sums.nrows(), blocks(k) * m), (sums.ncols(), n), (n, n)]);
             let (memory, stride) = sums.strided_mut();
             // Whole blocks, or large, equal parts of one: each part converts all images again.
@@ -138,7 +171,7 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
             );
         }
         Inputs::Hidden(x) if small(w) => {
-            T::combine(s.as_mut(), Factor::Rows(w.view()), Source::Rows(x.view()), Store::Replace);
+            T::combine(Out::Matrix(s.as_mut(), Store::Replace), Factor::Rows(w.view()), Source::Rows(x.view()));
         }
         _ => x.with_mat(par, |x| by_rows(s, w.as_ref(), x, Store::Replace, par)),
     }
@@ -151,8 +184,14 @@ pub fn outputs<T: Scalar>(s: &mut RowMajor<T>, w: &RowMajor<T>, x: Inputs<'_, T>
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, par: &Par) {
-    gradient_product(d_w, g, x, Store::Replace, par);
+pub fn weight_gradient<T: Scalar>(
+    d_w: &mut RowMajor<T>,
+    g: &RowMajor<T>,
+    x: Inputs<'_, T>,
+    scratch: &mut Scratch<T>,
+    par: &Par,
+) {
+    gradient_product(d_w, g, x, Store::Replace, scratch, par);
 }
 
 /// Computes `w = decay w - rate g x^T` without storing the weight gradient, which saves a pass through memory.
@@ -162,8 +201,15 @@ pub fn weight_gradient<T: Scalar>(d_w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inp
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn descend<T: Scalar>(w: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, decay: T, rate: T, par: &Par) {
-    gradient_product(w, g, x, Store::Descend { decay, rate }, par);
+pub fn descend<T: Scalar>(
+    w: &mut RowMajor<T>,
+    g: &RowMajor<T>,
+    x: Inputs<'_, T>,
+    (decay, rate): (T, T),
+    scratch: &mut Scratch<T>,
+    par: &Par,
+) {
+    gradient_product(w, g, x, Store::Descend { decay, rate }, scratch, par);
 }
 
 /// Computes `w = decay w - rate d_w`. On the kernels, [`weight_gradient`] followed by this gives the same bits as
@@ -180,13 +226,29 @@ pub fn descend_along<T: Scalar>(w: &mut RowMajor<T>, d_w: &RowMajor<T>, decay: T
 }
 
 /// Applies `store` to `c` and the product `g x^T`.
-fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>, store: Store<T>, par: &Par) {
+fn gradient_product<T: Scalar>(
+    c: &mut RowMajor<T>,
+    g: &RowMajor<T>,
+    x: Inputs<'_, T>,
+    store: Store<T>,
+    scratch: &mut Scratch<T>,
+    par: &Par,
+) {
     assert_shapes([(c.nrows(), g.nrows()), (c.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     match x {
+        x if is_wide(c.nrows(), c.ncols(), x.ncols(), x.are_images()) => {
+            wide(
+                Out::Matrix(c.as_mut(), store),
+                Factor::Rows(g.view()),
+                x.factor().transpose(),
+                &mut scratch.threads,
+                par,
+            );
+        }
         Inputs::Images(x) if kernels::on() => {
             par.for_columns(c.as_mut(), COLUMNS, &|start, c| {
                 let x = x.view().columns(start, c.ncols());
-                T::combine(c, Factor::Rows(g.view()), x, store);
+                T::combine(Out::Matrix(c, store), Factor::Rows(g.view()), x);
             });
         }
         Inputs::Hidden(x) if small(c) => {
@@ -204,10 +266,20 @@ fn gradient_product<T: Scalar>(c: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn input_gradient<T: Scalar>(d_x: &mut RowMajor<T>, w: &RowMajor<T>, g: &RowMajor<T>, par: &Par) {
+pub fn input_gradient<T: Scalar>(
+    d_x: &mut RowMajor<T>,
+    w: &RowMajor<T>,
+    g: &RowMajor<T>,
+    scratch: &mut Scratch<T>,
+    par: &Par,
+) {
     assert_shapes([(d_x.nrows(), w.ncols()), (w.nrows(), g.nrows()), (d_x.ncols(), g.ncols())]);
-    if small(w) {
-        T::combine(d_x.as_mut(), Factor::Transposed(w.view()), Source::Rows(g.view()), Store::Replace);
+    let out = Out::Matrix(d_x.as_mut(), Store::Replace);
+    let (a, b) = (Factor::Transposed(w.view()), Source::Rows(g.view()));
+    if is_wide(w.nrows(), w.ncols(), g.ncols(), false) {
+        wide(out, a, Factor::Rows(b), &mut scratch.threads, par);
+    } else if small(w) {
+        T::combine(out, a, b);
     } else {
         by_rows(d_x, w.as_ref().transpose(), g.as_ref(), Store::Replace, par);
     }

@@ -7,7 +7,7 @@
 //!
 //! The factor 1/n is part of the loss, not of the layer.
 
-use klayer_linalg::product::{self, BlockSums, Inputs};
+use klayer_linalg::product::{self, Inputs, Scratch};
 use klayer_linalg::random::fill_normal;
 use klayer_linalg::{Par, RowMajor, Scalar, reduce, vectorize};
 use rand::Rng;
@@ -35,12 +35,12 @@ impl<T: Scalar> Affine<T> {
     /// Computes `s = W x + b`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `s` m_out x n, `sums` created for the same shape.
+    /// `x` m_in x n, `s` m_out x n; `scratch` created for a network with this layer.
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, sums: &mut BlockSums<T>, par: &Par) {
-        product::outputs(s, &self.weight, x, sums, par);
+    pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, scratch: &mut Scratch<T>, par: &Par) {
+        product::outputs(s, &self.weight, x, scratch, par);
         vectorize(
             #[inline(always)]
             || {
@@ -56,12 +56,12 @@ impl<T: Scalar> Affine<T> {
     /// Computes the gradients of W and b and writes them to `gradient`.
     ///
     /// # Shapes
-    /// `x` m_in x n, `g` (dJ/dS) m_out x n.
+    /// `x` m_in x n, `g` (dJ/dS) m_out x n; `scratch` as in [`Affine::forward`].
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, par: &Par) {
-        product::weight_gradient(&mut gradient.weight, g, x, par);
+    pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, scratch: &mut Scratch<T>, par: &Par) {
+        product::weight_gradient(&mut gradient.weight, g, x, scratch, par);
         Self::backward_bias(g, &mut gradient.bias);
     }
 
@@ -83,11 +83,11 @@ impl<T: Scalar> Affine<T> {
     /// Computes the gradient with respect to the input and writes it to `d_x`.
     ///
     /// # Shapes
-    /// `g` (dJ/dS) m_out x n, `d_x` m_in x n.
+    /// `g` (dJ/dS) m_out x n, `d_x` m_in x n; `scratch` as in [`Affine::forward`].
     ///
     /// # Panics
     /// If the shapes do not agree.
-    pub fn backward_input(&self, g: &RowMajor<T>, d_x: &mut RowMajor<T>, par: &Par) {
-        product::input_gradient(d_x, &self.weight, g, par);
+    pub fn backward_input(&self, g: &RowMajor<T>, d_x: &mut RowMajor<T>, scratch: &mut Scratch<T>, par: &Par) {
+        product::input_gradient(d_x, &self.weight, g, scratch, par);
     }
 }

@@ -1,7 +1,7 @@
 //! One layer, and the order of its steps: affine map, then in hidden layers batch norm (if any), activation and dropout
 //! (in training).
 
-use klayer_linalg::product::Inputs;
+use klayer_linalg::product::{Inputs, Scratch};
 use klayer_linalg::{Images, Par, RowMajor, Scalar};
 
 use crate::Workspace;
@@ -35,6 +35,7 @@ pub(crate) struct Backward<'a, T> {
     pub(crate) norm_gradient: Option<&'a BatchNormGradient<T>>,
     /// Memory for dJ/db, which the update fills.
     pub(crate) bias_gradient: &'a mut [T],
+    pub(crate) scratch: &'a mut Scratch<T>,
     pub(crate) par: &'a Par,
 }
 
@@ -67,7 +68,7 @@ impl<T: Scalar> Layer<T> {
     /// Runs layer `l` back, for the mini-batch `x`: from what the layer above wrote, or from the loss, to dJ/ds, and to
     /// dJ/dh of the layer below.
     pub(crate) fn backward<'a>(&self, l: usize, x: Images<'a, T>, workspace: &'a mut Workspace<T>) -> Backward<'a, T> {
-        let Workspace { hidden, logits, bias_gradient, par, .. } = workspace;
+        let Workspace { hidden, logits, bias_gradient, scratch, par, .. } = workspace;
         let (below, here) = hidden.split_at_mut(l);
         let (g, norm_gradient) = match here.first_mut() {
             Some(space) => {
@@ -79,11 +80,11 @@ impl<T: Scalar> Layer<T> {
         };
         let inputs = match below.last_mut() {
             Some(below) => {
-                self.affine.backward_input(g, &mut below.values.d_h, par);
+                self.affine.backward_input(g, &mut below.values.d_h, scratch, par);
                 Inputs::Hidden(&below.values.h)
             }
             None => Inputs::Images(x),
         };
-        Backward { inputs, g, norm_gradient, bias_gradient: &mut bias_gradient[..g.nrows()], par }
+        Backward { inputs, g, norm_gradient, bias_gradient: &mut bias_gradient[..g.nrows()], scratch, par }
     }
 }

@@ -97,22 +97,22 @@ impl<T: Scalar> Network<T> {
 
     /// Runs the forward pass from the mini-batch to the logits.
     fn forward(&self, x: Images<'_, T>, workspace: &mut Workspace<T>, mode: Mode) {
-        let Workspace { hidden, logits, sums, par, .. } = &mut *workspace;
+        let Workspace { hidden, logits, scratch, par, .. } = &mut *workspace;
         let s = hidden.first_mut().map_or(logits, |space| &mut space.s);
-        self.layers[0].affine.forward(Inputs::Images(x), s, sums, par);
+        self.layers[0].affine.forward(Inputs::Images(x), s, scratch, par);
         self.forward_from(0, workspace, mode);
     }
 
     /// Runs the forward pass from the affine output of layer `first`, in the workspace, to the logits. Does not update
     /// the running statistics.
     pub(crate) fn forward_from(&self, first: usize, workspace: &mut Workspace<T>, mode: Mode) {
-        let Workspace { hidden, logits, sums, par, .. } = workspace;
+        let Workspace { hidden, logits, scratch, par, .. } = workspace;
         for l in first..hidden.len() {
             let (below, above) = hidden.split_at_mut(l + 1);
             let space = &mut below[l];
             self.layers[l].forward(space, mode);
             let s = above.first_mut().map_or(&mut *logits, |above| &mut above.s);
-            self.layers[l + 1].affine.forward(Inputs::Hidden(&space.values.h), s, sums, par);
+            self.layers[l + 1].affine.forward(Inputs::Hidden(&space.values.h), s, scratch, par);
         }
     }
 
@@ -158,7 +158,7 @@ impl<T: Scalar> Network<T> {
         workspace.check_loss()?;
         for (l, (layer, gradient)) in self.layers.iter().zip(&mut gradients.layers).enumerate().rev() {
             let back = layer.backward(l, x, workspace);
-            Affine::backward(back.inputs, back.g, &mut gradient.affine, back.par);
+            Affine::backward(back.inputs, back.g, &mut gradient.affine, back.scratch, back.par);
             if let (Some(gradient), Some(found)) = (&mut gradient.batch_norm, back.norm_gradient) {
                 gradient.copy_from(found);
             }
@@ -188,7 +188,7 @@ impl<T: Scalar> Network<T> {
         for (l, layer) in self.layers.iter_mut().enumerate().rev() {
             // The layer below needs the weights of the forward pass, so this precedes the update.
             let back = layer.backward(l, x, workspace);
-            update.weight(l, &mut layer.affine.weight, back.g, back.inputs);
+            update.weight(l, &mut layer.affine.weight, back.g, back.inputs, back.scratch);
             Affine::backward_bias(back.g, back.bias_gradient);
             update.vector(l, Parameter::Bias, &mut layer.affine.bias, back.bias_gradient);
             if let (Some(norm), Some(gradient)) = (&mut layer.batch_norm, back.norm_gradient) {

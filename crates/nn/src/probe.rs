@@ -8,7 +8,7 @@
 
 use std::{iter, mem};
 
-use klayer_linalg::product::{BlockSums, Inputs};
+use klayer_linalg::product::Inputs;
 use klayer_linalg::{Columns, Par, RowMajor, Scalar, vectorize};
 
 use crate::affine::Affine;
@@ -69,11 +69,11 @@ impl<'a> Probe<'a> {
         let inputs: Vec<_> = iter::once(first).chain(hidden).collect();
         let outputs = network.layers.iter().zip(&inputs).map(|(layer, input)| {
             let mut s = RowMajor::zeros(layer.affine.bias.len(), images);
-            layer.affine.forward(Inputs::Hidden(input), &mut s, &mut BlockSums::none(), &Par::Seq);
+            layer.affine.forward(Inputs::Hidden(input), &mut s, &mut workspace.scratch, &Par::Seq);
             s
         });
-        let pass = Pass { group: Group::new(network, &workspace, 0, 0), workspace };
         let outputs = outputs.collect();
+        let pass = Pass { group: Group::new(network, &workspace, 0, 0), workspace };
         Ok(Self { outputs, inputs, network, labels, step, layer: 0, place: 0, ahead: pass.clone(), here: pass })
     }
 

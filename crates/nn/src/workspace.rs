@@ -1,6 +1,6 @@
 //! The activations that the forward pass stores for the backward pass, allocated once.
 
-use klayer_linalg::product::BlockSums;
+use klayer_linalg::product::Scratch;
 use klayer_linalg::{Par, RowMajor, Scalar};
 
 use crate::activation::{Activation, Values};
@@ -18,8 +18,8 @@ pub struct Workspace<T> {
     pub(crate) hidden: Vec<HiddenWorkspace<T>>,
     /// The affine output of the last layer, classes x n, which the cross-entropy replaces by dJ/ds.
     pub(crate) logits: RowMajor<T>,
-    /// Scratch memory of the first layer.
-    pub(crate) sums: BlockSums<T>,
+    /// Scratch memory of the products.
+    pub(crate) scratch: Scratch<T>,
     /// dJ/db of one layer, as long as the widest.
     pub(crate) bias_gradient: Vec<T>,
     pub(crate) losses: Losses<T>,
@@ -59,12 +59,11 @@ impl<T: Scalar> Workspace<T> {
     /// Allocates a workspace for mini-batches of exactly `images` images.
     pub fn new(architecture: &Architecture, images: usize, par: Par) -> Self {
         let hidden = architecture.hidden().iter().zip(architecture.activations());
-        let (inputs, units) = (architecture.inputs(), architecture.widths()[1]);
         let widest = architecture.layers().map(|(_, outputs)| outputs).max().unwrap_or(0);
         Self {
             hidden: hidden.map(|(&units, &activation)| HiddenWorkspace::new(activation, units, images)).collect(),
             logits: RowMajor::zeros(architecture.classes(), images),
-            sums: BlockSums::new(units, inputs, images),
+            scratch: Scratch::new(architecture.layers(), images, &par),
             architecture: architecture.clone(),
             images,
             par,

@@ -1,4 +1,5 @@
-//! Benchmarks of a training step and its parts, on one thread, for the networks of the report.
+//! Benchmarks of a training step and its parts, on one thread, for the networks of the report, and of the products of
+//! wide layers.
 //!
 //! With 100 images, the images fit in a cache; with 45,000, they come from memory in shuffled order, as in training.
 //!
@@ -7,7 +8,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use klayer_linalg::product::{self, BlockSums, Inputs};
+use klayer_linalg::product::{self, Inputs, Scratch};
 use klayer_linalg::random::{fill_normal, stream};
 use klayer_linalg::softmax::softmax;
 use klayer_linalg::{ColMajor, Images, Par, Pixels, RowMajor};
@@ -22,6 +23,8 @@ const FEATURES: usize = 3072;
 /// The layers of the networks in the report, as (units, inputs). The inputs of the first are images.
 const LAYERS: [(usize, usize); 8] =
     [(50, FEATURES), (50, 50), (30, 50), (20, 30), (20, 20), (10, 20), (10, 10), (10, 50)];
+/// Wide layers.
+const WIDE: [(usize, usize); 5] = [(200, FEATURES), (1000, FEATURES), (200, 200), (1000, 1000), (1024, 2048)];
 /// Number of images that exceeds every cache.
 const MANY: usize = 45_000;
 
@@ -69,6 +72,10 @@ fn operations((units, inputs): (usize, usize)) -> ItemsCount {
     ItemsCount::new(2 * units * inputs * BATCH)
 }
 
+fn scratch((units, inputs): (usize, usize)) -> Scratch<f32> {
+    Scratch::new([(inputs, units)], BATCH, &Par::Seq)
+}
+
 /// The inputs of a layer: images, or the outputs of a hidden layer.
 struct LayerInputs(Bytes, RowMajor<f32>);
 
@@ -83,35 +90,40 @@ impl LayerInputs {
     }
 }
 
-#[divan::bench(args = LAYERS)]
+#[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
 fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
     let (w, mut x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, BATCH));
-    let mut sums = BlockSums::new(layer.0, layer.1, BATCH);
+    let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
-        .bench_local(|| product::outputs(&mut s, &w, black_box(x.get()), &mut sums, &Par::Seq));
+        .bench_local(|| product::outputs(&mut s, &w, black_box(x.get()), &mut scratch, &Par::Seq));
 }
 
-#[divan::bench(args = LAYERS)]
+#[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
 fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
     let (g, mut x, mut d_w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, layer.1));
+    let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
-        .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.get()), &Par::Seq));
+        .bench_local(|| product::weight_gradient(&mut d_w, &g, black_box(x.get()), &mut scratch, &Par::Seq));
 }
 
-#[divan::bench(args = LAYERS)]
+#[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
 fn descend(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
     let (g, mut x, mut w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), normal(layer.0, layer.1));
+    let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
-        .bench_local(|| product::descend(&mut w, &g, black_box(x.get()), 1.0, 1e-9, &Par::Seq));
+        .bench_local(|| product::descend(&mut w, &g, black_box(x.get()), (1.0, 1e-9), &mut scratch, &Par::Seq));
 }
 
-#[divan::bench(args = &LAYERS[1..])]
-fn input_gradient(bencher: Bencher<'_, '_>, &layer: &(usize, usize)) {
+#[divan::bench(args = LAYERS[1..].iter().chain(&WIDE[2..]).copied())]
+fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
     let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, BATCH), RowMajor::zeros(layer.1, BATCH));
-    bencher.counter(operations(layer)).bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &Par::Seq));
+    let mut scratch = scratch(layer);
+    bencher
+        .counter(operations(layer))
+        .bench_local(|| product::input_gradient(&mut d_x, black_box(&w), &g, &mut scratch, &Par::Seq));
 }
 
 /// Converts a mini-batch of images to numbers; the products with images do this one strip at a time.

@@ -1,4 +1,4 @@
-use klayer_linalg::product::{self, GradientBlocks, Inputs};
+use klayer_linalg::product::{self, Inputs, Scratch};
 use klayer_linalg::{Images, Par, RowMajor, Scalar};
 use klayer_nn::parameters::{Tensor, TensorMut};
 use klayer_nn::{Architecture, Gradients, Network, Parameter, Update, Workspace};
@@ -18,7 +18,6 @@ pub struct Optimizer<T, R = Method> {
     architecture: Architecture,
     /// The state of each parameter; `None` in plain gradient descent.
     state: Option<Gradients<T>>,
-    blocks: GradientBlocks<T>,
 }
 
 /// The state of an [`Optimizer`] between two steps, for a checkpoint.
@@ -49,14 +48,7 @@ impl<T: Scalar, R: Rule> Optimizer<T, R> {
     /// Creates an optimizer of networks of `architecture` that updates the weights on the threads of `par`.
     pub fn new(architecture: &Architecture, rule: R, l2: L2, par: Par) -> Self {
         let keeps = rule.as_sgd().is_none();
-        Self {
-            state: keeps.then(|| Gradients::zeros(architecture)),
-            blocks: GradientBlocks::new(architecture.layers().filter(|_| keeps), &par),
-            architecture: architecture.clone(),
-            rule,
-            l2,
-            par,
-        }
+        Self { state: keeps.then(|| Gradients::zeros(architecture)), architecture: architecture.clone(), rule, l2, par }
     }
 
     /// The rule.
@@ -180,8 +172,15 @@ impl<T: Scalar, R: Rule> Descent<'_, T, R> {
 }
 
 impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
-    fn weight(&mut self, layer: usize, weight: &mut RowMajor<T>, g: &RowMajor<T>, x: Inputs<'_, T>) {
-        let Optimizer { rule, l2, par, state, blocks, .. } = &mut *self.optimizer;
+    fn weight(
+        &mut self,
+        layer: usize,
+        weight: &mut RowMajor<T>,
+        g: &RowMajor<T>,
+        x: Inputs<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let Optimizer { rule, l2, par, state, .. } = &mut *self.optimizer;
         let rule = *rule;
         let step = Step { rate: self.rate, l2: *l2 };
         match (rule.as_sgd(), state) {
@@ -192,7 +191,7 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
                     state,
                     g,
                     x,
-                    blocks,
+                    scratch,
                     par,
                     #[inline(always)]
                     move |p, g, state| rule.update(step, p, g, state),
@@ -200,7 +199,7 @@ impl<T: Scalar, R: Rule> Update<T> for Descent<'_, T, R> {
             }
             (sgd, _) => {
                 let (decay, rate) = sgd.unwrap_or_default().coefficients(step);
-                product::descend(weight, g, x, decay, rate, par);
+                product::descend(weight, g, x, (decay, rate), scratch, par);
             }
         }
     }

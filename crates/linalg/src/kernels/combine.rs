@@ -20,28 +20,61 @@ const TALLEST: usize = 5;
 /// Number of rows of C computed with one strip.
 const GROUP: usize = 256;
 
-/// The factor A of [`combine`](super::Kernels::combine).
+/// A factor of a product.
 #[derive(Clone, Copy)]
-pub enum Factor<'a, T> {
-    /// A as stored.
-    Rows(Rows<'a, T>),
-    /// The transpose of A as stored.
-    Transposed(Rows<'a, T>),
+pub enum Factor<M> {
+    /// The matrix as stored.
+    Rows(M),
+    /// The transpose of the matrix as stored.
+    Transposed(M),
+}
+
+impl<M> Factor<M> {
+    /// The transpose.
+    pub(crate) fn transpose(self) -> Self {
+        match self {
+            Self::Rows(matrix) => Self::Transposed(matrix),
+            Self::Transposed(matrix) => Self::Rows(matrix),
+        }
+    }
 }
 
 /// Where the product goes.
-pub(super) enum Out<'a, T> {
+pub enum Out<'a, T> {
     /// To a matrix.
     Matrix(MatMut<'a, T>, Store<T>),
-    /// To a function, with the same elements of two matrices.
+    /// To a function, with parts of rows of the matrix and the same parts of its state.
     Update(MatMut<'a, T>, MatMut<'a, T>, &'a Update<'a, T>),
 }
 
 /// Changes part of a row of weights along its gradient, of the same length, and its part of the state of an optimizer.
-pub(crate) type Update<'a, T> = dyn Fn(&mut [T], &[T], &mut [T]) + 'a;
+pub(super) type Update<'a, T> = dyn Fn(&mut [T], &[T], &mut [T]) + Sync + 'a;
 
-/// [`combine`](super::Kernels::combine) and [`update`](super::Kernels::update) for a given vector width.
-pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<'_, T>, b: Source<'_, T>) {
+impl<'a, T: Copy> Out<'a, T> {
+    /// The matrix C.
+    pub(crate) fn c(&self) -> &MatMut<'a, T> {
+        match self {
+            Self::Matrix(c, _) | Self::Update(c, ..) => c,
+        }
+    }
+
+    /// Splits C, and what belongs to it, with `split`.
+    pub(crate) fn split(self, split: &impl Fn(MatMut<'a, T>) -> (MatMut<'a, T>, MatMut<'a, T>)) -> (Self, Self) {
+        match self {
+            Self::Matrix(c, store) => {
+                let (a, b) = split(c);
+                (Self::Matrix(a, store), Self::Matrix(b, store))
+            }
+            Self::Update(c, state, update) => {
+                let ((a, b), (a_state, b_state)) = (split(c), split(state));
+                (Self::Update(a, a_state, update), Self::Update(b, b_state, update))
+            }
+        }
+    }
+}
+
+/// [`combine`](super::Kernels::combine) for a given vector width.
+pub(super) fn combine_on<T: Scalar>(arch: Arch, out: Out<'_, T>, a: Factor<Rows<'_, T>>, b: Source<'_, T>) {
     let (mut room, mut sums);
     let strip = match b {
         Source::Rows(_) => &mut [][..],
@@ -227,6 +260,6 @@ impl<T: Scalar, const TRANSPOSED: bool> Combine<'_, '_, T, TRANSPOSED> {
 }
 
 #[inline(always)]
-fn contiguous<T>(row: RowMut<'_, T>) -> &mut [T] {
+pub(super) fn contiguous<T>(row: RowMut<'_, T>) -> &mut [T] {
     row.try_as_row_major_mut().expect("rows are contiguous").as_slice_mut()
 }

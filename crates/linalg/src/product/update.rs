@@ -4,72 +4,54 @@
 //! stays in the cache, and goes from there to the weights and the state: the gradient of a whole layer is never in
 //! memory. The sums are those of [`weight_gradient`](super::weight_gradient), to the bit.
 
-use std::iter;
-
 use faer::Accum;
 
-use super::{COLUMNS, Inputs, SMALL, assert_shapes, rows_together, small};
-use crate::kernels::{self, Factor, Rows, Source, Store};
+use super::{COLUMNS, Inputs, SMALL, Scratch, assert_shapes, is_wide, rows_together, small, wide};
+use crate::kernels::{self, Factor, Memory, Out, Rows, Source, Store};
 use crate::matrix::CACHE_LINE;
 use crate::par::Strided;
 use crate::{MatMut, Par, RowMajor, Scalar, vectorize};
 
-/// Scratch memory of [`update`]: for each thread, the gradient of the hidden weights that it updates at a time.
-/// Allocated once.
-#[derive(Debug, Clone)]
-pub struct GradientBlocks<T> {
-    threads: Vec<RowMajor<T>>,
-}
-
-impl<T: Scalar> GradientBlocks<T> {
-    /// Allocates memory for the threads of `par` and layers of these numbers of (inputs, units); the inputs of the
-    /// first layer are images.
-    pub fn new(layers: impl IntoIterator<Item = (usize, usize)>, par: &Par) -> Self {
-        // The kernels keep the gradients of images on the stack.
-        let hidden = layers.into_iter().skip(usize::from(kernels::on()));
-        let sizes = hidden.map(|(inputs, units)| {
-            let rows = if inputs * units <= SMALL { units } else { units.min(rows_together(units)) };
-            rows * stride::<T>(inputs)
-        });
-        let size = sizes.max().unwrap_or(0);
-        Self { threads: iter::repeat_with(|| RowMajor::zeros(1, size)).take(par.count()).collect() }
-    }
+/// Size of the gradient of a hidden layer's weights that a thread updates at a time.
+pub(super) fn block_size<T>(units: usize, inputs: usize) -> usize {
+    let rows = if inputs * units <= SMALL { units } else { units.min(rows_together(units)) };
+    rows * stride::<T>(inputs)
 }
 
 /// Computes the weight gradient `g x^T` and calls `rule` with parts of rows of `w`, the gradient of these weights and
 /// their part of `state`, once for each weight, in any order.
 ///
-/// Runs on as many threads as `par` and `blocks` both have. `rule` should be inlined.
+/// `rule` should be inlined.
 ///
 /// # Shapes
-/// `w` and `state` m x k, `g` m x n, `x` k x n; `blocks` created for a network with this layer.
+/// `w` and `state` m x k, `g` m x n, `x` k x n.
 ///
 /// # Panics
-/// If the shapes do not agree, or the layer does not fit in `blocks`.
+/// If the shapes do not agree.
 pub fn update<T: Scalar>(
     w: &mut RowMajor<T>,
     state: &mut RowMajor<T>,
     g: &RowMajor<T>,
     x: Inputs<'_, T>,
-    blocks: &mut GradientBlocks<T>,
+    scratch: &mut Scratch<T>,
     par: &Par,
     rule: impl Fn(&mut [T], &[T], &mut [T]) + Copy + Sync,
 ) {
     assert_shapes([(w.nrows(), g.nrows()), (w.ncols(), x.nrows()), (g.ncols(), x.ncols())]);
     assert_shapes([(w.nrows(), state.nrows()), (w.ncols(), state.ncols()), (0, 0)]);
     let (k, together) = (w.ncols(), rows_together(w.nrows()));
-    let threads = par.count().min(blocks.threads.len());
-    let scratch = &mut blocks.threads[..threads];
+    let count = par.count().min(scratch.threads.len());
+    let scratch = &mut scratch.threads[..count];
     match x {
+        x if is_wide(w.nrows(), k, x.ncols(), x.are_images()) => {
+            let rule = vectorized(rule);
+            let out = Out::Update(w.as_mut(), state.as_mut(), &rule);
+            wide(out, Factor::Rows(g.view()), x.factor().transpose(), scratch, par);
+        }
         Inputs::Images(x) if kernels::on() => {
             par.share(scratch, 0, (w.as_mut(), state.as_mut()), COLUMNS, &|first, (w, state), _| {
                 let x = x.view().columns(first, w.ncols());
-                T::update(w, state, Factor::Rows(g.view()), x, &|w, product, state| {
-                    vectorize(
-                        #[inline(always)]
-                        || rule(w, product, state),
-                    );
-                });
+                T::combine(Out::Update(w, state, &vectorized(rule)), Factor::Rows(g.view()), x);
             });
         }
         Inputs::Hidden(x) if small(w) => {
@@ -115,10 +97,22 @@ pub fn update_along<T: Scalar>(
     apply(w.as_mut(), d_w.view(), state.as_mut(), rule);
 }
 
+/// `rule`, compiled for the widest vectors.
+fn vectorized<T: Scalar>(
+    rule: impl Fn(&mut [T], &[T], &mut [T]) + Copy + Sync,
+) -> impl Fn(&mut [T], &[T], &mut [T]) + Sync {
+    move |w, product, state| {
+        vectorize(
+            #[inline(always)]
+            || rule(w, product, state),
+        );
+    }
+}
+
 /// Memory for `rows` rows of `length` numbers, and the number of elements from one row to the next.
-fn block<T: Scalar>(scratch: &mut RowMajor<T>, rows: usize, length: usize) -> (&mut [T], usize) {
+fn block<T: Scalar>(memory: &mut Memory<T>, rows: usize, length: usize) -> (&mut [T], usize) {
     let stride = stride::<T>(length);
-    (&mut scratch.row_mut(0)[..rows * stride], stride)
+    (&mut memory.numbers()[..rows * stride], stride)
 }
 
 /// Rows of a block begin at cache lines.

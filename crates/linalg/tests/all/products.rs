@@ -1,8 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use klayer_linalg::product::{
-    BlockSums, GradientBlocks, Inputs, descend, descend_along, input_gradient, outputs, update, update_along,
-    weight_gradient,
+    Inputs, Scratch, descend, descend_along, input_gradient, outputs, update, update_along, weight_gradient,
 };
 use klayer_linalg::{ColMajor, Images, MatRef, Par, Pixels, RowMajor, Scalar};
 use proptest::prelude::*;
@@ -48,19 +47,20 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
     let mut hidden = RowMajor::zeros(k, n);
     hidden.as_mut().copy_from(images.as_ref().as_mat());
     let x = images.as_ref().as_mat();
+    let mut scratch = Scratch::new([(k, m), (k, m)], n, par);
     let mut products = Vec::new();
     for inputs in [Inputs::Images(images.as_ref().into()), Inputs::Hidden(&hidden)] {
         let mut s = RowMajor::zeros(m, n);
-        outputs(&mut s, &w, inputs, &mut BlockSums::new(m, k, n), par);
+        outputs(&mut s, &w, inputs, &mut scratch, par);
         assert_product(s.as_ref(), w.as_ref(), x, unit);
 
         let mut d_w = RowMajor::zeros(m, k);
-        weight_gradient(&mut d_w, &g, inputs, par);
+        weight_gradient(&mut d_w, &g, inputs, &mut scratch, par);
         assert_product(d_w.as_ref(), g.as_ref(), x.transpose(), unit);
 
         let (decay, rate) = (T::from_f64(0.75), T::from_f64(0.1));
         let (mut at_once, mut after) = (w.clone(), w.clone());
-        descend(&mut at_once, &g, inputs, decay, rate, par);
+        descend(&mut at_once, &g, inputs, (decay, rate), &mut scratch, par);
         descend_along(&mut after, &d_w, decay, rate, par);
         for (i, (at_once, after)) in at_once.rows().zip(after.rows()).enumerate() {
             for (j, (a, b)) in at_once.iter().zip(after).enumerate() {
@@ -68,7 +68,7 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
                 let size = expected.abs() + d_w.row(i)[j].to_f64().abs() + 1.0;
                 assert!((a.to_f64() - expected).abs() <= 4.0 * unit * size, "({i}, {j}): {a} is not {expected}");
                 assert!(
-                    a == b || (m * k > 128 * 128 && matches!(inputs, Inputs::Hidden(_))),
+                    a == b || (m < 128 && m * k > 128 * 128 && matches!(inputs, Inputs::Hidden(_))),
                     "({i}, {j}): {a} and {b}"
                 );
             }
@@ -83,15 +83,13 @@ fn layer_products<T: Scalar>(m: usize, k: usize, n: usize, unit: f64, par: &Par)
         };
         let (mut fused, mut state) = (w.clone(), normal(m, k, 4));
         let (mut apart, mut state_apart) = (w.clone(), state.clone());
-        // The first layer, that of images, needs no memory; it is for the second.
-        let mut blocks = GradientBlocks::new([(k, m), (k, m)], par);
-        update(&mut fused, &mut state, &g, inputs, &mut blocks, par, rule);
+        update(&mut fused, &mut state, &g, inputs, &mut scratch, par, rule);
         update_along(&mut apart, &mut state_apart, &d_w, rule);
         assert!(fused.rows().eq(apart.rows()) && state.rows().eq(state_apart.rows()), "{m} x {k} x {n}");
         products.extend([s, d_w, at_once, fused, state]);
     }
     let mut d_x = RowMajor::zeros(k, n);
-    input_gradient(&mut d_x, &w, &g, par);
+    input_gradient(&mut d_x, &w, &g, &mut scratch, par);
     assert_product(d_x.as_ref(), w.as_ref().transpose(), g.as_ref(), unit);
     products.push(d_x);
     products.iter().flat_map(|product| product.rows()).flatten().map(|value| value.to_f64().to_bits()).collect()
@@ -109,7 +107,9 @@ proptest! {
 
 #[test]
 fn products_do_not_depend_on_the_thread_count() {
-    for (m, k, n) in [(5, 385, 7), (33, 3072, 100), (50, 768, 1), (200, 200, 12), (257, 769, 3), (260, 3072, 5)] {
+    for (m, k, n) in
+        [(5, 385, 7), (33, 3072, 100), (50, 768, 1), (200, 200, 12), (257, 769, 3), (260, 3072, 5), (150, 300, 260)]
+    {
         let alone = layer_products::<f32>(m, k, n, f32::EPSILON.into(), &Par::Seq);
         for threads in [2, 3, 4] {
             let par = Par::threads(threads).unwrap();
@@ -123,8 +123,9 @@ fn products_do_not_depend_on_the_thread_count() {
 fn image_products<T: Scalar>(m: usize, x: Images<'_, T>, par: &Par) -> [RowMajor<T>; 2] {
     let (w, g) = (normal::<T>(m, x.nrows(), 1), normal::<T>(m, x.ncols(), 3));
     let (mut s, mut after) = (RowMajor::zeros(m, x.ncols()), w.clone());
-    outputs(&mut s, &w, Inputs::Images(x), &mut BlockSums::new(m, x.nrows(), x.ncols()), par);
-    descend(&mut after, &g, Inputs::Images(x), T::from_f64(0.75), T::from_f64(0.1), par);
+    let mut scratch = Scratch::new([(x.nrows(), m)], x.ncols(), par);
+    outputs(&mut s, &w, Inputs::Images(x), &mut scratch, par);
+    descend(&mut after, &g, Inputs::Images(x), (T::from_f64(0.75), T::from_f64(0.1)), &mut scratch, par);
     [s, after]
 }
 
@@ -169,8 +170,9 @@ fn products_without_terms_are_zero() {
     let images = [none.as_ref().into(), Pixels::new(&[], &mean, &scale).into()].map(Inputs::Images);
     for x in images.into_iter().chain([Inputs::Hidden(&hidden)]) {
         let (mut d_w, mut w) = (normal(2, 5, 1), normal(2, 5, 1));
-        weight_gradient(&mut d_w, &g, x, &Par::Seq);
-        descend(&mut w, &g, x, 0.5, 0.1, &Par::Seq);
+        let mut scratch = Scratch::new([(5, 2)], 0, &Par::Seq);
+        weight_gradient(&mut d_w, &g, x, &mut scratch, &Par::Seq);
+        descend(&mut w, &g, x, (0.5, 0.1), &mut scratch, &Par::Seq);
         assert!(d_w.rows().flatten().all(|&d| d == 0.0), "{x:?}");
         assert!(w.rows().flatten().zip(normal::<f32>(2, 5, 1).rows().flatten()).all(|(a, b)| *a == 0.5 * b), "{x:?}");
     }
@@ -178,11 +180,12 @@ fn products_without_terms_are_zero() {
     let images = [images.as_ref().into(), Pixels::new(&bytes, &[], &[]).into()].map(Inputs::Images);
     for x in images.into_iter().chain([Inputs::Hidden(&hidden)]) {
         let (w, mut s) = (RowMajor::<f32>::zeros(2, 0), normal(2, 3, 1));
-        outputs(&mut s, &w, x, &mut BlockSums::new(2, 0, 3), &Par::Seq);
+        outputs(&mut s, &w, x, &mut Scratch::new([(0, 2)], 3, &Par::Seq), &Par::Seq);
         assert!(s.rows().flatten().all(|&value| value == 0.0), "{x:?}");
     }
     let mut d_x = normal(4, 3, 1);
-    input_gradient(&mut d_x, &RowMajor::<f32>::zeros(0, 4), &RowMajor::zeros(0, 3), &Par::Seq);
+    let mut scratch = Scratch::new([(4, 0)], 3, &Par::Seq);
+    input_gradient(&mut d_x, &RowMajor::<f32>::zeros(0, 4), &RowMajor::zeros(0, 3), &mut scratch, &Par::Seq);
     assert!(d_x.rows().flatten().all(|&value| value == 0.0));
 }
 
@@ -204,8 +207,8 @@ fn products_of_mismatched_shapes_panic() {
         for (out, a, b) in shapes {
             let (x, y) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
             let product = || {
-                let (mut s, mut sums) = (RowMajor::zeros(out.0, out.1), BlockSums::new(a.0, a.1, b.1));
-                outputs(&mut s, &x, Inputs::Images(y.as_ref().into()), &mut sums, &Par::Seq);
+                let (mut s, mut scratch) = (RowMajor::zeros(out.0, out.1), Scratch::new([(a.1, a.0)], b.1, &Par::Seq));
+                outputs(&mut s, &x, Inputs::Images(y.as_ref().into()), &mut scratch, &Par::Seq);
             };
             multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("outputs", out, a, b)));
         }
@@ -220,7 +223,8 @@ fn products_of_mismatched_shapes_panic() {
             let (g, x) = (normal::<f64>(a.0, a.1, 1), normal_columns::<f64>(b.0, b.1, 2));
             let product = || {
                 let x = Inputs::Images(x.as_ref().into());
-                weight_gradient(&mut RowMajor::zeros(out.0, out.1), &g, x, &Par::Seq);
+                let mut scratch = Scratch::new([(k, 2)], 4, &Par::Seq);
+                weight_gradient(&mut RowMajor::zeros(out.0, out.1), &g, x, &mut scratch, &Par::Seq);
             };
             multiplied.extend(catch_unwind(AssertUnwindSafe(product)).map(|()| ("weight_gradient", out, a, b)));
         }

@@ -7,7 +7,7 @@ use klayer_optim::{Error, L2, Method, Momentum, Optimizer, OptimizerState};
 const BATCH: usize = 50;
 const INPUTS: usize = 1668;
 
-/// A training run whose first layer runs on the kernels, and whose second runs on faer, in several calls.
+/// A training run whose first layer runs on the kernels, and whose second is packed.
 struct Training<T> {
     network: Network<T>,
     workspace: Workspace<T>,
