@@ -73,16 +73,8 @@ impl DataArgs {
     /// # Errors
     /// Those of [`fetch`].
     pub fn fetch(&self, root: &Path, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
-        fetch_images(&self.cifar10(root, 0), terminal, interrupt)
+        fetch(&self.cifar10(root, 0), &terminal.data_progress(interrupt))
     }
-}
-
-/// Finds or downloads a dataset, verifies it and returns its folder or file.
-///
-/// # Errors
-/// Those of [`fetch`].
-pub fn fetch_images(source: &Source, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
-    fetch(source, &terminal.data_progress(interrupt))
 }
 
 /// Loads a dataset, shows progress, and warns about generated images.

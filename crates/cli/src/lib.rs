@@ -19,7 +19,7 @@ mod tensorboard;
 mod terminal;
 mod watch;
 
-pub use data_args::{DataArgs, fetch_images, load_images};
+pub use data_args::{DataArgs, load_images};
 pub use interrupt::Interrupt;
 pub use progress::{Progress, Section};
 pub use seconds::parse_seconds;

@@ -36,7 +36,7 @@ pub(crate) const CIFAR10: Loader = Loader {
         folder: "cifar-10-batches-bin",
         recognize: |place| Some(place::recognize(Kind::Cifar10, place)?.0),
     }),
-    dimensions: |validation| Some(dimensions(10, validation)),
+    dimensions: |validation| dimensions(10, validation),
 };
 
 pub(crate) const CIFAR100: Loader = Loader {
@@ -49,7 +49,7 @@ pub(crate) const CIFAR100: Loader = Loader {
         folder: "cifar-100-binary",
         recognize: |place| Some(place::recognize(Kind::Cifar100, place)?.0),
     }),
-    dimensions: |validation| Some(dimensions(100, validation)),
+    dimensions: |validation| dimensions(100, validation),
 };
 
 pub(crate) const CIFAR100_COARSE: Loader = Loader {
@@ -58,7 +58,7 @@ pub(crate) const CIFAR100_COARSE: Loader = Loader {
     // The files do not say which labels to use.
     found: |_| false,
     load: |path, options, progress| load(Kind::Cifar100, true, path, options, progress),
-    dimensions: |validation| Some(dimensions(20, validation)),
+    dimensions: |validation| dimensions(20, validation),
     ..CIFAR100
 };
 
@@ -67,8 +67,9 @@ impl Sizes {
     pub const CIFAR: Self = Self { training: IMAGES - VALIDATION, validation: VALIDATION, test: TEST };
 }
 
-fn dimensions(classes: usize, validation: Option<usize>) -> Dimensions {
-    Dimensions { shape: Shape::CIFAR, classes, training: IMAGES.saturating_sub(validation.unwrap_or(VALIDATION)) }
+fn dimensions(classes: usize, validation: Option<usize>) -> Option<Dimensions> {
+    let training = IMAGES.checked_sub(validation.unwrap_or(VALIDATION)).filter(|&training| training > 0)?;
+    Some(Dimensions { shape: Shape::CIFAR, classes, training })
 }
 
 /// Appends the records in `bytes` to `part`; `path` is only used in errors.
@@ -145,14 +146,14 @@ fn load(kind: Kind, coarse: bool, path: &Path, options: &Options, progress: &dyn
         sha256 = checksum::sha256(format!("{sha256}  coarse labels\n").as_bytes());
     }
     let validation = training.split_last(images)?;
-    let (name, classes) = if coarse {
-        ("CIFAR-100 (coarse labels)", kind.coarse_class_names())
-    } else {
-        (kind.name(), kind.class_names())
-    };
+    if let Some(empty) = training.counts(kind.classes(coarse).len()).iter().position(|&count| count == 0) {
+        let reason = format!("no training images of the class {:?}", kind.classes(coarse)[empty]);
+        return Err(Error::Folder { path: place, reason });
+    }
+    let name = if coarse { "CIFAR-100 (coarse labels)" } else { kind.name() };
     Ok(Loaded {
         name,
-        classes: classes.iter().map(|&name| name.to_owned()).collect(),
+        classes: kind.classes(coarse).iter().map(|&name| name.to_owned()).collect(),
         split: Split::of(&validation, Split::Last),
         parts: Parts { training, validation, test },
         sha256: Some(sha256),

@@ -188,14 +188,20 @@ pub enum Error {
     #[error("{}", printable(_0))]
     Arrays(String),
     /// Too many validation images.
-    #[error(
-        "cannot use {images} training images for validation: must be at most {most}, so that every class keeps one"
-    )]
+    #[error("cannot use {images} training images for validation: must be at most {most}")]
     Validation {
         /// Number of validation images.
         images: usize,
         /// The largest possible number.
         most: usize,
+    },
+    /// The dataset has validation images of its own.
+    #[error("{}: holds the validation images, so {images} others cannot be chosen", folder.display())]
+    ValidationGiven {
+        /// Their folder.
+        folder: PathBuf,
+        /// Number of validation images to take from the training images.
+        images: usize,
     },
     /// A dataset of this format has no usual place, so its folder must be given.
     #[error("datasets of the format {format} have no default place")]

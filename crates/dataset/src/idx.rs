@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::loader::{Loaded, Loader};
 use crate::parts::check_classes;
@@ -162,7 +162,7 @@ fn read(path: PathBuf, dimensions: usize, progress: &dyn Progress) -> Result<Arr
     let file = BufReader::new(File::open(&path).map_err(|error| Error::io(&path, error))?);
     let compressed = path.extension().is_some_and(|extension| extension == "gz");
     let (mut reader, most): (Box<dyn Read>, u64) = if compressed {
-        (Box::new(GzDecoder::new(file)), metadata.len().saturating_mul(RATIO))
+        (Box::new(MultiGzDecoder::new(file)), metadata.len().saturating_mul(RATIO))
     } else {
         (Box::new(file), metadata.len())
     };

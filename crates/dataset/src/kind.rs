@@ -118,6 +118,11 @@ impl Kind {
         }
     }
 
+    /// The class names in label order: the coarse ones, or all.
+    pub(crate) fn classes(self, coarse: bool) -> &'static [&'static str] {
+        if coarse { self.coarse_class_names() } else { self.class_names() }
+    }
+
     pub(crate) fn label_bytes(self) -> usize {
         self.label_limits().len()
     }

@@ -1,6 +1,7 @@
 //! A folder of pictures with a folder for each class.
 
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::{fs, thread};
 
 use walkdir::WalkDir;
@@ -27,7 +28,8 @@ const TOGETHER: usize = 8;
 pub(crate) const PICTURES: Loader = Loader {
     name: "pictures",
     expected: "a folder of pictures with a folder for each class",
-    found: |path| path.is_dir() && Folders::find(path).is_ok_and(|folders| folders.has_pictures()),
+    // Loading says what is wrong with a folder of parts.
+    found: |path| path.is_dir() && Folders::find(path).map_or(true, |folders| folders.has_pictures()),
     load,
     usual: None,
     dimensions: |_| None,
@@ -44,14 +46,30 @@ struct Folders {
 type Listed = Vec<(PathBuf, u8)>;
 
 impl Folders {
+    /// The folders of the parts, in any spelling of case, or `path` itself.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if a folder beside them may hold a class, or there is a test or validation part alone.
     fn find(path: &Path) -> Result<Self, Error> {
-        let inside = |name: &str| Some(path.join(name)).filter(|folder| folder.is_dir());
-        match inside(TRAINING) {
-            Some(training) => {
-                let validation = VALIDATION.iter().find_map(|name| inside(name));
-                Ok(Self { training, validation, test: inside(TEST) })
+        let mut found = [None, None, None];
+        let mut others = Vec::new();
+        for (name, folder) in classes(path)? {
+            let is = |names: &[&str]| names.iter().any(|part| name.eq_ignore_ascii_case(part));
+            match [is(&[TRAINING]), is(&VALIDATION), is(&[TEST])].iter().position(|&is| is) {
+                Some(part) if found[part].is_none() => found[part] = Some(folder),
+                _ => others.push(name),
             }
-            None => Ok(Self { training: path.to_path_buf(), validation: None, test: None }),
+        }
+        let refuse = |reason| Err(Error::Folder { path: path.to_path_buf(), reason });
+        match (found, others.first()) {
+            ([None, None, None], _) => Ok(Self { training: path.to_path_buf(), validation: None, test: None }),
+            ([Some(_), ..], Some(other)) => {
+                refuse(format!("found a folder {other:?} beside {TRAINING}/, which must hold all classes"))
+            }
+            ([Some(training), validation, test], None) => Ok(Self { training, validation, test }),
+            // A class may have such a name.
+            (_, Some(_)) => Ok(Self { training: path.to_path_buf(), validation: None, test: None }),
+            _ => refuse(format!("found no folder {TRAINING}/ with the training images")),
         }
     }
 
@@ -70,8 +88,7 @@ fn load(path: &Path, options: &Options, progress: &dyn Progress) -> Result<Loade
     }
     let folders = Folders::find(path)?;
     if let (Some(images), Some(folder)) = (options.validation, &folders.validation) {
-        let reason = format!("it holds the validation images, so {images} others cannot be chosen");
-        return Err(refuse(folder, reason));
+        return Err(Error::ValidationGiven { folder: folder.clone(), images });
     }
     let mut skipped = Vec::new();
     let names: Vec<String> = classes(&folders.training)?.into_iter().map(|(name, _)| name).collect();
@@ -147,7 +164,7 @@ fn files(folder: &Path) -> impl Iterator<Item = Result<PathBuf, walkdir::Error>>
     })
 }
 
-/// Lists the pictures of each class in `folder`; files that are no pictures are left out.
+/// Lists the pictures of each class in `folder`; files that are no pictures are skipped.
 fn list(
     folder: &Path,
     names: &[String],
@@ -166,7 +183,10 @@ fn list(
             }
             match file {
                 Ok(file) if picture::is_one(&file) => listed.push((file, label as u8)),
-                Ok(_) => {}
+                Ok(path) => {
+                    let reason = "not a picture of a supported format".to_owned();
+                    skip(Error::Picture { path, reason }, options, progress, skipped)?;
+                }
                 Err(error) => {
                     let path = error.path().unwrap_or(&class).to_path_buf();
                     skip(Error::Picture { path, reason: error.to_string() }, options, progress, skipped)?;
@@ -214,9 +234,18 @@ impl Decoder<'_> {
                     listed.iter().map(|(path, _)| picture::read(path, shape)).collect()
                 };
                 let running: Vec<_> = batch.chunks(TOGETHER).map(|some| scope.spawn(move || decode(some))).collect();
-                running.into_iter().flat_map(|thread| thread.join().expect("decoding does not panic")).collect()
+                running.into_iter().map(ScopedJoinHandle::join).collect()
             });
-            for (pixels, (_, label)) in decoded.into_iter().zip(batch) {
+            let decoded = decoded.into_iter().zip(batch.chunks(TOGETHER)).flat_map(|(decoded, some)| {
+                // A decoder that panics, on one of these pictures.
+                decoded.unwrap_or_else(|_| {
+                    let reason = "the decoder failed on this picture or one of its neighbors".to_owned();
+                    let failed =
+                        |(path, _): &(PathBuf, u8)| Err(Error::Picture { path: path.clone(), reason: reason.clone() });
+                    some.iter().map(failed).collect()
+                })
+            });
+            for (pixels, (_, label)) in decoded.zip(batch) {
                 match pixels {
                     Ok(pixels) => {
                         part.pixels.extend_from_slice(&pixels);

@@ -70,6 +70,7 @@ impl RangeConfig {
     pub fn check_for(&self, data: &Dimensions) -> Result<(), Error> {
         self.check()?;
         self.batch.check_images(data.training)?;
+        self.augment.augment().check(data.shape).map_err(klayer_train::Error::from)?;
         self.network.architecture(data.shape.features(), data.classes)?;
         Ok(())
     }

@@ -1,7 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
-use klayer_cli::{DataArgs, Interrupt, Terminal, fetch_images, load_images};
+use klayer_cli::{DataArgs, Interrupt, Terminal, load_images};
 use klayer_dataset::{Dataset, Dimensions, Format, Options, Source};
 use klayer_train::model::ModelInfo;
 
@@ -88,12 +88,21 @@ impl DatasetArgs {
         };
         let mut source = like_model.source(info.config.seed);
         source.options.size = self.size.unwrap_or(images.shape.height);
-        self.load_from(&source, terminal, interrupt)
+        match self.load_from(&source, terminal, interrupt) {
+            // Another dataset, from which the model's number of validation images cannot be taken.
+            Err(Error::Dataset(
+                klayer_dataset::Error::Validation { .. } | klayer_dataset::Error::ValidationGiven { .. },
+            )) if self.validation.is_none() => {
+                source.options.validation = None;
+                self.load_from(&source, terminal, interrupt)
+            }
+            loaded => loaded,
+        }
     }
 
-    /// Finds or downloads the dataset, verifies it and returns its folder or file.
-    pub(crate) fn fetch(&self, seed: u64, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
-        Ok(fetch_images(&self.source(seed), terminal, interrupt)?)
+    /// The place given with `--data`.
+    pub(crate) fn place(&self) -> Option<&Path> {
+        self.place.data.as_deref()
     }
 
     fn load_from(&self, source: &Source, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {

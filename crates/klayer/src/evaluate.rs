@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use klayer_cli::{Interrupt, Terminal};
-use klayer_dataset::{Dataset, Subset};
+use klayer_dataset::{Dataset, Shape, Subset};
 use klayer_export::safetensors;
 use klayer_linalg::text::printable;
 use klayer_store::files;
@@ -113,8 +113,10 @@ pub(crate) fn images_of(
     interrupt: &Interrupt,
 ) -> Result<Dataset, Error> {
     let dataset = data.load_for(info, terminal, interrupt)?;
-    if dataset.name() != info.dataset.name {
-        return Err(Error::OtherDataset { model: info.dataset.name.clone(), images: dataset.name().to_owned() });
+    let images = describe(dataset.name(), dataset.shape(), dataset.class_names());
+    let model = describe(&info.dataset.name, info.images.shape, &info.classes);
+    if images != model {
+        return Err(Error::OtherDataset { model, images });
     }
     if dataset.sha256() != info.dataset.sha256 {
         terminal.warn(&format!(
@@ -126,6 +128,12 @@ pub(crate) fn images_of(
     Ok(dataset)
 }
 
+/// What must agree between the images of a model and those that it is evaluated on.
+fn describe(name: &str, shape: Shape, classes: &[String]) -> String {
+    let classes: Vec<_> = classes.iter().map(printable).collect();
+    format!("{} of {shape} in {} classes ({})", printable(name), classes.len(), classes.join(", "))
+}
+
 fn table(evaluation: &Evaluation, classes: &[String], images: usize, views: usize, synthetic: bool) -> String {
     let what = if synthetic { "generated images, not CIFAR-10" } else { "images" };
     let views = if views == 1 { String::new() } else { format!(", {views} views of each") };
@@ -135,7 +143,8 @@ fn table(evaluation: &Evaluation, classes: &[String], images: usize, views: usiz
         evaluation.loss,
         100.0 * evaluation.accuracy
     );
-    let width = classes.iter().map(String::len).max().unwrap_or(0);
+    let classes: Vec<_> = classes.iter().map(printable).collect();
+    let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
     let heads = classes.iter().map(|class| class.chars().take(5).collect::<String>());
     let line = heads.fold(format!("{:width$}", ""), |line, head| line + &format!(" {head:>5}"));
     let _ = writeln!(text, "{line}  correct");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
-use klayer_dataset::Subset;
+use klayer_dataset::{Normalization, Subset};
 use klayer_linalg::text::printable;
 use klayer_store::files;
 use klayer_train::model::{self, ModelInfo};
@@ -28,7 +28,7 @@ const COLUMNS: usize = 10;
     klayer inspect model.klayer --dead                     also list dead units\n  \
     klayer inspect model.klayer --weights weights.png      draw a tile for each unit of the first layer\n  \
     klayer inspect model.klayer --mistakes mistakes.png    draw the most confident mistakes on the test images\n\n\
-    A unit is dead if the output of its ReLU is 0 for every validation image. A tile of --weights shows the weights \
+    A unit is dead if its output is 0 for every validation image; only ReLU can give that. A tile of --weights shows the weights \
     of a unit as an image: 0 is gray, and the largest absolute weight of the tile is black or full \
     color.")]
 pub(crate) struct InspectArgs {
@@ -131,7 +131,7 @@ impl InspectArgs {
             }
         }
         if let Some(path) = &self.weights {
-            let (tiles, shape) = (tiles(&network), info.images.shape);
+            let (tiles, shape) = (tiles(&network, &info.normalization), info.images.shape);
             let columns = (1..).find(|columns| columns * columns >= tiles.len()).expect("there is a square");
             write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns, shape))?;
         }
@@ -202,14 +202,20 @@ fn layers(network: &Network<f32>) -> Vec<Layer> {
     layers.collect()
 }
 
-/// The weights of each unit of the first layer as pixels, with gray for 0.
-fn tiles(network: &Network<f32>) -> Vec<Vec<u8>> {
+/// The weights of each unit of the first layer as pixels, with gray for 0. Those of whitened images are first multiplied
+/// by the whitening, so that they are weights of pixels.
+fn tiles(network: &Network<f32>, normalization: &Normalization) -> Vec<Vec<u8>> {
     let tile = |weights: &[f32]| {
         let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
         let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
         weights.iter().map(|w| (128.0 + w * scale).round() as u8).collect()
     };
-    network.layers()[0].affine.weight.rows().map(tile).collect()
+    let first = &network.layers()[0].affine;
+    if normalization.whitening().is_some() {
+        normalization.fold(&first.weight, &first.bias, 1.0).0.rows().map(tile).collect()
+    } else {
+        first.weight.rows().map(tile).collect()
+    }
 }
 
 /// The `most` misclassified images with the highest confidence; ties keep the order of the images.
@@ -266,13 +272,15 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
     let accuracy = if known.is_empty() { "not measured".to_owned() } else { known.join(", ") };
     format!(
         "network      {architecture}, {} parameters\n\
-         trained on   {} (SHA-256 {})\n\
+         trained on   {} of {} (SHA-256 {}), normalized by {}\n\
          training     {}, lambda {}, batch {}, seed {}, init {}\n\
          accuracy     {accuracy}\n\
          classes      {}\n",
         architecture.parameters(),
         printable(&info.dataset.name),
+        info.images.shape,
         printable(&info.dataset.sha256),
+        info.normalization.normalize(),
         config.schedule,
         config.lambda,
         config.batch.size,

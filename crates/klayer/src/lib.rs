@@ -5,7 +5,7 @@
 //! ```
 //! use klayer::prelude::*;
 //!
-//! // Generated images; load real ones with `Dataset::open(None, "photos".as_ref(), &())`.
+//! // Generated images; load real ones with `Dataset::open(None, "mnist".as_ref(), &())`.
 //! let sizes = Sizes { training: 400, validation: 100, test: 100 };
 //! let data = Data::new(Dataset::generate(42, sizes, "an example", &())?);
 //!
@@ -33,7 +33,7 @@ pub use {
 
 /// The types of a typical program: load or build a dataset, train a network, evaluate it and use it.
 pub mod prelude {
-    pub use klayer_dataset::{Dataset, Format, Normalize, Part, Parts, Shape, Sizes, Source, View, load};
+    pub use klayer_dataset::{Dataset, Format, Normalize, Options, Part, Parts, Shape, Sizes, Source, View, load};
     pub use klayer_linalg::Par;
     pub use klayer_nn::{Activation, Architecture, Network};
     pub use klayer_train::model::{self, ModelInfo};

@@ -161,10 +161,11 @@ impl SearchArgs {
             return Err(Error::NoValidation);
         }
         let configs = self.trials.configs()?;
+        self.trials.run.config.check_for(&data.dataset.dimensions())?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
         let store = Store::open(&self.store)?.checkpoint_every(every);
         let records = if self.slurm.requested() && missing(&configs, &data, &store)? > 0 {
-            let search = self.arguments(&data, &store, terminal, interrupt)?;
+            let search = self.arguments(&data, &store)?;
             let array = self.slurm.submit(store.folder(), &search, &self.own_arguments())?;
             if !self.slurm.wait() {
                 return io::stdout().write_all(array.submitted(self.json).as_bytes()).map_err(Error::Output);
@@ -190,20 +191,14 @@ impl SearchArgs {
     }
 
     /// Arguments that give the same trials, images and store in any working directory.
-    fn arguments(
-        &self,
-        data: &Data,
-        store: &Store,
-        terminal: &Terminal,
-        interrupt: &Interrupt,
-    ) -> Result<Vec<OsString>, Error> {
+    fn arguments(&self, data: &Data, store: &Store) -> Result<Vec<OsString>, Error> {
         let absolute = |path: &Path| fs::canonicalize(path).map_err(|error| Error::Path { path: path.into(), error });
         let mut arguments = vec!["search".into(), "--store".into(), absolute(store.folder())?.into()];
         if data.dataset.synthetic() {
             arguments.push("--synthetic".into());
         } else {
-            let folder = self.data.fetch(self.trials.run.config.seed, terminal, interrupt)?;
-            arguments.extend(["--data".into(), absolute(&folder)?.into()]);
+            let place = self.data.place().or(data.dataset.folder()).expect("real images lie in a folder");
+            arguments.extend(["--data".into(), absolute(place)?.into()]);
         }
         arguments.extend(self.data.arguments(&data.dataset).into_iter().map(OsString::from));
         arguments.extend(self.trials.arguments().into_iter().map(OsString::from));

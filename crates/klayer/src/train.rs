@@ -119,6 +119,7 @@ impl TrainArgs {
         let watch = watchers.run(None, &name, (steps, Watch::STEPS), terminal, interrupt);
         let run =
             Run { config: &config, observer: &watch, checkpoints: checkpoints.as_ref(), metrics: growing.as_deref() };
+        config.check_for(&data.dataset.dimensions())?;
         // Not earlier: a failure above, such as missing images, must not lose the checkpoint.
         if let Some(checkpoints) = checkpoints.as_ref().filter(|_| self.restart) {
             checkpoints.remove()?;

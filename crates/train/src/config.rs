@@ -129,6 +129,7 @@ impl RunConfig {
         self.check()?;
         let images = data.training;
         self.batch.check_images(images)?;
+        self.augment.augment().check(data.shape)?;
         if let Some(sample) = self.training_sample.filter(|&sample| sample == 0 || sample > images) {
             let nearest = sample.clamp(1, images);
             let needed = format!("it must be from 1 to {images}, the number of training images (nearest: {nearest})");

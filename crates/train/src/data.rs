@@ -17,7 +17,7 @@ pub struct Data {
 /// Identifies a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetInfo {
-    /// "CIFAR-10", "CIFAR-100" or "synthetic stand-in".
+    /// Name of the dataset, such as "CIFAR-10", "pictures" or "synthetic stand-in".
     pub name: String,
     /// SHA-256 over all its files.
     pub sha256: String,

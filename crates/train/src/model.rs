@@ -54,6 +54,21 @@ impl Default for ImageInfo {
 }
 
 impl ModelInfo {
+    /// Checks that the normalization, the images and the classes are those of `network`.
+    fn check(&self, network: &Network<f32>) -> Result<(), klayer_nn::Error> {
+        let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
+        let (features, shape) = (self.normalization.features(), self.images.shape);
+        if (features, shape.features(), self.classes.len()) == (inputs, inputs, classes) {
+            return Ok(());
+        }
+        let named = self.classes.len();
+        let reason = format!(
+            "the metadata has {features} features, images of {shape} and {named} classes, but the network has {inputs} \
+             inputs and {classes} classes"
+        );
+        Err(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 })
+    }
+
     /// The metadata of the network that `config` trained on `data`.
     pub fn new<T>(config: &RunConfig, data: &Data, trained: &Trained<T>) -> Self {
         let dataset = &data.dataset;
@@ -76,8 +91,9 @@ impl ModelInfo {
 /// Writes `network` and `info` to the file `path`.
 ///
 /// # Errors
-/// [`Error::Store`], [`Error::Model`].
+/// [`Error::Store`], and [`Error::Model`] if the network, normalization, images and classes do not match.
 pub fn save(path: &Path, network: &Network<f32>, info: &ModelInfo) -> Result<(), Error> {
+    info.check(network).map_err(Error::model(path))?;
     let bytes = model_file::encode(&MODEL, network, &[], info).map_err(Error::model(path))?;
     Ok(files::write(path, &bytes)?)
 }
@@ -96,18 +112,7 @@ pub fn load(path: &Path) -> Result<(Network<f32>, ModelInfo), Error> {
         let (network, _, info) = model_file::decode(&MODEL, &bytes).map_err(Error::model(path))?;
         (network, info)
     };
-    let (inputs, classes) = (network.architecture().inputs(), network.architecture().classes());
-    let features = info.images.shape.features();
-    if info.normalization.features() != inputs || features != inputs || info.classes.len() != classes {
-        let reason = format!(
-            "the metadata has {} features, images of {} and {} classes, but the network has {inputs} inputs and {classes} \
-             classes",
-            info.normalization.features(),
-            info.images.shape,
-            info.classes.len()
-        );
-        return Err(Error::model(path)(klayer_nn::Error::Format { what: MODEL.name, reason, offset: 0 }));
-    }
+    info.check(&network).map_err(Error::model(path))?;
     Ok((network, info))
 }
 

@@ -86,6 +86,13 @@ fn an_idx_dataset_works_with_every_command() {
         .expect("a picture");
     use_every_command(&folder, "--data fashion --validation 49 --seed 7", &picture, "3", 70);
 
+    // Another dataset of the same format.
+    let small: Vec<u8> = [0x803_u32, 4, 4, 4].iter().flat_map(|number| number.to_be_bytes()).chain(0..64).collect();
+    let labels: Vec<u8> = [0x801_u32, 4].iter().flat_map(|number| number.to_be_bytes()).chain([0, 1, 0, 1]).collect();
+    fs::create_dir(folder.join("small")).expect("a folder");
+    fs::write(folder.join("small/train-images-idx3-ubyte"), small).expect("written");
+    fs::write(folder.join("small/train-labels-idx1-ubyte"), labels).expect("written");
+
     let run = |arguments: &str| end(&mut klayer(&folder, arguments));
     let shown = line(&run("data --data fashion --json").well());
     assert_eq!((&shown["shape"], &shown["parts"]["training"]["images"]), (&"1 x 28 x 28".into(), &315.into()));
@@ -104,7 +111,11 @@ fn an_idx_dataset_works_with_every_command() {
         ("train --data fashion --dataset cifar100", "fashion: no CIFAR-100 dataset: found a folder with t10k-images"),
         ("train --dataset idx", "pass its path with --data"),
         ("evaluate model.klayer --synthetic", "the images are synthetic stand-in"),
-        ("train --data fashion --batch 400", "must"),
+        ("train --data fashion --batch 400", "it must be at most 315, the number of training images"),
+        ("train --data fashion --warmup 0.3", "--warmup is 0.3, but it applies only to --schedule cosine"),
+        ("evaluate model.klayer --data small --views", "IDX images of 1 x 28 x 28 in 7 classes"),
+        ("inspect model.klayer --data small --dead", "but the images are IDX images of 1 x 4 x 4 in 2 classes (0, 1)"),
+        ("search --data fashion --batch 400 --store none", "it must be at most 315"),
     ] {
         let refused = run(arguments);
         assert!(refused.code == Some(1) && refused.stderr.contains(reason), "{arguments}: {refused:#?}");
@@ -136,6 +147,27 @@ fn a_folder_of_pictures_works_with_every_command() {
     let told = end(&mut klayer(&folder, "data --data pictures")).well();
     assert!(told.stderr.contains("warning: pictures/middle/broken.png: "), "{told:#?}");
     assert!(told.stdout.contains("big bars"), "{told:#?}");
+    // Pictures of the same classes in folders of their own.
+    for part in ["train", "Val", "test"] {
+        for class in classes {
+            let (from, to) = (folder.join("pictures").join(class), folder.join("parts").join(part).join(class));
+            fs::create_dir_all(&to).expect("a folder");
+            for i in 1..5 {
+                let name = format!("picture {}.{}", 2 * i - 1, ["jpg", "gif", "tiff", "jpg"][i - 1]);
+                fs::copy(from.join(&name), to.join(&name)).expect("a copy");
+            }
+        }
+    }
+    let evaluated = line(&end(&mut klayer(&folder, "evaluate model.klayer --data parts --json")).well());
+    assert_eq!(evaluated["images"], 12);
+    fs::create_dir(folder.join("parts/bus")).expect("a folder");
+    let refused = end(&mut klayer(&folder, "train --data parts"));
+    let reason = "parts: found a folder \"bus\" beside train/, which must hold all classes";
+    assert!(refused.code == Some(1) && refused.stderr.contains(reason), "{refused:#?}");
+
+    fs::write(folder.join("pictures/small/notes.heic"), "").expect("written");
+    let told = end(&mut klayer(&folder, "data --data pictures")).well();
+    assert!(told.stderr.contains("pictures/small/notes.heic: not a picture of a supported format"), "{told:#?}");
     let strict = end(&mut klayer(&folder, "train --data pictures --strict"));
     assert!(strict.code == Some(1) && strict.stderr.contains("error: pictures/middle/broken.png: "), "{strict:#?}");
 }

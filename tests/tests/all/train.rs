@@ -104,6 +104,22 @@ fn each_option_changes_the_model_and_repeats_are_identical() {
         "--eta-max 0.02",
         "--n-s 60",
         "--cycles 2",
+        "--activation gelu",
+        "--activation modulus",
+        "--dropout 0.2",
+        "--schedule constant",
+        "--schedule cosine",
+        "--schedule cosine --warmup 0.5",
+        "--schedule cosine --epochs 0.3",
+        "--normalize channel",
+        "--normalize whiten",
+        "--normalize whiten=0.9",
+        "--label-smoothing 0.1",
+        "--flip",
+        "--shift 2",
+        "--momentum 0.5",
+        "--momentum 0.5 --nesterov",
+        "--validation 4000",
     ];
     let mut models = Vec::new();
     for variant in variants {

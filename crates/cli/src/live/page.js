@@ -114,7 +114,7 @@ function drawWords(shown, single) {
     words = `step ${NUMBER.format(done)} of ${NUMBER.format(steps)}`;
     if (last) {
       words += `, epoch ${last.epoch.toFixed(1)}, ${last.seconds.toFixed(1)} s`;
-      short = `${percent(last.validation_accuracy)} – ${title}`;
+      short = last.validation_accuracy === null ? title : `${percent(last.validation_accuracy)} – ${title}`;
     }
   } else if (planned) {
     words += `: ${planned} runs`;
@@ -143,7 +143,8 @@ function drawLegend(shown, single) {
 
 function drawCharts(shown, single) {
   const width = Math.max(1, ...shown.map((run) => run.done));
-  const curve = (run, key) => run.points.map((point) => [point.step, point[key]]);
+  // Without validation images, there are no such numbers.
+  const curve = (run, key) => run.points.filter((point) => point[key] !== null).map((point) => [point.step, point[key]]);
   const style = (run, colour) => (run.ended && !single ? "gone" : `c${single ? colour : run.colour}`);
   const order = [...shown].sort((a, b) => b.ended - a.ended);
   const losses = order.flatMap((run) => [
@@ -230,8 +231,8 @@ function drawTable(shown) {
     const cells = [
       `${NUMBER.format(run.done)} of ${NUMBER.format(run.steps)}`,
       loss ? loss[1].toFixed(4) : "–",
-      point ? point.validation_loss.toFixed(4) : "–",
-      point ? percent(point.validation_accuracy) : "–",
+      point && point.validation_loss !== null ? point.validation_loss.toFixed(4) : "–",
+      point && point.validation_accuracy !== null ? percent(point.validation_accuracy) : "–",
       rate ? rate[1].toPrecision(3) : "–",
     ];
     const row = document.createElement("tr");

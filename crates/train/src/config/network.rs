@@ -74,6 +74,9 @@ impl NetworkConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::setting("--dropout", self.dropout, "it must be at least 0 and less than 1"));
         }
+        if self.hidden.0.is_empty() && self.dropout > 0.0 {
+            return Err(Error::setting("--dropout", self.dropout, "there are no hidden layers to drop outputs of"));
+        }
         Ok(())
     }
 }

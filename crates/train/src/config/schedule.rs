@@ -134,6 +134,12 @@ impl ScheduleConfig {
         if let Some(epochs) = self.epochs.filter(|epochs| !(epochs.is_finite() && *epochs > 0.0)) {
             return Err(Error::setting("--epochs", epochs, "it must be positive"));
         }
+        if self.kind != ScheduleKind::Cosine && self.warmup != default_warmup() {
+            return Err(Error::setting("--warmup", self.warmup, "it applies only to --schedule cosine"));
+        }
+        if self.kind != ScheduleKind::Cyclical && self.eta_min != Self::default().eta_min {
+            return Err(Error::setting("--eta-min", self.eta_min, "it applies only to --schedule cyclical"));
+        }
         self.schedule(2).map(drop)
     }
 }
