@@ -22,6 +22,8 @@ const LARGEST: usize = 1024;
 const MOST: usize = 16 << 30;
 /// Maximum number of threads that decode pictures.
 const THREADS: usize = 16;
+/// Extensions of pictures that cannot be read.
+const UNSUPPORTED: [&str; 12] = ["avif", "heic", "heif", "jxl", "jp2", "svg", "psd", "tga", "ico", "dng", "cr2", "nef"];
 /// Pictures that each thread decodes before the progress is reported.
 const TOGETHER: usize = 8;
 
@@ -185,6 +187,8 @@ fn list(
                 Ok(file) if picture::is_one(&file) => listed.push((file, label as u8)),
                 Ok(path) => {
                     let reason = "not a picture of a supported format".to_owned();
+                    // Other files, such as notes, are no failure.
+                    let options = &Options { strict: options.strict && is_unsupported(&path), ..options.clone() };
                     skip(Error::Picture { path, reason }, options, progress, skipped)?;
                 }
                 Err(error) => {
@@ -195,6 +199,12 @@ fn list(
         }
     }
     Ok(listed)
+}
+
+/// Whether the name is that of a picture of a format that cannot be read.
+fn is_unsupported(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+    UNSUPPORTED.contains(&extension.as_str())
 }
 
 /// Skips the file of `error`, or fails if nothing may be skipped.
