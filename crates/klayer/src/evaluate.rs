@@ -17,6 +17,9 @@ use crate::dataset_args::DatasetArgs;
 use crate::outputs;
 use crate::run_args::{ThreadArgs, ViewArgs};
 
+/// Maximum number of classes listed in an error.
+const NAMED: usize = 10;
+
 /// Options of `klayer evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  klayer evaluate model.klayer --part validation\n  \
@@ -113,10 +116,10 @@ pub(crate) fn images_of(
     interrupt: &Interrupt,
 ) -> Result<Dataset, Error> {
     let dataset = data.load_for(info, terminal, interrupt)?;
-    let images = describe(dataset.name(), dataset.shape(), dataset.class_names());
-    let model = describe(&info.dataset.name, info.images.shape, &info.classes);
-    if images != model {
-        return Err(Error::OtherDataset { model, images });
+    let (name, shape, classes) = (dataset.name(), dataset.shape(), dataset.class_names());
+    if (name, shape, classes) != (info.dataset.name.as_str(), info.images.shape, info.classes.as_slice()) {
+        let model = describe(&info.dataset.name, info.images.shape, &info.classes);
+        return Err(Error::OtherDataset { model, images: describe(name, shape, classes) });
     }
     if dataset.sha256() != info.dataset.sha256 {
         terminal.warn(&format!(
@@ -130,8 +133,11 @@ pub(crate) fn images_of(
 
 /// What must agree between the images of a model and those that it is evaluated on.
 fn describe(name: &str, shape: Shape, classes: &[String]) -> String {
-    let classes: Vec<_> = classes.iter().map(printable).collect();
-    format!("{} of {shape} in {} classes ({})", printable(name), classes.len(), classes.join(", "))
+    let mut named: Vec<_> = classes.iter().take(NAMED).map(printable).collect();
+    if classes.len() > NAMED {
+        named.push("...".to_owned());
+    }
+    format!("{} of {shape} in {} classes ({})", printable(name), classes.len(), named.join(", "))
 }
 
 fn table(evaluation: &Evaluation, classes: &[String], images: usize, views: usize, synthetic: bool) -> String {

@@ -165,18 +165,26 @@ fn a_folder_of_pictures_works_with_every_command() {
     let reason = "parts: found a folder \"bus\" beside train/, which must hold all classes";
     assert!(refused.code == Some(1) && refused.stderr.contains(reason), "{refused:#?}");
 
-    fs::write(folder.join("pictures/small/notes.heic"), "").expect("written");
-    let told = end(&mut klayer(&folder, "data --data pictures")).well();
-    assert!(told.stderr.contains("pictures/small/notes.heic: not a picture of a supported format"), "{told:#?}");
-    let strict = end(&mut klayer(&folder, "train --data pictures --strict"));
-    assert!(strict.code == Some(1) && strict.stderr.contains("error: pictures/middle/broken.png: "), "{strict:#?}");
+    let strict = |reason: &str| {
+        let refused = end(&mut klayer(&folder, "train --data pictures --strict"));
+        assert!(refused.code == Some(1) && refused.stderr.contains(reason), "{reason}: {refused:#?}");
+    };
+    strict("error: pictures/middle/broken.png: ");
+    for name in ["new.heic", "notes.txt"] {
+        fs::write(folder.join("pictures/small").join(name), "").expect("written");
+        let told = end(&mut klayer(&folder, "data --data pictures")).well();
+        let reason = format!("warning: pictures/small/{name}: not a picture of a supported format");
+        assert!(told.stderr.contains(&reason), "{told:#?}");
+    }
+    strict("error: pictures/small/new.heic: not a picture");
 }
 
-/// Writes a file of CIFAR-100 with the official size: bars in 4 classes.
+/// Writes a file of CIFAR-100 with the official size: bars in 4 classes, after one image of each class.
 fn cifar100(path: &Path, count: usize) {
     let mut bytes = vec![0; 3074 * count];
     for (i, record) in bytes.chunks_exact_mut(3074).enumerate() {
-        (record[0], record[1]) = ((i % 4) as u8, (25 * (i % 4)) as u8);
+        (record[0], record[1]) =
+            if i < 100 { ((i % 20) as u8, i as u8) } else { ((i % 4) as u8, (25 * (i % 4)) as u8) };
         for (at, pixel) in record[2..].iter_mut().enumerate() {
             *pixel = bar(i % 4, i, at % 32, at / 32 % 32);
         }

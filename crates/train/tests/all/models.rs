@@ -41,9 +41,11 @@ fn a_saved_model_loads_unchanged() {
         assert!(matches!(&error, Error::Model { path: named, .. } if *named == path), "{error}");
     }
     let no_fit = ModelInfo { classes: vec!["only one".to_owned()], ..info };
-    model::save(&path, &trained.network, &no_fit).expect("written");
-    let error = model::load(&path).expect_err("classes are missing").to_string();
-    assert!(error.contains("and 1 classes, but"), "{error}");
+    let before = fs::read(&path).expect("a file");
+    let error = model::save(&path, &trained.network, &no_fit).expect_err("classes are missing").to_string();
+    assert!(error.contains("and 1 classes, but") && fs::read(&path).expect("a file") == before, "{error}");
+    fs::write(&path, model_file::encode(&MODEL, &network, &[], &no_fit).expect("it can be encoded")).expect("written");
+    assert_eq!(model::load(&path).expect_err("classes are missing").to_string(), error);
 }
 
 #[test]
