@@ -7,7 +7,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 target="$(cd "$here/../.." && pwd)/target"
 
-# install LIST VENV: the list is copied last, so that an installation that was broken off is made anew.
+# install LIST VENV: the list is copied last, so that an interrupted installation starts again.
 install() {
     if ! cmp --silent "$1" "$2/requirements.txt"; then
         rm -rf "$2"

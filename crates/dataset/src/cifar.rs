@@ -133,7 +133,7 @@ fn load(kind: Kind, coarse: bool, path: &Path, options: &Options, progress: &dyn
     if images >= IMAGES {
         return Err(Error::Validation { images, most: IMAGES - 1 });
     }
-    let Contents { mut training, mut test, mut sha256, place } = read(kind, path, progress)?;
+    let Contents { mut training, mut test, mut sha256, place } = read(kind, path, progress, kind.pickles())?;
     if coarse {
         for part in [&mut training, &mut test] {
             part.labels = std::mem::take(&mut part.coarse);
@@ -170,18 +170,9 @@ pub(crate) struct Contents {
     pub(crate) place: PathBuf,
 }
 
-/// Reads each file once, and checks its size and checksum before parsing it.
-pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress) -> Result<Contents, Error> {
-    read_with(kind, path, progress, kind.pickles())
-}
-
-/// Like [`read`], with the files of the Python version given by `pickles`.
-pub(crate) fn read_with(
-    kind: Kind,
-    path: &Path,
-    progress: &dyn Progress,
-    pickles: &[Pickle],
-) -> Result<Contents, Error> {
+/// Reads each file once, and checks its size and checksum before parsing it. `pickles` are the files of the Python
+/// version.
+pub(crate) fn read(kind: Kind, path: &Path, progress: &dyn Progress, pickles: &[Pickle]) -> Result<Contents, Error> {
     let (version, mut files) = place::find(kind, path, progress)?;
     let place = files.place().to_path_buf();
     let coarse = kind == Kind::Cifar100;

@@ -30,7 +30,7 @@ const TOGETHER: usize = 8;
 pub(crate) const PICTURES: Loader = Loader {
     name: "pictures",
     expected: "a folder of pictures with a folder for each class",
-    // Loading says what is wrong with a folder of parts.
+    // An invalid folder of parts is reported when it is loaded.
     found: |path| path.is_dir() && Folders::find(path).map_or(true, |folders| folders.has_pictures()),
     load,
     usual: None,

@@ -163,7 +163,7 @@ mod tests {
         tar.append_dir_all("cifar-10-batches-py", &folder).expect("a folder");
         tar.into_inner().and_then(|encoder| encoder.finish()).expect("written");
 
-        let read = |path: &Path, pickles: &[Pickle]| cifar::read_with(Kind::Cifar10, path, &(), pickles);
+        let read = |path: &Path, pickles: &[Pickle]| cifar::read(Kind::Cifar10, path, &(), pickles);
         let expected = read(&binary, &pickles).expect("the binary version");
         for path in [&folder, &archive] {
             let found = read(path, &pickles).expect("the Python version");

@@ -80,14 +80,12 @@ impl DatasetArgs {
         let images = &info.images;
         let format = images.format.as_deref().and_then(|format| format.parse().ok());
         let like_model = Self {
-            place: self.place.clone(),
             dataset: self.dataset.or(format.filter(|_| !self.place.synthetic)),
             validation: self.validation.or(images.validation),
-            size: self.size,
-            strict: self.strict,
+            size: self.size.or(Some(images.shape.height)),
+            ..self.clone()
         };
         let mut source = like_model.source(info.config.seed);
-        source.options.size = self.size.unwrap_or(images.shape.height);
         match self.load_from(&source, terminal, interrupt) {
             // Another dataset, from which the model's number of validation images cannot be taken.
             Err(Error::Dataset(

@@ -57,34 +57,20 @@ impl Error {
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => {
-                Self::in_the_way(&path).unwrap_or(Self::File { path, error })
-            }
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::not_a_folder(path.ancestors().skip(1))
+                .unwrap_or_else(|| match missing_folder(&path) {
+                    Some(path) => Self::File { path, error: std::io::Error::new(ErrorKind::NotFound, NO_FOLDER) },
+                    None => Self::File { path, error },
+                }),
             _ => Self::File { path, error },
         }
     }
 
-    /// The error about what prevents that anything is at `path`: the topmost folder above it that is missing or not a
-    /// folder.
-    fn in_the_way(path: &Path) -> Option<Self> {
-        let file =
-            |path: &Path, kind, message| Self::File { path: path.into(), error: std::io::Error::new(kind, message) };
-        if let Some(found) = not_a_folder(path.ancestors().skip(1)) {
-            return Some(file(found, ErrorKind::NotADirectory, NOT_A_FOLDER));
-        }
-        missing_folder(path).map(|missing| file(&missing, ErrorKind::NotFound, NO_FOLDER))
+    /// The error for the first of these folders that exists but is not a folder, if there is one.
+    pub(crate) fn not_a_folder<'a>(mut folders: impl Iterator<Item = &'a Path>) -> Option<Self> {
+        let path = folders.find(|path| path.exists() && !path.is_dir())?.into();
+        Some(Self::File { path, error: std::io::Error::new(ErrorKind::NotADirectory, NOT_A_FOLDER) })
     }
-
-    /// The error about a file in place of the folder `path` or of one above it, if there is one.
-    pub(crate) fn no_folder(path: &Path) -> Option<Self> {
-        let error = || std::io::Error::new(ErrorKind::NotADirectory, NOT_A_FOLDER);
-        not_a_folder(path.ancestors()).map(|path| Self::File { path: path.into(), error: error() })
-    }
-}
-
-/// The first of `paths` that exists and is not a folder.
-fn not_a_folder<'a>(paths: impl Iterator<Item = &'a Path>) -> Option<&'a Path> {
-    paths.into_iter().find(|path| path.exists() && !path.is_dir())
 }
 
 /// The topmost missing folder above `path`.

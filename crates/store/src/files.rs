@@ -117,7 +117,7 @@ pub fn probe(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`] with the path of the file.
 pub fn probe_folder(path: &Path) -> Result<(), Error> {
-    Error::no_folder(path).map_or(Ok(()), Err)
+    Error::not_a_folder(path.ancestors()).map_or(Ok(()), Err)
 }
 
 /// Creates the folder `path`, and those above it that are missing.

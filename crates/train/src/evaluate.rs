@@ -31,6 +31,14 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
 }
 
+impl Evaluation {
+    /// The results on `images` images with this sum of losses.
+    pub(crate) fn new(losses: f64, confusion: Vec<Vec<u64>>, images: usize) -> Self {
+        let correct: u64 = (0..confusion.len()).map(|class| confusion[class][class]).sum();
+        Self { loss: losses / images as f64, accuracy: correct as f64 / images as f64, confusion }
+    }
+}
+
 impl<'a, T: Scalar> Evaluator<'a, T> {
     /// Creates an evaluator for networks of `architecture` and images normalized by `normalizer`.
     pub fn new(architecture: &Architecture, normalizer: &'a Normalizer<T>, par: Par) -> Self {
@@ -53,9 +61,7 @@ impl<'a, T: Scalar> Evaluator<'a, T> {
                 confusion[usize::from(label)][usize::from(prediction)] += 1;
             }
         }
-        let images = subset.len() as f64;
-        let correct: u64 = (0..classes).map(|class| confusion[class][class]).sum();
-        Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
+        Ok(Evaluation::new(loss, confusion, subset.len()))
     }
 
     /// Computes the logits of `network` for all images of `subset`.

@@ -47,7 +47,7 @@ pub struct ImageInfo {
 }
 
 impl Default for ImageInfo {
-    /// That of models which do not say: they take the images of CIFAR-10.
+    /// The shape of CIFAR-10's images, which all models without this entry take.
     fn default() -> Self {
         Self { shape: Shape::CIFAR, format: None, validation: None }
     }

@@ -124,17 +124,15 @@ impl<'a> Classifier<'a> {
     /// As [`view_probabilities`](Self::view_probabilities), and if a label is out of range.
     pub fn evaluate_views(&mut self, subset: Subset<'_>, views: &[View]) -> Result<Evaluation, Error> {
         let classes = self.network.architecture().classes();
-        let (mut loss, mut correct, mut confusion) = (0.0, 0_u64, vec![vec![0; classes]; classes]);
+        let (mut loss, mut confusion) = (0.0, vec![vec![0; classes]; classes]);
         let probabilities = self.view_probabilities(subset.images(), subset.shape(), views)?;
         for (&label, of_image) in subset.labels().iter().zip(&probabilities) {
             let label = usize::from(label);
             let best = (1..classes).fold(0, |best, class| if of_image[class] > of_image[best] { class } else { best });
             loss -= of_image[label].ln();
-            correct += u64::from(best == label);
             confusion[label][best] += 1;
         }
-        let images = subset.len() as f64;
-        Ok(Evaluation { loss: loss / images, accuracy: correct as f64 / images, confusion })
+        Ok(Evaluation::new(loss, confusion, subset.len()))
     }
 
     /// Finds the outputs, from 0, of each hidden layer that are dead: ReLU gives 0 for every image. All outputs
