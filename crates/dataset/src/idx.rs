@@ -2,8 +2,8 @@
 //!
 //! A file has a magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), the size of each
 //! dimension as a big-endian 32-bit integer, and the bytes: images x rows x columns, or one label for each image.
-//! See <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image with rows and columns exchanged; images are kept as
-//! stored.
+//! See <http://yann.lecun.com/exdb/mnist/>. The files of EMNIST, whose names begin with `emnist`,
+//! store each image with rows and columns exchanged.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -135,7 +135,10 @@ fn pair(folder: &Path, start: &str, progress: &dyn Progress) -> Result<Option<(A
         (None, Some(_)) => return Err(Error::Missing { path: folder.join(format!("{start}-{}", SPELLINGS[0].0)) }),
         (None, None) => return Ok(None),
     };
-    let (images, labels) = (read(images, 3, progress)?, read(labels, 1, progress)?);
+    let (mut images, labels) = (read(images, 3, progress)?, read(labels, 1, progress)?);
+    if start.starts_with("emnist") {
+        images.exchange_rows_and_columns();
+    }
     if images.sizes[0] != labels.sizes[0] {
         let reason = format!(
             "{} labels do not match the {} images of {}",
@@ -240,6 +243,20 @@ fn classes(labels: &[u8]) -> (Vec<u8>, [Option<u8>; LABELS]) {
         classes[usize::from(label)] = Some(class);
     }
     (present, classes)
+}
+
+impl Array {
+    /// Exchanges the rows and the columns of each image.
+    fn exchange_rows_and_columns(&mut self) {
+        let (rows, columns) = (self.sizes[1], self.sizes[2]);
+        for image in self.bytes.chunks_exact_mut(rows * columns) {
+            let stored = image.to_vec();
+            for (i, byte) in image.iter_mut().enumerate() {
+                *byte = stored[i % rows * columns + i / rows];
+            }
+        }
+        self.sizes.swap(1, 2);
+    }
 }
 
 fn shape(images: &Array) -> Shape {

@@ -7,6 +7,7 @@ use klayer_cli::{Interrupt, Terminal};
 use klayer_dataset::{Dataset, Format, Normalization, Normalize, Shape, Subset};
 use klayer_linalg::text::printable;
 use klayer_store::files;
+use klayer_train::parse_seed;
 use serde_json::json;
 
 use crate::dataset_args::DatasetArgs;
@@ -15,9 +16,6 @@ use crate::{Error, picture};
 
 /// Images per class on a sheet.
 const COLUMNS: usize = 10;
-/// Seed of generated images.
-const SEED: u64 = 42;
-
 /// Options of `klayer data`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -29,6 +27,9 @@ pub(crate) struct DataInfoArgs {
     /// Draw the first ten training images of each class in this PNG file
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
+    /// Seed that draws the validation images, or generates images
+    #[arg(long, default_value_t = 42, value_parser = parse_seed)]
+    seed: u64,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
@@ -48,7 +49,7 @@ impl DataInfoArgs {
         if let Some(sheet) = &self.sheet {
             files::probe(sheet)?;
         }
-        let dataset = self.data.load(SEED, terminal, interrupt)?;
+        let dataset = self.data.load(self.seed, terminal, interrupt)?;
         let parts = [("training", dataset.training()), ("validation", dataset.validation()), ("test", dataset.test())];
         let classes = dataset.class_names();
         let counts = parts.map(|(_, part)| counts(part, classes.len()));

@@ -17,7 +17,7 @@ use crate::Error;
         version, or a folder that contains one of these), MNIST and other datasets in its IDX format (a folder with \
         the four files, plain or .gz), and a folder of pictures with a folder for each class: train/, optional val/ \
         and test/, or the classes directly. Without --data, klayer looks for data/ and ../shared/ relative to the \
-        current directory; downloads go to data/.")))]
+        current directory; downloads go to data/. --dataset cifar100 searches $CIFAR100_DIR and the same folders.")))]
 pub(crate) struct DatasetArgs {
     #[command(flatten)]
     place: DataArgs,

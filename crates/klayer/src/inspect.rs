@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +9,7 @@ use klayer_dataset::{Normalization, Subset};
 use klayer_linalg::text::printable;
 use klayer_store::files;
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::{Classifier, Network};
+use klayer_train::{Classifier, Network, RunConfig, most_probable};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -222,12 +223,7 @@ fn tiles(network: &Network<f32>, normalization: &Normalization) -> Vec<Vec<u8>> 
 fn worst(images: Subset<'_>, probabilities: &[Vec<f64>], classes: &[String], most: usize) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (index, (p, &label)) in probabilities.iter().zip(images.labels()).enumerate() {
-        let mut best = 0;
-        for class in 1..p.len() {
-            if p[class] > p[best] {
-                best = class;
-            }
-        }
+        let best = most_probable(p);
         if best != usize::from(label) {
             mistakes.push((index, usize::from(label), best, p[best]));
         }
@@ -274,6 +270,7 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
         "network      {architecture}, {} parameters\n\
          trained on   {} of {} (SHA-256 {}), normalized by {}\n\
          training     {}, lambda {}, batch {}, seed {}, init {}\n\
+         methods      {}\n\
          accuracy     {accuracy}\n\
          classes      {}\n",
         architecture.parameters(),
@@ -286,8 +283,26 @@ fn heading(network: &Network<f32>, info: &ModelInfo) -> String {
         config.batch.size,
         config.seed,
         config.network.init,
+        methods(config),
         classes.join(", "),
     )
+}
+
+/// The optimizer, and all methods against overfitting.
+fn methods(config: &RunConfig) -> String {
+    let RunConfig { network, batch, augment, optimizer, .. } = config;
+    let optimizer = match optimizer.momentum {
+        0.0 => "gradient descent".to_owned(),
+        mu => format!("{} {mu}", if optimizer.nesterov { "Nesterov momentum" } else { "momentum" }),
+    };
+    let others = [
+        (network.dropout > 0.0, format!("dropout {}", network.dropout)),
+        (batch.label_smoothing > 0.0, format!("label smoothing {}", batch.label_smoothing)),
+        (augment.flip, "random flips".to_owned()),
+        (augment.shift > 0, format!("random shifts of up to {} pixels", augment.shift)),
+    ];
+    let others = others.into_iter().filter(|(used, _)| *used).map(|(_, name)| name);
+    iter::once(optimizer).chain(others).collect::<Vec<_>>().join(", ")
 }
 
 fn table(layers: &[Layer]) -> String {

@@ -54,7 +54,7 @@ pub use klayer_linalg::Par;
 pub use klayer_nn::{Activation, Init, Network};
 pub use metrics::Metrics;
 pub use observer::{Event, Observer, Silent, Step};
-pub use predict::Classifier;
+pub use predict::{Classifier, most_probable};
 pub use train::{Plan, Run, Trained, train, train_from};
 
 #[cfg(doctest)]

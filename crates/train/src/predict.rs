@@ -128,9 +128,8 @@ impl<'a> Classifier<'a> {
         let probabilities = self.view_probabilities(subset.images(), subset.shape(), views)?;
         for (&label, of_image) in subset.labels().iter().zip(&probabilities) {
             let label = usize::from(label);
-            let best = (1..classes).fold(0, |best, class| if of_image[class] > of_image[best] { class } else { best });
             loss -= of_image[label].ln();
-            confusion[label][best] += 1;
+            confusion[label][most_probable(of_image)] += 1;
         }
         Ok(Evaluation::new(loss, confusion, subset.len()))
     }
@@ -174,4 +173,10 @@ impl<'a> Classifier<'a> {
             look(self.workspace.outputs(), &self.workspace, n)?;
         }
     }
+}
+
+/// The class with the highest probability; of equal ones, the first.
+pub fn most_probable(probabilities: &[f64]) -> usize {
+    (1..probabilities.len())
+        .fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best })
 }
