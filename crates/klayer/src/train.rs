@@ -133,7 +133,6 @@ impl TrainArgs {
             Err(
                 error @ (klayer_train::Error::Model { .. }
                 | klayer_train::Error::OtherRun { .. }
-                | klayer_train::Error::OtherArithmetic { .. }
                 | klayer_train::Error::Store(klayer_store::Error::File { .. })),
             ) => return Err(Error::Checkpoint(error)),
             trained => trained?,

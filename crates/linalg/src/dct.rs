@@ -15,6 +15,7 @@ use std::f64::consts::PI;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::simd::arch;
 use crate::{RowMajor, Scalar};
 
 /// Number of columns computed together.
@@ -35,7 +36,7 @@ pub fn matrix(length: usize) -> RowMajor<f64> {
         let norm = (if k == 0 { 1.0 } else { 2.0 } / length as f64).sqrt();
         for (n, value) in matrix.row_mut(k).iter_mut().enumerate() {
             // A whole turn is 4 N steps: reducing the angle keeps the cosine exact for large N.
-            *value = norm * (PI * ((2 * n + 1) * k % (4 * length)) as f64 / (2 * length) as f64).cos();
+            *value = norm * libm::cos(PI * ((2 * n + 1) * k % (4 * length)) as f64 / (2 * length) as f64);
         }
     }
     matrix
@@ -114,7 +115,7 @@ impl<T: Scalar> Dct<T> {
 
     /// [`forward`](Self::forward), compiled in this crate for each type.
     pub(crate) fn spectrum(&self, image: &mut [T], scale: &[T], shift: &[T], memory: &mut DctMemory<T>) {
-        self.spectrum_on(Arch::new(), image, scale, shift, memory);
+        self.spectrum_on(arch(), image, scale, shift, memory);
     }
 
     /// [`forward`](Self::forward) for a given vector width.
@@ -347,13 +348,12 @@ fn store<T: Scalar, S: Simd, const R: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::widths;
 
     /// Normally only the widest vectors are used; this also tests the narrower ones.
     #[test]
     fn every_vector_width_gives_the_same_bits() {
-        let mut widths = vec![Arch::Scalar, Arch::new()];
-        #[cfg(target_arch = "x86_64")]
-        widths.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        let widths = widths();
         for (channels, height, width) in [(3, 32, 32), (1, 28, 28), (2, 5, 7), (1, 1, 1), (1, 33, 71)] {
             let dct = Dct::<f32>::new(height, width);
             let values: Vec<f32> = (0..channels * height * width).map(|i| (i as f32).sin()).collect();

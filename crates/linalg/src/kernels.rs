@@ -12,8 +12,7 @@
 //! before they use it: converted as a whole, a mini-batch would fill the L2 cache, which the weights need.
 //!
 //! A tile fills the registers of the processor. The order of summation of an element depends only on the number of
-//! terms and, in the kernels that do not pack, the vector width: their results on processors of different widths differ
-//! in the last bits. Results never depend on the shape of C.
+//! terms: results depend neither on the shape of C nor on the vector width.
 
 use std::array;
 use std::env;
@@ -21,9 +20,10 @@ use std::sync::LazyLock;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::dct::{Dct, DctMemory};
+use crate::simd::arch;
 use crate::{Pixels, Scalar};
 
 mod combine;
@@ -70,10 +70,10 @@ macro_rules! kernels {
     ($type:ident) => {
         impl Kernels for $type {
             fn dots(c: &mut [Self], stride: usize, a: Rows<'_, Self>, b: Source<'_, Self>, store: Store<Self>) {
-                dots::dots_on(Arch::new(), c, stride, a, b, store);
+                dots::dots_on(arch(), c, stride, a, b, store);
             }
             fn combine(out: Out<'_, Self>, a: Factor<Rows<'_, Self>>, b: Source<'_, Self>) {
-                combine::combine_on(Arch::new(), out, a, b);
+                combine::combine_on(arch(), out, a, b);
             }
             fn packed(
                 out: Out<'_, Self>,
@@ -81,10 +81,10 @@ macro_rules! kernels {
                 b: Factor<Source<'_, Self>>,
                 memory: &mut Memory<Self>,
             ) {
-                packed::packed_on(Arch::new(), out, a, b, memory);
+                packed::packed_on(arch(), out, a, b, memory);
             }
             fn apply(c: &mut [Self], product: &[Self], store: Store<Self>) {
-                Arch::new().dispatch(Apply { c, product, store });
+                arch().dispatch(Apply { c, product, store });
             }
             fn multiply(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self) {
                 matmul(c, accum, a, b, alpha, faer::Par::Seq);
@@ -267,17 +267,12 @@ mod tests {
     use super::combine::combine_on;
     use super::dots::dots_on;
     use super::packed::packed_on;
+    use pulp::Arch;
+
     use super::*;
     use crate::random::{fill_normal, stream};
+    use crate::simd::widths;
     use crate::{ColMajor, Par, RowMajor};
-
-    /// All vector widths that this processor supports, and scalar code.
-    fn widths() -> Vec<Arch> {
-        let mut widths = vec![Arch::Scalar, Arch::new()];
-        #[cfg(target_arch = "x86_64")]
-        widths.extend(pulp::x86::V3::try_new().map(Arch::V3));
-        widths
-    }
 
     fn normal<T: Scalar>(rows: usize, cols: usize, seed: u64) -> RowMajor<T> {
         let mut matrix = RowMajor::zeros(rows, cols);
@@ -291,12 +286,17 @@ mod tests {
         transposed
     }
 
-    /// Checks both kernels, with both forms of A, for A of m x k and B of k x n.
-    fn assert_products<T: Scalar>(arch: Arch, m: usize, k: usize, n: usize, unit: f64) {
+    fn bits<T: Scalar>(matrix: &RowMajor<T>) -> Vec<u64> {
+        matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect()
+    }
+
+    /// Checks both kernels, with both forms of A, for A of m x k and B of k x n. Returns the bits of the products.
+    fn products<T: Scalar>(arch: Arch, m: usize, k: usize, n: usize, unit: f64) -> Vec<Vec<u64>> {
         let (a, b, old) = (normal::<T>(m, k, 1), normal::<T>(k, n, 2), normal::<T>(m, n, 3));
         let (a_t, b_t) = (transposed(&a), transposed(&b));
         let (decay, rate) = (0.5, 0.25);
         let descend = Store::Descend { decay: T::from_f64(decay), rate: T::from_f64(rate) };
+        let mut all = Vec::new();
         for (store, decay, rate) in [(Store::Replace, 0.0, -1.0), (descend, decay, rate)] {
             let mut found = [old.clone(), old.clone(), old.clone()];
             let (c, stride) = found[0].strided_mut();
@@ -315,7 +315,9 @@ mod tests {
                     assert!(close, "{arch:?} {m} x {k} x {n}, at {i}, {j}: {found} for {expected}");
                 }
             }
+            all.extend(found.iter().map(bits));
         }
+        all
     }
 
     /// Products with images are the same whether these are bytes or the numbers that the bytes become.
@@ -341,8 +343,7 @@ mod tests {
             combine_on(arch, Out::Update(passed.as_mut(), times.as_mut(), &add), Factor::Rows(g.view()), x);
             assert!(times.rows().flatten().all(|&times| times == T::from_f64(1.0)), "{arch:?}");
             assert!(passed.rows().eq(d_w.rows()), "{arch:?}: {m} x {features}, {images} images");
-            let bits = |matrix: RowMajor<T>| matrix.rows().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
-            (bits(s), bits(d_w))
+            (bits(&s), bits(&d_w))
         });
         assert!(products[0] == products[1], "{arch:?}: {m} x {features}, {images} images");
     }
@@ -424,12 +425,15 @@ mod tests {
 
     /// Normally only the widest vectors are used; this also tests the narrower ones.
     #[test]
-    fn kernels_agree_with_a_triple_loop_at_every_vector_width() {
-        for arch in widths() {
-            for (m, k, n) in [(1, 1, 1), (3, 20, 4), (11, 131, 67), (64, 70, 23), (7, 300, 130)] {
-                assert_products::<f32>(arch, m, k, n, f64::from(f32::EPSILON));
-                assert_products::<f64>(arch, m, k, n, f64::EPSILON);
+    fn kernels_agree_with_a_triple_loop_and_at_every_vector_width() {
+        for (m, k, n) in [(1, 1, 1), (3, 20, 4), (11, 131, 67), (64, 70, 23), (7, 300, 130)] {
+            let single = widths().into_iter().map(|arch| products::<f32>(arch, m, k, n, f64::from(f32::EPSILON)));
+            let double = widths().into_iter().map(|arch| products::<f64>(arch, m, k, n, f64::EPSILON));
+            for found in [single.collect::<Vec<_>>(), double.collect()] {
+                assert!(found.iter().all(|bits| *bits == found[0]), "{m} x {k} x {n}");
             }
+        }
+        for arch in widths() {
             for (m, features, images) in [(7, 37, 3), (11, 200, 13), (50, 768, 131)] {
                 assert_bytes::<f32>(arch, m, features, images);
                 assert_bytes::<f64>(arch, m, features, images);

@@ -32,6 +32,7 @@
 
 pub mod dct;
 mod error;
+mod exponential;
 mod images;
 mod kernels;
 mod matrix;

@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::Scalar;
+use crate::simd::arch;
 
 /// Number of independent chains, enough to hide the latency of a multiply-add.
 const CHAINS: usize = 12;
@@ -36,5 +37,5 @@ pub fn multiply_adds<T: Scalar>(rounds: u64) -> u64 {
         }
     }
 
-    Arch::new().dispatch(Rounds(rounds, T::from_f64(1e-3)))
+    arch().dispatch(Rounds(rounds, T::from_f64(1e-3)))
 }

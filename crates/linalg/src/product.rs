@@ -12,7 +12,7 @@
 //! with images run on the kernels of the module `kernels`. The features (and the units, if there are many) are split
 //! between the threads, so with two or four threads, each keeps its own part of W and X in its cache. The outputs are
 //! sums over fixed [`BLOCK`]s of features, whatever the number of threads. Small products of hidden layers also run on
-//! the kernels. The products of wide layers (see `wide`) are packed; all others run on faer, with the rows of the result
+//! the kernels; all others are packed (see `wide`). With the kernels off, all run on faer, with the rows of the result
 //! split between the threads.
 
 use std::iter;

@@ -6,6 +6,7 @@ use pulp::Simd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::exponential;
 use crate::kernels::Kernels;
 use crate::normal::Normal;
 
@@ -25,9 +26,9 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// The square root.
     fn root(self) -> Self;
-    /// e to the power of this number.
+    /// e to the power of this number. In `f32` the same on every system.
     fn exponential(self) -> Self;
-    /// The natural logarithm.
+    /// The natural logarithm. In `f32` the same on every system.
     fn logarithm(self) -> Self;
     /// Fused multiply-add: this number times `factor` plus `term`, rounded once.
     fn fused(self, factor: Self, term: Self) -> Self;
@@ -127,7 +128,7 @@ vectors!(
 );
 
 macro_rules! scalar {
-    ($type:ident) => {
+    ($type:ident, $exp:path, $ln:path) => {
         impl Scalar for $type {
             const NAME: &'static str = stringify!($type);
 
@@ -145,11 +146,11 @@ macro_rules! scalar {
             }
             #[inline(always)]
             fn exponential(self) -> Self {
-                self.exp()
+                $exp(self)
             }
             #[inline(always)]
             fn logarithm(self) -> Self {
-                self.ln()
+                $ln(self)
             }
             #[inline(always)]
             fn fused(self, factor: Self, term: Self) -> Self {
@@ -163,5 +164,5 @@ macro_rules! scalar {
     };
 }
 
-scalar!(f32);
-scalar!(f64);
+scalar!(f32, exponential::exp, exponential::ln);
+scalar!(f64, f64::exp, f64::ln);

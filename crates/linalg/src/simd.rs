@@ -1,4 +1,29 @@
+use std::env;
+use std::sync::LazyLock;
+
 use pulp::{Arch, Simd, WithSimd};
+
+/// Environment variable that limits the width of vectors, to compare results: a number of bits.
+const LIMIT: &str = "KLAYER_VECTOR_BITS";
+
+/// The widest vectors that the processor supports, unless the environment limits them.
+#[inline(always)]
+pub(crate) fn arch() -> Arch {
+    static ARCH: LazyLock<Arch> = LazyLock::new(|| {
+        let limit = env::var(LIMIT).ok().and_then(|bits| bits.parse().ok()).unwrap_or(u32::MAX);
+        let narrower = widths().into_iter().filter(|&arch| bits(arch) <= limit);
+        narrower.max_by_key(|&arch| bits(arch)).unwrap_or(Arch::Scalar)
+    });
+    *ARCH
+}
+
+/// All vector widths that this processor supports, and scalar code.
+pub(crate) fn widths() -> Vec<Arch> {
+    let mut widths = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    widths.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    widths
+}
 
 /// Runs `work`, compiled for the widest vectors that the processor supports (detected at run time).
 ///
@@ -7,16 +32,20 @@ use pulp::{Arch, Simd, WithSimd};
 /// of lanes (see [`reduce`](crate::reduce)), and no operations are fused or reordered.
 #[inline(always)]
 pub fn vectorize<R>(work: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(work)
+    arch().dispatch(work)
 }
 
-/// Returns the width in bits of the widest vectors that the processor supports, or 32 (a single number) if it has
-/// none. The kernels of [`product`](crate::product) use this width, and the last bits of their sums depend on it.
+/// Returns the width in bits of the vectors that the kernels use, or 32 (a single number) if the processor has none.
+/// Speed depends on it; results do not.
 ///
 /// ```
 /// assert!(klayer_linalg::vector_bits().is_power_of_two());
 /// ```
 pub fn vector_bits() -> u32 {
+    bits(arch())
+}
+
+fn bits(arch: Arch) -> u32 {
     struct Bits;
 
     impl WithSimd for Bits {
@@ -28,5 +57,5 @@ pub fn vector_bits() -> u32 {
         }
     }
 
-    Arch::new().dispatch(Bits)
+    arch.dispatch(Bits)
 }

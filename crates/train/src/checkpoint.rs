@@ -4,9 +4,7 @@
 //! in place of a model's metadata. The previous checkpoint is kept beside it, in case the last one is damaged or
 //! cannot be read. Both are removed when the run is finished.
 //!
-//! A checkpoint stores the [`Arithmetic`] that it was computed with, and is only resumed with the same one: a record
-//! never mixes the results of two kinds of processors. With another arithmetic, resuming a single run is an error; a
-//! run in a store uses the previous checkpoint or starts again.
+//! Every machine computes the same bits, so a run may be resumed on another one.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use klayer_dataset::Shuffle;
-use klayer_linalg::Scalar;
-use klayer_linalg::text::printable;
+use klayer_linalg::{Scalar, kernels_on};
 use klayer_nn::Network;
 use klayer_nn::model_file::{self, Kind};
 use klayer_optim::OptimizerState;
@@ -25,7 +22,6 @@ use klayer_store::{Recorded, files};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arithmetic::Arithmetic;
 use crate::config::RunConfig;
 use crate::data::{Data, DatasetInfo};
 use crate::environment::Environment;
@@ -33,7 +29,7 @@ use crate::record::Point;
 use crate::{Error, network_file};
 
 /// File kind of checkpoints.
-pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 5 };
+pub const CHECKPOINT: Kind = Kind { name: "checkpoint", magic: b"KLAYERCP", version: 6 };
 
 /// Default interval between checkpoints. A checkpoint is also written at the end of each cycle.
 pub use klayer_store::CHECKPOINT_EVERY as EVERY;
@@ -51,7 +47,7 @@ pub struct Checkpoints<'a> {
 pub struct State {
     /// Key of the run's record: a hash of the settings, the dataset and klayer's version.
     pub key: String,
-    /// Where it was written: klayer's version and the arithmetic.
+    /// Where it was written.
     pub environment: Environment,
     /// Settings.
     pub config: RunConfig,
@@ -155,13 +151,12 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// Loads the last valid checkpoint with this arithmetic, if there is one. Calls `warn` for each one that is
-    /// skipped.
+    /// Loads the last valid checkpoint, if there is one. Calls `warn` for each one that is skipped.
     ///
     /// # Errors
     /// [`Error::OtherRun`]; [`Error::Store`] if one cannot be read and there is no other to resume from: it may be
-    /// readable later. For a run outside a store also [`Error::OtherArithmetic`], [`Error::Model`] for one of another
-    /// version, and [`Error::Model`] if all are damaged. In these cases a trial in a store starts again.
+    /// readable later. For a run outside a store also [`Error::Model`] for one of another version, and if all are damaged.
+    /// In these cases a trial in a store starts again.
     pub(crate) fn find<T: Scalar>(
         &self,
         config: &RunConfig,
@@ -186,10 +181,6 @@ impl<'a> Checkpoints<'a> {
             let instead = if another { "using the previous checkpoint" } else { "no other checkpoint found" };
             let alone = self.held.is_none();
             match &error {
-                Error::OtherArithmetic { path, difference } if !alone => {
-                    let path = path.display();
-                    warn(&format!("{path}: checkpoint not used: {}; {instead}", printable(difference)));
-                }
                 // Of another version: keep it for that version. In a store this cannot be a trial's checkpoint.
                 Error::Model { error: klayer_nn::Error::Layout { .. }, .. } if alone => return Err(error),
                 Error::Model { .. } if alone && !another => return Err(unread.unwrap_or(error)),
@@ -237,15 +228,6 @@ impl<T: Scalar> Found<T> {
             let difference = "its contents do not match".to_owned();
             return Err(Error::OtherRun { path: path.into(), difference });
         }
-        let Environment { arithmetic, processor, .. } = &state.environment;
-        let difference = match arithmetic {
-            Some(there) => there.difference(&Arithmetic::here()),
-            None => Some("it does not name the arithmetic".to_owned()),
-        };
-        if let Some(difference) = difference {
-            let difference = format!("{difference}; it was written on {processor}");
-            return Err(Error::OtherArithmetic { path: path.into(), difference });
-        }
         Ok(self)
     }
 }
@@ -275,6 +257,14 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
     let there = &state.environment.version;
     if there != version {
         return Ok(Some(format!("it was written by klayer {there}, but this is klayer {version}")));
+    }
+    let there = state.environment.kernels;
+    if there != kernels_on() {
+        let on = |kernels| if kernels { "klayer's kernels" } else { "faer alone" };
+        let (there, here) = (on(there), on(!there));
+        return Ok(Some(format!(
+            "products ran on {there} in the checkpoint, but run on {here} here (KLAYER_NO_KERNELS)"
+        )));
     }
     let key = config.key(&dataset.sha256)?;
     Ok((state.key != key).then(|| format!("the run is {} in the checkpoint, but {key} here", state.key)))

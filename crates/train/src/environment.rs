@@ -3,9 +3,8 @@
 use std::fs;
 use std::thread;
 
+use klayer_linalg::kernels_on;
 use serde::{Deserialize, Serialize};
-
-use crate::arithmetic::Arithmetic;
 
 /// Program, processor and system of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +19,9 @@ pub struct Environment {
     pub threads: usize,
     /// Operating system and architecture.
     pub system: String,
-    /// The arithmetic that determines the last bits of the results; `None` in records that lack it.
-    #[serde(default)]
-    pub arithmetic: Option<Arithmetic>,
+    /// Whether products ran on klayer's kernels; otherwise (`KLAYER_NO_KERNELS`) on faer, which rounds differently.
+    #[serde(default = "kernels_on")]
+    pub kernels: bool,
 }
 
 impl Environment {
@@ -35,7 +34,7 @@ impl Environment {
             cores: thread::available_parallelism().map_or(1, usize::from),
             threads,
             system: format!("{} {architecture}", std::env::consts::OS),
-            arithmetic: Some(Arithmetic::here()),
+            kernels: kernels_on(),
         }
     }
 }

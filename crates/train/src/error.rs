@@ -45,18 +45,6 @@ pub enum Error {
         /// How the runs differ.
         difference: String,
     },
-    /// A checkpoint of this run was computed with different arithmetic, so that results would not be reproducible.
-    #[error(
-        "{}: checkpoint computed with different arithmetic: {}; resume it where it was written",
-        path.display(),
-        printable(difference)
-    )]
-    OtherArithmetic {
-        /// The file.
-        path: PathBuf,
-        /// How the machines or builds differ.
-        difference: String,
-    },
     /// An invalid or unsupported model file or checkpoint.
     #[error("{}: {error}", path.display())]
     Model {

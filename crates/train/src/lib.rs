@@ -21,7 +21,6 @@
 
 #![forbid(unsafe_code)]
 
-mod arithmetic;
 pub mod checkpoint;
 mod config;
 mod data;
@@ -37,7 +36,6 @@ mod predict;
 pub mod record;
 mod train;
 
-pub use arithmetic::Arithmetic;
 pub use checkpoint::Checkpoints;
 pub use config::{
     Activations, AugmentConfig, BatchConfig, NetworkConfig, OptimizerConfig, RunConfig, ScheduleConfig, ScheduleKind,

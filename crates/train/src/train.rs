@@ -134,9 +134,8 @@ pub fn train<T: Scalar>(
 /// The caller removes the checkpoints once the result is stored.
 ///
 /// # Errors
-/// The errors of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::OtherArithmetic`] for one
-/// computed with different arithmetic, [`Error::Model`] for one of another version of klayer, [`Error::Store`] for one
-/// that cannot be read.
+/// The errors of [`train()`]; [`Error::OtherRun`] for a checkpoint of another run, [`Error::Model`] for one of another
+/// version of klayer, [`Error::Store`] for one that cannot be read.
 pub fn train_from<T: Scalar>(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<T>, Error> {
     let &Run { config, observer, checkpoints, metrics } = run;
     let mut under_way = UnderWay::new(config.plan(data)?, data, par, observer)?;

@@ -122,6 +122,27 @@ fn an_idx_dataset_works_with_every_command() {
     }
 }
 
+/// `KLAYER_VECTOR_BITS` limits the vectors: to single numbers, or to those of AVX2. The two networks use all kernels and
+/// all methods.
+#[test]
+fn every_vector_width_trains_to_the_same_bits() {
+    let (_guard, folder) = folder();
+    idx(&folder, "train", 350);
+    idx(&folder, "t10k", 70);
+    for methods in [
+        "--hidden 20,10 --batch 30 --n-s 10",
+        "--hidden 140,140,8 --batch 200 --n-s 2 --activation modulus,gelu --dropout 0.1 --label-smoothing 0.1 \
+         --momentum 0.9 --nesterov --schedule cosine --flip --shift 3 --normalize whiten",
+    ] {
+        let trained = ["32", "256", "512"].map(|bits| {
+            let train = format!("train --data . --cycles 2 {methods} --out model.klayer --json");
+            let result = line(&end(klayer(&folder, &train).env("KLAYER_VECTOR_BITS", bits)).well());
+            (fs::read(folder.join("model.klayer")).expect("a model"), result["val_loss"].clone())
+        });
+        assert!(trained.iter().all(|one| *one == trained[0]), "{methods}");
+    }
+}
+
 #[test]
 fn a_folder_of_pictures_works_with_every_command() {
     let (_guard, folder) = folder();

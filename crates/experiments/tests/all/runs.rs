@@ -10,7 +10,7 @@ use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::{Error, RunsObserver};
 use klayer_store::{Recorded, Store};
 use klayer_train::record::RunRecord;
-use klayer_train::{Arithmetic, Event, Metrics, Observer, RunConfig, Silent};
+use klayer_train::{Event, Metrics, Observer, RunConfig, Silent};
 use tempfile::TempDir;
 
 use crate::{DATA, diverging_run, short_run};
@@ -113,8 +113,7 @@ fn a_run_among_others_equals_the_same_run_alone() {
         let (_folder, store) = store();
         let watch = Watch::default();
         let records = run_all(&jobs, &DATA, &store, threads, &watch).expect("all runs");
-        let here = Some(Arithmetic::here());
-        assert!(records.iter().all(|record| record.seconds > 0.0 && record.environment.arithmetic == here));
+        assert!(records.iter().all(|record| record.seconds > 0.0 && record.environment.kernels));
         assert_eq!(timeless_all(&records), alone, "{threads} at a time");
         assert_eq!(store.records(&jobs, DATA.dataset.sha256()).expect("all are kept"), records);
         assert_eq!(watch.started(), [0, 1, 2, 3, 4]);

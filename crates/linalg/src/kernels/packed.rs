@@ -20,7 +20,9 @@ mod panels;
 mod tile;
 
 use panels::{Panels, Place};
-use tile::{Panel, STRIDE, TERMS, load, store};
+use tile::{Panel, STRIDE, TERMS, store};
+
+pub(super) use tile::load;
 
 /// Numbers of a block of B, a megabyte of `f32`.
 const BLOCK: usize = 256 * 1024;

@@ -4,11 +4,8 @@ use crate::kernels::{self, Factor, Memory, Out, Rows, Source};
 use crate::par::Share;
 use crate::{MatMut, Par, Scalar};
 
-/// Minimum number of units of a wide layer. The networks of the report, of at most 50 units, keep their kernels and with
-/// them the order of their sums.
-const UNITS: usize = 128;
-/// Minimum number of images for which the products of a wide first layer are packed.
-const IMAGES: usize = 200;
+/// Minimum numbers of units and images for which the products of a first layer are packed.
+const FIRST: (usize, usize) = (128, 200);
 /// Parts for the threads begin at multiples of these rows and columns, near the height and the width of a tile.
 const TILE: (usize, usize) = (7, 32);
 
@@ -22,7 +19,8 @@ const TILE: (usize, usize) = (7, 32);
 /// | 1000 x 1000 x 100, hidden | 124, 141 | 129, 133 | 117, 112 |
 /// | 1024 x 2048 x 500, hidden | 142, 137 | 142, 111 | 138, 108 |
 pub(super) fn is_wide(units: usize, inputs: usize, images: usize, first: bool) -> bool {
-    units >= UNITS && units * inputs > super::SMALL && (images >= IMAGES || !first) && kernels::on()
+    let wide = !first || units >= FIRST.0 && images >= FIRST.1;
+    wide && units * inputs > super::SMALL && kernels::on()
 }
 
 /// Sends the product `a b` to `out`, on as many threads as `par` and `threads` have. The parts for the threads are as

@@ -1,6 +1,7 @@
 //! Tests of klayer-linalg: correct products, sums and softmax, and results that do not depend on the thread count.
 
 mod dct;
+mod exponential;
 mod matrices;
 mod normal;
 mod products;

@@ -79,7 +79,7 @@ impl Schedule for Cosine {
         if step < warmup * steps {
             return self.rate * (step / (warmup * steps));
         }
-        self.rate * (0.5 * (1.0 + (PI * (step / steps - warmup) / (1.0 - warmup)).cos()))
+        self.rate * (0.5 * (1.0 + libm::cos(PI * (step / steps - warmup) / (1.0 - warmup))))
     }
 }
 

@@ -62,7 +62,7 @@ impl Schedule for Ramp {
         let part = step as f64 / last as f64;
         match self.growth {
             Growth::Linear => self.eta_min + part * (self.eta_max - self.eta_min),
-            Growth::Exponential => self.eta_min * (self.eta_max / self.eta_min).powf(part),
+            Growth::Exponential => self.eta_min * libm::pow(self.eta_max / self.eta_min, part),
         }
     }
 }

@@ -10,8 +10,7 @@ use klayer_linalg::random::stream;
 use klayer_nn::{Network, model_file};
 use klayer_train::checkpoint::{CHECKPOINT, State};
 use klayer_train::{
-    Arithmetic, Checkpoints, Data, Error, Event, Init, Observer, Par, Run, RunConfig, Silent, Trained, train,
-    train_from,
+    Checkpoints, Data, Error, Event, Init, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -220,70 +219,6 @@ fn an_unreadable_checkpoint_falls_back_to_the_previous_one_or_fails() {
     let Error::Store(klayer_store::Error::File { path, .. }) = &error else { panic!("{error}") };
     assert_eq!(path, checkpoints.path());
     assert!(fs::symlink_metadata(checkpoints.path()).is_ok(), "it is unchanged");
-}
-
-/// Replaces the arithmetic in the checkpoint at `path`.
-fn computed_with(path: &Path, arithmetic: Option<Arithmetic>) {
-    let bytes = fs::read(path).expect("a checkpoint");
-    let (network, numbers, mut state) = model_file::decode::<f32, State>(&CHECKPOINT, &bytes).expect("it is whole");
-    state.environment.arithmetic = arithmetic;
-    fs::write(path, model_file::encode(&CHECKPOINT, &network, &numbers, &state).expect("it can be encoded"))
-        .expect("written");
-}
-
-/// Arithmetics with wider vectors, without the kernels, and of another build or system.
-fn other_arithmetics() -> [(Arithmetic, &'static str); 3] {
-    let here = Arithmetic::here();
-    [
-        (Arithmetic { vectors: 4096, ..here.clone() }, "vectors have 4096 bits in the checkpoint, but "),
-        (Arithmetic { kernels: !here.kernels, ..here.clone() }, "KLAYER_NO_KERNELS"),
-        (Arithmetic { sample: "0".repeat(64), ..here }, "another build or system"),
-    ]
-}
-
-#[test]
-fn a_checkpoint_of_other_arithmetic_is_rejected_with_the_difference_and_kept() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let checkpoints = at(&folder);
-    stop(&small_run(), &checkpoints, 10);
-    assert_eq!(state(checkpoints.path()).environment.arithmetic, Some(Arithmetic::here()));
-    let others = other_arithmetics().map(|(other, words)| (Some(other), words));
-    for (other, words) in others.into_iter().chain([(None, "it does not name the arithmetic")]) {
-        computed_with(checkpoints.path(), other);
-        let before = fs::read(checkpoints.path()).expect("a checkpoint");
-        let error = go(&small_run(), &checkpoints, &Silent).expect_err("the arithmetic differs");
-        assert!(matches!(error, Error::OtherArithmetic { .. }), "{error}");
-        let text = error.to_string();
-        assert!(text.contains(words) && text.contains("run.checkpoint"), "{text}");
-        assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
-    }
-    computed_with(checkpoints.path(), Some(Arithmetic::here()));
-    go(&small_run(), &checkpoints, &Silent).expect("the arithmetic matches again");
-}
-
-#[test]
-fn a_shared_run_ignores_checkpoints_of_other_arithmetic() {
-    let alone = bits(&train::<f32>(&small_run(), &DATA, &Par::Seq, &Silent).expect("a run"));
-    for (other, words) in other_arithmetics() {
-        // (whether each has the other arithmetic, the step to resume from)
-        for (foreign, first) in [([true, false], 10), ([true, true], 1), ([false, true], 30)] {
-            let folder = TempDir::new().expect("a temporary folder");
-            let checkpoints = Checkpoints::shared(folder.path().join("run.checkpoint"), NEVER, &|| true);
-            stop(&small_run(), &checkpoints, 10);
-            stop(&small_run(), &checkpoints, 21);
-            for (path, foreign) in [checkpoints.path(), &checkpoints.previous()].into_iter().zip(foreign) {
-                if foreign {
-                    computed_with(path, Some(other.clone()));
-                }
-            }
-            let watch = Watch::default();
-            assert!(bits(&go(&small_run(), &checkpoints, &watch).expect("a run")) == alone, "{foreign:?}");
-            assert_eq!(watch.first.load(Ordering::Relaxed), first, "{foreign:?}");
-            let expected = if foreign[0] { 1 + usize::from(foreign[1]) } else { 0 };
-            let warnings = watch.warnings();
-            assert!(warnings.len() == expected && warnings.iter().all(|told| told.contains(words)), "{warnings:?}");
-        }
-    }
 }
 
 #[test]

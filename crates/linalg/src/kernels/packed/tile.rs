@@ -71,7 +71,7 @@ impl<'a, T: Scalar, const R: usize> Panel<'a, T, R> {
 
 /// Loads `V` vectors from the start of `values`, and zeros beyond its end.
 #[inline(always)]
-pub(super) fn load<T: Scalar, S: Simd, const V: usize>(simd: S, values: &[T]) -> [T::Vector<S>; V] {
+pub(in crate::kernels) fn load<T: Scalar, S: Simd, const V: usize>(simd: S, values: &[T]) -> [T::Vector<S>; V] {
     let (whole, part) = T::vectors(simd, values);
     if let Some(&whole) = whole.first_chunk() {
         return whole;
