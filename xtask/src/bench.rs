@@ -123,6 +123,15 @@ fn rows(cores: usize, quick: bool, sizes: &DataSizes) -> Vec<Row> {
     rows.extend([2, 3, 5, 9, 18].map(|depth| Row { hidden: vec![50; depth - 1], ..reference("depth", depth) }));
     rows.extend([10, 32, 100, 320, 500, 1000].map(|batch| Row { batch, ..reference("batch", batch) }));
     rows.extend([1, 2, 4, 8, 16, 20].map(|trials| Row { threads: cores, trials, ..reference("trials", trials) }));
+    let epoch = if quick { 4 } else { 90 };
+    let wide = |threads| Row {
+        hidden: vec![2048, 1024, 512],
+        batch: 500,
+        threads,
+        validate_every: epoch,
+        ..reference("wide layers, threads", threads)
+    };
+    rows.extend([1, cores].map(wide));
     for row in &mut rows {
         // Wide layers and large mini-batches need fewer steps for a reliable measurement. Rows of the trials axis all
         // have the same number of steps, so that the fixed cost of a trial has the same weight in each.

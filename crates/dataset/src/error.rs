@@ -159,7 +159,7 @@ pub enum Error {
         shape: Shape,
     },
     /// A file is not valid IDX.
-    #[error("{}: {} at byte {offset}", path.display(), printable(reason))]
+    #[error("{}: byte {offset}: {}", path.display(), printable(reason))]
     Idx {
         /// The file.
         path: PathBuf,
@@ -188,7 +188,7 @@ pub enum Error {
     #[error("{}", printable(_0))]
     Arrays(String),
     /// Too many validation images.
-    #[error("cannot use {images} training images for validation: must be at most {most}")]
+    #[error("cannot use {images} training images for validation: must be at most {most}, so that each class keeps one")]
     Validation {
         /// Number of validation images.
         images: usize,

@@ -121,9 +121,11 @@ fn switches(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec<
     for (key, value) in table {
         let arg = settings(command).find(|arg| arg.get_long() == Some(key)).ok_or_else(|| {
             let names = settings(command).filter_map(Arg::get_long);
-            let nearest = names.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-            let name = command.get_name();
-            format!("unknown setting '{key}' of klayer {name}; did you mean '{}'?", nearest.unwrap_or_default())
+            let similar =
+                names.map(|name| (strsim::jaro_winkler(name, key), name)).filter(|(likeness, _)| *likeness > 0.7);
+            let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0));
+            let hint = nearest.map_or(String::new(), |(_, name)| format!("; did you mean '{name}'?"));
+            format!("unknown setting '{key}' of klayer {}{hint}", command.get_name())
         })?;
         let excludes = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).contains(&other);
         if settings(command)

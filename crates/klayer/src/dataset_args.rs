@@ -78,9 +78,14 @@ impl DatasetArgs {
         interrupt: &Interrupt,
     ) -> Result<Dataset, Error> {
         let images = &info.images;
-        let format = images.format.as_deref().and_then(|format| format.parse().ok());
+        // Files of another format are loaded as such, to report how they differ.
+        let fits = |format: &Format| match self.place().map(Format::detect) {
+            Some(Ok(found)) => found == *format || found.variable().is_some_and(|dir| Some(dir) == format.variable()),
+            _ => !self.place.synthetic,
+        };
+        let format = images.format.as_deref().and_then(|format| format.parse().ok()).filter(fits);
         let like_model = Self {
-            dataset: self.dataset.or(format.filter(|_| !self.place.synthetic)),
+            dataset: self.dataset.or(format),
             validation: self.validation.or(images.validation),
             size: self.size.or(Some(images.shape.height)),
             ..self.clone()

@@ -48,12 +48,18 @@ pub(crate) enum Error {
         None => "nothing was written".to_owned(),
     })]
     Diverged { step: u64, rate: f64, metrics: Option<PathBuf> },
-    #[error("the model and the dataset do not match: the model was trained on {model}, but the images are {images}")]
-    OtherDataset { model: String, images: String },
+    #[error(
+        "the model and the dataset do not match: the model was trained on {model}, but the images are {images}{hint}"
+    )]
+    OtherDataset { model: String, images: String, hint: &'static str },
     #[error("{switch} applies only to pictures, but the dataset is {dataset}")]
     PicturesAlone { switch: &'static str, dataset: String },
-    #[error("the dataset has no {part} images")]
-    NoPart { part: &'static str },
+    #[error("the dataset has no {part} images{hint}")]
+    NoPart {
+        part: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
     #[error("a search needs validation images: --validation must be at least 1")]
     NoValidation,
     #[error("{failed} of {of} inputs could not be read")]

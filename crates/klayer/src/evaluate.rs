@@ -104,7 +104,11 @@ impl Part {
             Self::Validation => ("validation", dataset.validation()),
             Self::Test => ("test", dataset.test()),
         };
-        if images.is_empty() { Err(Error::NoPart { part }) } else { Ok(images) }
+        if !images.is_empty() {
+            return Ok(images);
+        }
+        let hint = if dataset.validation().is_empty() { "" } else { "; --part validation uses the validation images" };
+        Err(Error::NoPart { part, hint })
     }
 }
 
@@ -119,11 +123,12 @@ pub(crate) fn images_of(
     let (name, shape, classes) = (dataset.name(), dataset.shape(), dataset.class_names());
     if (name, shape, classes) != (info.dataset.name.as_str(), info.images.shape, info.classes.as_slice()) {
         let model = describe(&info.dataset.name, info.images.shape, &info.classes);
-        return Err(Error::OtherDataset { model, images: describe(name, shape, classes) });
+        let hint = if info.dataset.synthetic { "; --synthetic generates the images of the model" } else { "" };
+        return Err(Error::OtherDataset { model, images: describe(name, shape, classes), hint });
     }
     if dataset.sha256() != info.dataset.sha256 {
         terminal.warn(&format!(
-            "the images differ from those that the model was trained on: their SHA-256 is {}, not {}",
+            "the images, or their split, differ from those that the model was trained on: their SHA-256 is {}, not {}",
             dataset.sha256(),
             printable(&info.dataset.sha256)
         ));

@@ -72,6 +72,11 @@ pub(crate) trait Function<T>: Sync {
     /// Computes the gradient of the input from dJ/dh.
     fn backward(&self, values: &mut Values<T>);
 
+    /// Whether the function bends so sharply that the gradient check needs a difference of higher order.
+    fn bends_sharply(&self) -> bool {
+        false
+    }
+
     /// Whether the loss has a kink between two passes with the outputs `here` and `there`.
     fn kink(&self, _here: &RowMajor<T>, _there: &RowMajor<T>) -> bool {
         false

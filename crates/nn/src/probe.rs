@@ -84,12 +84,23 @@ impl<'a> Probe<'a> {
         self.ahead.group = self.here.group.clone();
     }
 
-    /// Computes the central difference of the objective for parameter `index` of `kind` of the unit. Returns NaN at a
-    /// kink.
+    /// Computes the difference of the objective for parameter `index` of `kind` of the unit. Returns NaN at a kink.
     pub(crate) fn difference(&mut self, kind: Parameter, index: usize) -> Result<f64, Error> {
-        self.pass(kind, index, self.step)?;
+        let near = self.central_difference(kind, index, self.step)?;
+        let mut activations = self.network.architecture().activations().iter();
+        if !activations.any(|activation| activation.function::<f64>().bends_sharply()) {
+            return Ok(near);
+        }
+        // Richardson extrapolation: the errors in h^2 cancel.
+        let far = self.central_difference(kind, index, 2.0 * self.step)?;
+        Ok((4.0 * near - far) / 3.0)
+    }
+
+    /// Computes the central difference with step `h`.
+    fn central_difference(&mut self, kind: Parameter, index: usize, h: f64) -> Result<f64, Error> {
+        self.pass(kind, index, h)?;
         mem::swap(&mut self.here, &mut self.ahead);
-        self.pass(kind, index, -self.step)?;
+        self.pass(kind, index, -h)?;
         let (here, ahead) = (&self.here, &self.ahead);
         let is_hidden = self.layer < here.workspace.hidden.len();
         let mut above = here.workspace.hidden.iter().zip(&ahead.workspace.hidden).skip(self.layer + 1);
@@ -99,7 +110,7 @@ impl<'a> Probe<'a> {
         // Image by image, because the rounding errors of two large sums would exceed their difference.
         let pairs = ahead.workspace.image_objectives().iter().zip(here.workspace.image_objectives());
         let sum: f64 = pairs.map(|(ahead, behind)| ahead - behind).sum();
-        Ok(sum / self.labels.len() as f64 / (2.0 * self.step))
+        Ok(sum / self.labels.len() as f64 / (2.0 * h))
     }
 
     /// Runs the pass up to the objective, with the parameter moved by `h`.

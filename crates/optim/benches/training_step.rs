@@ -20,11 +20,29 @@ use klayer_optim::{L2, Optimizer, Sgd};
 const BATCH: usize = 100;
 /// Number of features of an image.
 const FEATURES: usize = 3072;
-/// The layers of the networks in the report, as (units, inputs). The inputs of the first are images.
-const LAYERS: [(usize, usize); 8] =
-    [(50, FEATURES), (50, 50), (30, 50), (20, 30), (20, 20), (10, 20), (10, 10), (10, 50)];
-/// Wide layers.
-const WIDE: [(usize, usize); 5] = [(200, FEATURES), (1000, FEATURES), (200, 200), (1000, 1000), (1024, 2048)];
+/// The layers of the networks in the report, as (units, inputs, images). The inputs of the first are images.
+const LAYERS: [Layer; 8] = [
+    (50, FEATURES, BATCH),
+    (50, 50, BATCH),
+    (30, 50, BATCH),
+    (20, 30, BATCH),
+    (20, 20, BATCH),
+    (10, 20, BATCH),
+    (10, 10, BATCH),
+    (10, 50, BATCH),
+];
+/// Wide layers, of which the first four take images.
+const WIDE: [Layer; 8] = [
+    (200, FEATURES, BATCH),
+    (1000, FEATURES, BATCH),
+    (1000, FEATURES, 500),
+    (2048, FEATURES, 500),
+    (200, 200, BATCH),
+    (1000, 1000, BATCH),
+    (1024, 2048, 500),
+    (512, 1024, 500),
+];
+type Layer = (usize, usize, usize);
 /// Number of images that exceeds every cache.
 const MANY: usize = 45_000;
 
@@ -43,18 +61,21 @@ struct Bytes {
     images: Vec<&'static [u8]>,
     /// The first image of the next mini-batch.
     next: usize,
+    /// Number of images in a mini-batch.
+    batch: usize,
     mean: Vec<f32>,
     scale: Vec<f32>,
 }
 
 impl Bytes {
-    fn new(features: usize, images: usize) -> Self {
+    fn new(features: usize, images: usize, batch: usize) -> Self {
         let bytes: &[u8] = (0..images * features).map(|i| (i * i / 7 % 256) as u8).collect::<Vec<_>>().leak();
         let in_order: Vec<_> = bytes.chunks_exact(features).collect();
         Self {
             // A step coprime to the number of images visits all of them.
             images: (0..images).map(|i| in_order[i * 7919 % images]).collect(),
             next: 0,
+            batch,
             mean: vec![128.0; features],
             scale: vec![0.02; features],
         }
@@ -63,25 +84,27 @@ impl Bytes {
     /// The next mini-batch; starts over after the last.
     fn next(&mut self) -> Pixels<'_, f32> {
         let start = self.next;
-        self.next = (start + BATCH) % self.images.len();
-        Pixels::new(&self.images[start..start + BATCH], &self.mean, &self.scale)
+        self.next = (start + self.batch) % self.images.len();
+        Pixels::new(&self.images[start..start + self.batch], &self.mean, &self.scale)
     }
 }
 
-fn operations((units, inputs): (usize, usize)) -> ItemsCount {
-    ItemsCount::new(2 * units * inputs * BATCH)
+fn operations((units, inputs, images): Layer) -> ItemsCount {
+    ItemsCount::new(2 * units * inputs * images)
 }
 
-fn scratch((units, inputs): (usize, usize)) -> Scratch<f32> {
-    Scratch::new([(inputs, units)], BATCH, &Par::Seq)
+/// Scratch memory of a first layer, or of a hidden layer: then the network has a small first layer.
+fn scratch((units, inputs, images): Layer) -> Scratch<f32> {
+    let first = (inputs != FEATURES).then_some((1, 1));
+    Scratch::new(first.into_iter().chain([(inputs, units)]), images, &Par::Seq)
 }
 
 /// The inputs of a layer: images, or the outputs of a hidden layer.
 struct LayerInputs(Bytes, RowMajor<f32>);
 
 impl LayerInputs {
-    fn new(inputs: usize) -> Self {
-        Self(Bytes::new(inputs, BATCH), normal(inputs, BATCH))
+    fn new((_, inputs, images): Layer) -> Self {
+        Self(Bytes::new(inputs, images, images), normal(inputs, images))
     }
 
     fn get(&mut self) -> Inputs<'_, f32> {
@@ -91,8 +114,8 @@ impl LayerInputs {
 }
 
 #[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
-fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (w, mut x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, BATCH));
+fn outputs(bencher: Bencher<'_, '_>, layer: Layer) {
+    let (w, mut x, mut s) = (normal(layer.0, layer.1), LayerInputs::new(layer), RowMajor::zeros(layer.0, layer.2));
     let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
@@ -100,8 +123,8 @@ fn outputs(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 }
 
 #[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
-fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (g, mut x, mut d_w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), RowMajor::zeros(layer.0, layer.1));
+fn weight_gradient(bencher: Bencher<'_, '_>, layer: Layer) {
+    let (g, mut x, mut d_w) = (normal(layer.0, layer.2), LayerInputs::new(layer), RowMajor::zeros(layer.0, layer.1));
     let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
@@ -109,17 +132,17 @@ fn weight_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 }
 
 #[divan::bench(args = LAYERS.iter().chain(&WIDE).copied())]
-fn descend(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (g, mut x, mut w) = (normal(layer.0, BATCH), LayerInputs::new(layer.1), normal(layer.0, layer.1));
+fn descend(bencher: Bencher<'_, '_>, layer: Layer) {
+    let (g, mut x, mut w) = (normal(layer.0, layer.2), LayerInputs::new(layer), normal(layer.0, layer.1));
     let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
         .bench_local(|| product::descend(&mut w, &g, black_box(x.get()), (1.0, 1e-9), &mut scratch, &Par::Seq));
 }
 
-#[divan::bench(args = LAYERS[1..].iter().chain(&WIDE[2..]).copied())]
-fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
-    let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, BATCH), RowMajor::zeros(layer.1, BATCH));
+#[divan::bench(args = LAYERS[1..].iter().chain(&WIDE[4..]).copied())]
+fn input_gradient(bencher: Bencher<'_, '_>, layer: Layer) {
+    let (w, g, mut d_x) = (normal(layer.0, layer.1), normal(layer.0, layer.2), RowMajor::zeros(layer.1, layer.2));
     let mut scratch = scratch(layer);
     bencher
         .counter(operations(layer))
@@ -129,7 +152,7 @@ fn input_gradient(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
 /// Converts a mini-batch of images to numbers; the products with images do this one strip at a time.
 #[divan::bench(consts = [BATCH, MANY])]
 fn gather<const IMAGES: usize>(bencher: Bencher<'_, '_>) {
-    let (mut images, mut numbers) = (Bytes::new(FEATURES, IMAGES), ColMajor::zeros(FEATURES, BATCH));
+    let (mut images, mut numbers) = (Bytes::new(FEATURES, IMAGES, BATCH), ColMajor::zeros(FEATURES, BATCH));
     bencher
         .counter(ItemsCount::new(FEATURES * BATCH))
         .bench_local(|| black_box(images.next()).write(&mut numbers, &Par::Seq));
@@ -172,7 +195,7 @@ fn whole_step<const IMAGES: usize>(bencher: Bencher<'_, '_>, name: &str) {
     let mut network = Network::<f32>::new(&architecture, Init::He, &mut stream(42, "init")).expect("a network");
     let mut workspace = Workspace::new(&architecture, BATCH, Par::Seq);
     let mut optimizer = Optimizer::new(&architecture, Sgd, L2::new(0.005).expect("a lambda"), Par::Seq);
-    let (mut images, labels) = (Bytes::new(architecture.inputs(), IMAGES), [3; BATCH]);
+    let (mut images, labels) = (Bytes::new(architecture.inputs(), IMAGES, BATCH), [3; BATCH]);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let x = images.next();
         let loss = network.forward_train(x, &mut workspace).and_then(|logits| logits.cross_entropy(&labels));

@@ -33,6 +33,7 @@ fn the_bench_measures_every_axis_and_stamps_its_output() {
         ("depth", &[2, 3, 5, 9, 18]),
         ("batch", &[10, 32, 100, 320, 500, 1000]),
         ("trials", &[1, 2, 4, 8, 16, 20]),
+        ("wide layers, threads", &[1]),
     ] {
         let of_axis: Vec<_> = rows.iter().map(settings).filter(|(group, ..)| group == axis).collect();
         for &value in values {

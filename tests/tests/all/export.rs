@@ -48,7 +48,10 @@ fn evaluating_on_different_images_prints_a_warning() {
     let (own, others) = (evaluate("model.klayer"), evaluate("others.klayer"));
     assert_eq!(own.stdout, others.stdout);
     let warnings = |ended: &Ended| {
-        ended.stderr.matches("warning: the images differ from those that the model was trained on").count()
+        ended
+            .stderr
+            .matches("warning: the images, or their split, differ from those that the model was trained on")
+            .count()
     };
     assert_eq!((warnings(&own), warnings(&others)), (0, 1), "{others:#?}");
     let sum = String::from_utf8_lossy(sum);

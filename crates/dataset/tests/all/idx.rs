@@ -122,20 +122,20 @@ fn several_datasets_in_a_folder_need_a_file_name() {
 fn damaged_files_are_rejected_with_path_and_offset() {
     type Damage = fn(&mut Vec<u8>);
     let cases: [(usize, Damage, &str); 15] = [
-        (0, |b| b[2] = 0x0d, "wrong magic number: expected 0x00000803, found 0x00000d03 at byte 0"),
-        (1, |b| b[3] = 3, "wrong magic number: expected 0x00000801, found 0x00000803 at byte 0"),
-        (0, |b| b.truncate(11), "truncated: expected a header of 16 bytes, found 11 at byte 11"),
-        (0, |b| b.clear(), "truncated: expected a header of 16 bytes, found 0 at byte 0"),
-        (0, |b| b.truncate(255), "truncated: 40 x 2 x 3 needs 240 bytes, found 239 at byte 255"),
-        (0, |b| b.push(7), "trailing bytes after 40 x 2 x 3 = 240 bytes at byte 256"),
-        (0, |b| b[8..12].fill(0), "no content: the sizes are 40 x 0 x 3 at byte 8"),
+        (0, |b| b[2] = 0x0d, "byte 0: wrong magic number: expected 0x00000803, found 0x00000d03"),
+        (1, |b| b[3] = 3, "byte 0: wrong magic number: expected 0x00000801, found 0x00000803"),
+        (0, |b| b.truncate(11), "byte 11: truncated: expected a header of 16 bytes, found 11"),
+        (0, |b| b.clear(), "byte 0: truncated: expected a header of 16 bytes, found 0"),
+        (0, |b| b.truncate(255), "byte 255: truncated: 40 x 2 x 3 needs 240 bytes, found 239"),
+        (0, |b| b.push(7), "byte 256: trailing bytes after 40 x 2 x 3 = 240 bytes"),
+        (0, |b| b[8..12].fill(0), "byte 8: no content: the sizes are 40 x 0 x 3"),
         (0, |b| b[4..16].fill(255), "4294967295 x 4294967295 x 4294967295 bytes are too many: must be at most"),
-        (0, |b| b[4..6].fill(2), "needs 202113264 bytes, more than the file can hold at byte 4"),
-        (1, |b| b[7] = 41, "truncated: 41 needs 41 bytes, found 40 at byte 48"),
+        (0, |b| b[4..6].fill(2), "needs 202113264 bytes, more than the file can hold"),
+        (1, |b| b[7] = 41, "byte 48: truncated: 41 needs 41 bytes, found 40"),
         (1, |b| *b = idx(&[39], &[1; 39]), "39 labels do not match the 40 images of"),
         (1, |b| *b = idx(&[40], &[9; 40]), "found 1 class, but a dataset must have from 2 to 256"),
-        (3, |b| b[10] = 200, "invalid label 200: no training image has it at byte 10"),
-        (2, |b| *b = idx(&[6, 3, 2], &[0; 36]), "images of 1 x 3 x 2, but the training images are 1 x 2 x 3 at byte 8"),
+        (3, |b| b[10] = 200, "byte 10: invalid label 200: no training image has it"),
+        (2, |b| *b = idx(&[6, 3, 2], &[0; 36]), "byte 8: images of 1 x 3 x 2, but the training images are 1 x 2 x 3"),
         (2, |b| *b = gzip(b), "wrong magic number"),
     ];
     for (file, damage, expected) in cases {
@@ -152,8 +152,8 @@ fn damaged_files_are_rejected_with_path_and_offset() {
             let told = error.to_string();
             // In a compressed file, less is known before the content is read.
             let expected = match expected {
-                "truncated: 40 x 2 x 3 needs 240 bytes, found 239 at byte 255" if !compressed => "needs 240 bytes",
-                "truncated: 41 needs 41 bytes, found 40 at byte 48" if !compressed => "41 needs 41 bytes",
+                "byte 255: truncated: 40 x 2 x 3 needs 240 bytes, found 239" if !compressed => "needs 240 bytes",
+                "byte 48: truncated: 41 needs 41 bytes, found 40" if !compressed => "41 needs 41 bytes",
                 other => other,
             };
             assert!(told.contains(expected), "{told}: {expected}");

@@ -121,7 +121,7 @@ fn invalid_check_settings_are_rejected() {
         (|config| config.network.hidden = vec![0].into(), "at least one unit"),
         (|config| config.network.dropout = 1.0, "--dropout is 1, but it must be at least 0 and less than 1"),
         (|config| config.batch.size = 1, "batch norm needs at least two images"),
-        (|config| config.batch.size = 0, "batch size is 0, but it must be at least 1"),
+        (|config| config.batch.size = 0, "--batch is 0, but it must be at least 1"),
         (|config| config.batch.size = 1_031, "must be at most 1030, the number of training images"),
         (|config| config.step = 0.0, "step of the differences is 0"),
         (|config| config.lambdas = vec![-1.0], "lambda is -1"),

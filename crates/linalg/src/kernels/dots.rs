@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::Scalar;
 use crate::kernels::packed::load;
-use crate::kernels::{Aligned, BLOCK, Rows, Source, Store};
+use crate::kernels::{Aligned, BLOCK, Rows, Source, Store, lanes};
 use crate::matrix::CACHE_LINE;
 
 /// Number of rows of A kept in the L2 cache while B streams through.
@@ -58,24 +58,53 @@ impl<T: Scalar> WithSimd for Dots<'_, T> {
         let rows = if matches!(self.b, Source::Pixels(_)) { GROUP_FOR_PIXELS } else { GROUP };
         for first in (0..self.a.count).step_by(rows) {
             let end = self.a.count.min(first + rows);
-            // Branches of other widths are not compiled.
             if const { size_of::<T::Vector<S>>() == CACHE_LINE } {
                 self.group::<S, 5, WIDEST, 1>(simd, first, end);
             } else if const { size_of::<T::Vector<S>>() == CACHE_LINE / 2 } {
-                self.group::<S, 3, 2, 2>(simd, first, end);
+                self.group::<S, 3, 4, 2>(simd, first, end);
             } else if const { size_of::<T::Vector<S>>() == CACHE_LINE / 4 } {
                 self.group::<S, 2, 2, 4>(simd, first, end);
-            } else if const { size_of::<T::Vector<S>>() == CACHE_LINE / 8 } {
-                self.group::<S, 2, 2, 8>(simd, first, end);
             } else {
-                self.group::<S, 2, 2, 16>(simd, first, end);
+                self.plain(first, end);
             }
         }
     }
 }
 
 impl<T: Scalar> Dots<'_, T> {
-    /// Computes rows `first..end` of C, in tiles of at most R x C. A vector of `P` parts has 64 bytes.
+    /// Computes rows `first..end` of C, one element at a time, without vectors.
+    fn plain(&mut self, first: usize, end: usize) {
+        let lanes = CACHE_LINE / size_of::<T>();
+        for j in 0..self.b.count() {
+            let [b] = match self.b {
+                Source::Rows(rows) => [rows.row(j)],
+                Source::Pixels(pixels) => pixels.convert(j, self.strip),
+            };
+            for i in first..end {
+                let mut sums = [T::from_f64(0.0); CACHE_LINE];
+                for (a, b) in self.a.row(i).chunks(lanes).zip(b.chunks(lanes)) {
+                    for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+                        *sum = a.fused(b, *sum);
+                    }
+                }
+                let mut count = lanes;
+                while count > 1 {
+                    count /= 2;
+                    for lane in 0..count {
+                        let other = sums[lane + count];
+                        sums[lane] += other;
+                    }
+                }
+                let c = &mut self.c[i * self.stride + j];
+                *c = match self.store {
+                    Store::Replace => sums[0],
+                    Store::Descend { decay, rate } => (-rate).fused(sums[0], decay * *c),
+                };
+            }
+        }
+    }
+
+    /// Computes rows `first..end` of C, in tiles of at most R x C. `P` vectors have 64 bytes.
     #[inline(always)]
     fn group<S: Simd, const R: usize, const C: usize, const P: usize>(&mut self, simd: S, first: usize, end: usize) {
         let mut j = 0;
@@ -148,49 +177,58 @@ impl<T: Scalar> Dots<'_, T> {
     ) {
         let a: [&[T]; R] = array::from_fn(|r| self.a.row(i + r));
         // The whole vectors of each row; the remainders follow below. All rows have the same length.
-        let whole = T::vectors(simd, b[0]).0.len() / P;
-        let a_whole: [&[[T::Vector<S>; P]]; R] =
-            array::from_fn(|r| &T::vectors(simd, a[r]).0.as_chunks::<P>().0[..whole]);
-        let b_whole: [&[[T::Vector<S>; P]]; C] =
-            array::from_fn(|c| &T::vectors(simd, b[c]).0.as_chunks::<P>().0[..whole]);
-        let mut sums = [[[T::splat(simd, T::from_f64(0.0)); P]; C]; R];
-        for v in 0..whole {
-            add::<T, S, R, C, P>(simd, &mut sums, array::from_fn(|r| a_whole[r][v]), array::from_fn(|c| b_whole[c][v]));
+        let lanes = lanes::<T, S>();
+        let whole = b[0].len() / (P * lanes);
+        let a_whole: [&[T::Vector<S>]; R] = array::from_fn(|r| &T::vectors(simd, a[r]).0[..whole * P]);
+        let b_whole: [&[T::Vector<S>]; C] = array::from_fn(|c| &T::vectors(simd, b[c]).0[..whole * P]);
+        let zeros = [[T::splat(simd, T::from_f64(0.0)); C]; R];
+        let mut parts = [zeros; P];
+        for (p, part) in parts.iter_mut().enumerate() {
+            let mut sums = zeros;
+            for v in 0..whole {
+                let a: [T::Vector<S>; R] = array::from_fn(|r| a_whole[r][v * P + p]);
+                for c in 0..C {
+                    let b = b_whole[c][v * P + p];
+                    for r in 0..R {
+                        sums[r][c] = T::mul_add(simd, a[r], b, sums[r][c]);
+                    }
+                }
+            }
+            if whole * P * lanes < b[0].len() {
+                let start = (whole * P + p) * lanes;
+                let a: [T::Vector<S>; R] =
+                    array::from_fn(|r| load::<T, S, 1>(simd, a[r].get(start..).unwrap_or(&[]))[0]);
+                for c in 0..C {
+                    let [b] = load(simd, b[c].get(start..).unwrap_or(&[]));
+                    for r in 0..R {
+                        sums[r][c] = T::mul_add(simd, a[r], b, sums[r][c]);
+                    }
+                }
+            }
+            *part = sums;
         }
-        let start = whole * CACHE_LINE / size_of::<T>();
-        if start < b[0].len() {
-            add::<T, S, R, C, P>(
-                simd,
-                &mut sums,
-                a.map(|a| load(simd, &a[start..])),
-                b.map(|b| load(simd, &b[start..])),
-            );
-        }
-        for (r, sums) in sums.into_iter().enumerate() {
-            let row = &mut self.c[(i + r) * self.stride + j..][..C];
-            for (c, sum) in row.iter_mut().zip(sums) {
-                let sum = total::<T, S, P>(simd, sum);
-                *c = match self.store {
-                    Store::Replace => sum,
-                    Store::Descend { decay, rate } => (-rate).fused(sum, decay * *c),
-                };
+        // The rule is chosen outside of the loops: a choice between both results would read C even to replace it.
+        match self.store {
+            Store::Replace => self.store(simd, i, j, &parts, |_, product| product),
+            Store::Descend { decay, rate } => {
+                self.store(simd, i, j, &parts, |c, product| (-rate).fused(product, decay * c));
             }
         }
     }
-}
 
-/// Adds the products of the vectors of `R` rows of A and `C` rows of B to `sums`.
-#[inline(always)]
-fn add<T: Scalar, S: Simd, const R: usize, const C: usize, const P: usize>(
-    simd: S,
-    sums: &mut [[[T::Vector<S>; P]; C]; R],
-    a: [[T::Vector<S>; P]; R],
-    b: [[T::Vector<S>; P]; C],
-) {
-    for p in 0..P {
-        for c in 0..C {
-            for r in 0..R {
-                sums[r][c][p] = T::mul_add(simd, a[r][p], b[c][p], sums[r][c][p]);
+    /// Applies `rule` to the elements of C from row `i` and column `j`, and their products.
+    #[inline(always)]
+    fn store<S: Simd, const R: usize, const C: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        i: usize,
+        j: usize,
+        parts: &[[[T::Vector<S>; C]; R]; P],
+        rule: impl Fn(T, T) -> T,
+    ) {
+        for (r, row) in self.c[i * self.stride..].chunks_mut(self.stride).take(R).enumerate() {
+            for (c, value) in row[j..][..C].iter_mut().enumerate() {
+                *value = rule(*value, total::<T, S, P>(simd, array::from_fn(|p| parts[p][r][c])));
             }
         }
     }

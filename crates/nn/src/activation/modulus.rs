@@ -17,6 +17,11 @@ impl<T: Scalar> Function<T> for Modulus {
         2
     }
 
+    // Near 0, the curvature is 1 / sqrt(0.001).
+    fn bends_sharply(&self) -> bool {
+        true
+    }
+
     fn forward(&self, Values { kept, h, .. }: &mut Values<T>) {
         forward(kept.as_mut().expect("not in place"), h);
     }

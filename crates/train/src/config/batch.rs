@@ -44,7 +44,7 @@ impl BatchConfig {
     /// [`Error::Setting`], [`Error::Network`].
     pub fn check(&self, batch_norm: bool) -> Result<(), Error> {
         match self.size {
-            0 => return Err(Error::setting("the batch size", 0, "it must be at least 1")),
+            0 => return Err(Error::setting("--batch", 0, "it must be at least 1")),
             1 if batch_norm => return Err(klayer_nn::Error::BatchTooSmall { images: 1 }.into()),
             _ => {}
         }
@@ -67,6 +67,6 @@ impl BatchConfig {
             return Ok(());
         }
         let needed = format!("it must be at most {images}, the number of training images");
-        Err(Error::setting("the batch size", self.size, &needed))
+        Err(Error::setting("--batch", self.size, &needed))
     }
 }

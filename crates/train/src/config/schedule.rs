@@ -14,7 +14,8 @@ pub struct ScheduleConfig {
     /// Learning-rate schedule: cyclical, cosine or constant
     ///
     /// cyclical: rises from --eta-min to --eta-max in --n-s update steps, falls in as many, and repeats. cosine: rises
-    /// from 0 to --eta-max in the --warmup, then falls to 0 along half a cosine. constant: always --eta-max.
+    /// from 0 to --eta-max in the --warmup, then falls to 0 along half a cosine. constant: always --eta-max. Without
+    /// --epochs, a run of any schedule has --cycles times 2 n_s update steps.
     #[cfg_attr(feature = "clap", arg(long = "schedule", id = "schedule", value_name = "KIND", default_value_t = ScheduleConfig::default().kind))]
     #[serde(default, rename = "schedule", skip_serializing_if = "is_default")]
     pub kind: ScheduleKind,
@@ -31,6 +32,8 @@ pub struct ScheduleConfig {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = ScheduleConfig::default().cycles, value_parser = super::count::<u64>))]
     pub cycles: u64,
     /// Number of epochs, instead of --cycles
+    ///
+    /// An epoch has as many update steps as whole mini-batches.
     #[cfg_attr(feature = "clap", arg(long, conflicts_with = "cycles"))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub epochs: Option<f64>,

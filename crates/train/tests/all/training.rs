@@ -188,8 +188,8 @@ fn invalid_settings_are_rejected_with_the_reason() {
         (|c| c.schedule.n_s = 0, "n_s is 0"),
         (|c| c.schedule.eta_min = 0.2, "eta_min"),
         (|c| c.validate_every = Some(0), "--validate-every is 0, but it must be at least 1"),
-        (|c| c.batch.size = 0, "batch size is 0, but it must be at least 1"),
-        (|c| c.batch.size = 1_031, "batch size is 1031, but it must be at most 1030, the number of training images"),
+        (|c| c.batch.size = 0, "--batch is 0, but it must be at least 1"),
+        (|c| c.batch.size = 1_031, "--batch is 1031, but it must be at most 1030, the number of training images"),
         (|c| c.batch.size = 1, "batch norm needs at least two images"),
         (|c| c.batch.label_smoothing = 1.0, "--label-smoothing is 1, but it must be at least 0 and less than 1"),
         (
