@@ -8,7 +8,7 @@
 
 use std::{iter, mem};
 
-use klayer_linalg::product::Inputs;
+use klayer_linalg::product::{Inputs, Scratch};
 use klayer_linalg::{Columns, Par, RowMajor, Scalar, vectorize};
 
 use crate::affine::Affine;
@@ -67,9 +67,11 @@ impl<'a> Probe<'a> {
         first.as_mut().copy_from(x.as_mat());
         let hidden = workspace.hidden.iter().map(|space| space.values.h.clone());
         let inputs: Vec<_> = iter::once(first).chain(hidden).collect();
+        // No layer takes images here: the first one of the scratch memory is not used.
+        let mut scratch = Scratch::new(iter::once((1, 1)).chain(network.architecture().layers()), images, &Par::Seq);
         let outputs = network.layers.iter().zip(&inputs).map(|(layer, input)| {
             let mut s = RowMajor::zeros(layer.affine.bias.len(), images);
-            layer.affine.forward(Inputs::Hidden(input), &mut s, &mut workspace.scratch, &Par::Seq);
+            layer.affine.forward(Inputs::Hidden(input), &mut s, &mut scratch, &Par::Seq);
             s
         });
         let outputs = outputs.collect();

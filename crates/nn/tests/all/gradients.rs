@@ -128,6 +128,15 @@ fn gradients_are_correct_for_every_combination_of_methods() {
     }
 }
 
+/// Without the kernels for images, its product is packed.
+#[test]
+fn the_gradient_check_takes_a_first_layer_of_many_weights() {
+    let shape = Shape { inputs: 900, hidden: vec![20], ..Shape::default() };
+    let network = shape.network();
+    let rows = numerical(&shape, &network).compare(&network, &analytic(&shape, &network), |_| 0.0, FLOOR).unwrap();
+    assert!(max_relative_error(&rows) < TOLERANCE, "{rows:#?}");
+}
+
 /// The tables of the paper also sum over the checked parameters.
 #[test]
 fn comparisons_sum_over_the_checked_parameters() {
