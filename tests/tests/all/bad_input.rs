@@ -71,7 +71,7 @@ fn invalid_settings_are_rejected_and_existing_models_kept() {
         ("--lambda inf", "lambda is inf"),
         ("--sigma 0", "standard deviation of the initial weights is 0"),
         ("--batch 1", "batch norm needs at least two images"),
-        ("--batch 0", "batch size is 0"),
+        ("--batch 0", "--batch is 0"),
         ("--batch 45001", "it must be at most 45000, the number of training images"),
         ("--validate-every 0", "--validate-every is 0, but it must be at least 1"),
         ("--no-bn --eta-min 1000000 --eta-max 1000000", "diverged at step"),

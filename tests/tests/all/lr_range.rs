@@ -68,8 +68,8 @@ fn invalid_rate_ranges_are_rejected() {
         ("--from 0 --log", "first > 0 for exponential growth"),
         ("--to inf", "invalid learning-rate range"),
         ("--steps 1", "needs at least two steps"),
-        ("--batch 0", "batch size is 0, but it must be at least 1"),
-        ("--batch 45001", "batch size is 45001, but it must be at most 45000, the number of training images"),
+        ("--batch 0", "--batch is 0, but it must be at least 1"),
+        ("--batch 45001", "--batch is 45001, but it must be at most 45000, the number of training images"),
         ("--batch 1", "batch norm needs at least two images"),
         ("--figure missing/f.svg", "missing: "),
     ] {
