@@ -18,8 +18,8 @@ use klayer_nn::{Network, Workspace};
 use klayer_train::checkpoint::{CHECKPOINT, State};
 use klayer_train::record::{Divergence, Point, RunRecord};
 use klayer_train::{
-    Activation, Activations, Arithmetic, AugmentConfig, BatchConfig, DatasetInfo, Environment, Evaluation, Init,
-    Normalize, OptimizerConfig, RunConfig, ScheduleKind,
+    Activation, Activations, AugmentConfig, BatchConfig, DatasetInfo, Environment, Evaluation, Init, Normalize,
+    OptimizerConfig, RunConfig, ScheduleKind,
 };
 use serde::Serialize;
 
@@ -171,7 +171,7 @@ fn checkpoint() -> Done {
         let numbers = if config.optimizer.momentum > 0.0 { network.architecture().parameters() } else { 0 };
         let state = State {
             key: "0123456789abcdef".repeat(2),
-            environment: environment((done > 0).then_some(256)),
+            environment: environment(done > 0),
             config,
             dataset: dataset(),
             done,
@@ -214,15 +214,15 @@ fn all_settings() -> RunConfig {
     config
 }
 
-/// The environment of a run, with the vector width in bits, if recorded.
-fn environment(vectors: Option<u32>) -> Environment {
+/// The environment of a run, with or without the kernels.
+fn environment(kernels: bool) -> Environment {
     Environment {
         version: "0.1.0".to_owned(),
         processor: "a processor".to_owned(),
         cores: 2,
         threads: 1,
         system: "linux x86_64".to_owned(),
-        arithmetic: vectors.map(|vectors| Arithmetic { vectors, kernels: true, sample: "0123456789abcdef".repeat(4) }),
+        kernels,
     }
 }
 
@@ -245,7 +245,7 @@ fn record() -> Done {
     let finished = RunRecord {
         config: config(&[50, 50], true),
         dataset: dataset(),
-        environment: environment(Some(512)),
+        environment: environment(true),
         seconds: 1.25,
         curve: vec![point(0, Some(2.25)), point(10, Some(2.0))],
         diverged: None,
@@ -269,7 +269,7 @@ fn record() -> Done {
             features: None,
         },
         dataset: dataset(),
-        environment: environment(None),
+        environment: environment(true),
         seconds: 0.5,
         rows: vec![GradientRow {
             lambda: 0.005,
