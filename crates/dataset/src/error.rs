@@ -188,7 +188,7 @@ pub enum Error {
     #[error("{}", printable(_0))]
     Arrays(String),
     /// Too many validation images.
-    #[error("cannot use {images} training images for validation: must be at most {most}, so that each class keeps one")]
+    #[error("cannot use {images} training images for validation: must be at most {most}, to leave images for training")]
     Validation {
         /// Number of validation images.
         images: usize,

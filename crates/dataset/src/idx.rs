@@ -2,8 +2,8 @@
 //!
 //! A file has a magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), the size of each
 //! dimension as a big-endian 32-bit integer, and the bytes: images x rows x columns, or one label for each image.
-//! See <http://yann.lecun.com/exdb/mnist/>. The files of EMNIST, whose names begin with `emnist`,
-//! store each image with rows and columns exchanged.
+//! See <http://yann.lecun.com/exdb/mnist/>. The files of EMNIST, whose names begin with `emnist`, store each image with
+//! rows and columns exchanged; the loader restores the order.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};

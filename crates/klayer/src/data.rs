@@ -27,7 +27,7 @@ pub(crate) struct DataInfoArgs {
     /// Draw the first ten training images of each class in this PNG file
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
-    /// Seed that draws the validation images, or generates images
+    /// Seed for drawing the validation images, or for generating images
     #[arg(long, default_value_t = 42, value_parser = parse_seed)]
     seed: u64,
     /// Print the result as one line of JSON

@@ -39,7 +39,8 @@ const POWERS: [f64; INTERVALS as usize] = [
     1.957_144_124_175_400_2,
 ];
 
-/// The cubic, square and linear coefficients of 2^(r / 32) for |r| of at most 1/2, with an error below 0.002 ulp of `f32`.
+/// The cubic, square and linear coefficients of 2^(r / 32) for |r| of at most 1/2, with an error below 0.002 ulp of
+/// `f32`.
 const P: [f64; 3] = [1.6938359250920212e-06, 0.00023459809789509004, 0.021660849396613134];
 
 /// Computes e^x in `f64`, and rounds. Fewer than one in 400 results are not the nearest number, by less than

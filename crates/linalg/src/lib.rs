@@ -27,8 +27,8 @@
 //! - [`random`]: independent named streams of random numbers from one seed.
 //!
 //! This is the only crate that depends on faer. It never reads a clock or a file, and starts no threads except those
-//! that the caller requests. Setting the environment variable `KLAYER_NO_KERNELS` sends all products to faer, for
-//! comparison with klayer's own kernels.
+//! that the caller requests. Two environment variables serve comparisons: `KLAYER_NO_KERNELS` sends all products to
+//! faer, and `KLAYER_VECTOR_BITS` limits the width of vectors, which does not change results.
 
 pub mod dct;
 mod error;
@@ -55,7 +55,7 @@ pub use kernels::on as kernels_on;
 pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;
 pub use scalar::Scalar;
-pub use simd::{vector_bits, vectorize};
+pub use simd::vectorize;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,6 +5,7 @@
 //! the width.
 
 use crate::Scalar;
+use crate::simd::add_lanes;
 
 /// Number of independent partial sums.
 pub const LANES: usize = 16;
@@ -53,13 +54,5 @@ fn lanes<T: Scalar>(a: &[T], b: &[T], term: impl Fn(T, T) -> T) -> T {
     for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
         sums[lane] += term(a, b);
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            let other = sums[lane + width];
-            sums[lane] += other;
-        }
-    }
-    sums[0]
+    add_lanes(&mut sums)
 }

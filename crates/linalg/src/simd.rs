@@ -1,4 +1,5 @@
 use std::env;
+use std::ops::AddAssign;
 use std::sync::LazyLock;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -35,16 +36,21 @@ pub fn vectorize<R>(work: impl FnOnce() -> R) -> R {
     arch().dispatch(work)
 }
 
-/// Returns the width in bits of the vectors that the kernels use, or 32 (a single number) if the processor has none.
-/// Speed depends on it; results do not.
-///
-/// ```
-/// assert!(klayer_linalg::vector_bits().is_power_of_two());
-/// ```
-pub fn vector_bits() -> u32 {
-    bits(arch())
+/// Adds lanes, whose number is a power of two, in halves: the second half to the first.
+#[inline(always)]
+pub(crate) fn add_lanes<T: Copy + AddAssign>(sums: &mut [T]) -> T {
+    let mut width = sums.len();
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            let other = sums[lane + width];
+            sums[lane] += other;
+        }
+    }
+    sums[0]
 }
 
+/// The width in bits of the vectors, or 32 (a single number) without vectors.
 fn bits(arch: Arch) -> u32 {
     struct Bits;
 

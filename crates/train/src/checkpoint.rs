@@ -4,7 +4,7 @@
 //! in place of a model's metadata. The previous checkpoint is kept beside it, in case the last one is damaged or
 //! cannot be read. Both are removed when the run is finished.
 //!
-//! Every machine computes the same bits, so a run may be resumed on another one.
+//! All x86-64 processors compute the same bits, so a run may be resumed on another machine.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -155,8 +155,8 @@ impl<'a> Checkpoints<'a> {
     ///
     /// # Errors
     /// [`Error::OtherRun`]; [`Error::Store`] if one cannot be read and there is no other to resume from: it may be
-    /// readable later. For a run outside a store also [`Error::Model`] for one of another version, and if all are damaged.
-    /// In these cases a trial in a store starts again.
+    /// readable later. For a run outside a store also [`Error::Model`] for one of another version, and if all are
+    /// damaged. In these cases a trial in a store starts again.
     pub(crate) fn find<T: Scalar>(
         &self,
         config: &RunConfig,

@@ -43,8 +43,8 @@ impl<'a> Classifier<'a> {
             normalizer: normalization.normalizer(),
             features: Features::default(),
             par: par.clone(),
-            // Use a fixed size, even if some columns are unused: the summation order of a wide layer may depend on
-            // it.
+            // Use a fixed size, even if some columns are unused: without klayer's kernels, the summation order may depend
+            // on it.
             workspace: Workspace::new(network.architecture(), CHUNK, par),
         }
     }

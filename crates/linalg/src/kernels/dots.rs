@@ -11,6 +11,7 @@ use crate::Scalar;
 use crate::kernels::packed::load;
 use crate::kernels::{Aligned, BLOCK, Rows, Source, Store, lanes};
 use crate::matrix::CACHE_LINE;
+use crate::simd::add_lanes;
 
 /// Number of rows of A kept in the L2 cache while B streams through.
 const GROUP: usize = 60;
@@ -87,18 +88,11 @@ impl<T: Scalar> Dots<'_, T> {
                         *sum = a.fused(b, *sum);
                     }
                 }
-                let mut count = lanes;
-                while count > 1 {
-                    count /= 2;
-                    for lane in 0..count {
-                        let other = sums[lane + count];
-                        sums[lane] += other;
-                    }
-                }
+                let product = add_lanes(&mut sums[..lanes]);
                 let c = &mut self.c[i * self.stride + j];
                 *c = match self.store {
-                    Store::Replace => sums[0],
-                    Store::Descend { decay, rate } => (-rate).fused(sums[0], decay * *c),
+                    Store::Replace => product,
+                    Store::Descend { decay, rate } => (-rate).fused(product, decay * *c),
                 };
             }
         }

@@ -24,8 +24,9 @@ pub struct NetworkConfig {
     pub init: Init,
     /// Activation of the hidden layers: relu, gelu or modulus
     ///
-    /// One for all layers, or one a layer, from first to last, separated by commas; the last one is also used in all further layers. modulus
-    /// combines the two halves of a layer's units, so that the layer above has half as many inputs.
+    /// One for all layers, or one a layer, from first to last, separated by commas; the last one is also used in all
+    /// further layers. modulus combines the two halves of a layer's units, so that the layer above has half as many
+    /// inputs.
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAMES", default_value_t = NetworkConfig::default().activation))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub activation: Activations,

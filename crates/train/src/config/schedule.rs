@@ -33,7 +33,7 @@ pub struct ScheduleConfig {
     pub cycles: u64,
     /// Number of epochs, instead of --cycles
     ///
-    /// An epoch has as many update steps as whole mini-batches.
+    /// An epoch has an update step for each whole mini-batch.
     #[cfg_attr(feature = "clap", arg(long, conflicts_with = "cycles"))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub epochs: Option<f64>,
