@@ -22,6 +22,7 @@
 //! - [`Images`]: a mini-batch of numbers or bytes.
 //! - [`product`]: the three products of a layer. Results do not depend on the number of threads in a [`Par`].
 //! - [`dct`]: the two-dimensional cosine transform of images.
+//! - [`for_rows`]: the rows of several matrices, split between threads.
 //! - [`reduce`] and [`softmax`]: sums in a fixed order, and a softmax that cannot overflow.
 //! - [`peak`]: the peak multiply-add rate of a core.
 //! - [`random`]: independent named streams of random numbers from one seed.
@@ -43,6 +44,7 @@ mod prefetch;
 pub mod product;
 pub mod random;
 pub mod reduce;
+mod rows;
 mod scalar;
 mod simd;
 pub mod softmax;
@@ -54,6 +56,7 @@ pub use images::{Images, Pixels};
 pub use kernels::on as kernels_on;
 pub use matrix::{ColMajor, Columns, RowMajor};
 pub use par::Par;
+pub use rows::{RowsMut, for_rows};
 pub use scalar::Scalar;
 pub use simd::vectorize;
 

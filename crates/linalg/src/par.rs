@@ -123,7 +123,7 @@ impl Par {
     }
 
     /// Nothing for each thread. Allocates nothing.
-    fn each(&self) -> Vec<()> {
+    pub(crate) fn each(&self) -> Vec<()> {
         vec![(); self.count()]
     }
 
@@ -187,6 +187,7 @@ impl<A: Share, B: Share> Share for (A, B) {
 }
 
 /// Lines of length `stride`.
+#[derive(Debug)]
 pub(crate) struct Strided<'a, T> {
     pub(crate) memory: &'a mut [T],
     pub(crate) stride: usize,

@@ -10,7 +10,7 @@ pub mod relu;
 use std::fmt;
 use std::str::FromStr;
 
-use klayer_linalg::{RowMajor, Scalar};
+use klayer_linalg::{Par, RowMajor, Scalar};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -67,10 +67,10 @@ pub(crate) trait Function<T>: Sync {
     }
 
     /// Computes `h` from the input, and keeps in its place what `backward` needs.
-    fn forward(&self, values: &mut Values<T>);
+    fn forward(&self, values: &mut Values<T>, par: &Par);
 
     /// Computes the gradient of the input from dJ/dh.
-    fn backward(&self, values: &mut Values<T>);
+    fn backward(&self, values: &mut Values<T>, par: &Par);
 
     /// Whether the function bends so sharply that the gradient check needs a difference of higher order.
     fn bends_sharply(&self) -> bool {

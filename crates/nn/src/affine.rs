@@ -9,7 +9,7 @@
 
 use klayer_linalg::product::{self, Inputs, Scratch};
 use klayer_linalg::random::fill_normal;
-use klayer_linalg::{Par, RowMajor, Scalar, reduce, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, for_rows, reduce};
 use rand::Rng;
 
 /// The weights and biases of one layer.
@@ -41,13 +41,15 @@ impl<T: Scalar> Affine<T> {
     /// If the shapes do not agree.
     pub fn forward(&self, x: Inputs<'_, T>, s: &mut RowMajor<T>, scratch: &mut Scratch<T>, par: &Par) {
         product::outputs(s, &self.weight, x, scratch, par);
-        vectorize(
+        for_rows(
+            par,
+            s.ncols(),
+            [s.into()],
             #[inline(always)]
-            || {
-                for (i, &bias) in self.bias.iter().enumerate() {
-                    for s in s.row_mut(i) {
-                        *s += bias;
-                    }
+            |i, [s]| {
+                let bias = self.bias[i];
+                for s in s {
+                    *s += bias;
                 }
             },
         );
@@ -62,21 +64,20 @@ impl<T: Scalar> Affine<T> {
     /// If the shapes do not agree.
     pub fn backward(x: Inputs<'_, T>, g: &RowMajor<T>, gradient: &mut Self, scratch: &mut Scratch<T>, par: &Par) {
         product::weight_gradient(&mut gradient.weight, g, x, scratch, par);
-        Self::backward_bias(g, &mut gradient.bias);
+        Self::backward_bias(g, &mut gradient.bias, par);
     }
 
     /// Computes the gradient of b and writes it to `gradient`.
     ///
     /// # Shapes
     /// `g` (dJ/dS) m_out x n, `gradient` m_out.
-    pub fn backward_bias(g: &RowMajor<T>, gradient: &mut [T]) {
-        vectorize(
+    pub fn backward_bias(g: &RowMajor<T>, gradient: &mut [T], par: &Par) {
+        for_rows(
+            par,
+            g.ncols(),
+            [gradient.into()],
             #[inline(always)]
-            || {
-                for (gradient, g) in gradient.iter_mut().zip(g.rows()) {
-                    *gradient = reduce::sum(g);
-                }
-            },
+            |i, [gradient]| gradient[0] = reduce::sum(g.row(i)),
         );
     }
 

@@ -12,7 +12,7 @@
 //!
 //! The two subtracted means are the contributions of mu and v, which depend on every image.
 
-use klayer_linalg::{RowMajor, Scalar, reduce, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, for_rows, reduce};
 
 /// The decay a of the running mean and variance.
 pub const RUNNING_DECAY: f64 = 0.9;
@@ -68,24 +68,24 @@ impl<T: Scalar> BatchNorm<T> {
     ///
     /// # Shapes
     /// `s` and `out` m x n.
-    pub fn forward_train(&self, s: &mut RowMajor<T>, out: &mut RowMajor<T>, batch: &mut Statistics<T>) {
-        vectorize(
+    pub fn forward_train(&self, s: &mut RowMajor<T>, out: &mut RowMajor<T>, batch: &mut Statistics<T>, par: &Par) {
+        let n = T::from_f64(s.ncols() as f64);
+        let Statistics { mean, variance } = batch;
+        for_rows(
+            par,
+            s.ncols(),
+            [s.into(), out.into(), mean.as_mut_slice().into(), variance.as_mut_slice().into()],
             #[inline(always)]
-            || {
-                let n = T::from_f64(s.ncols() as f64);
-                for i in 0..self.gamma.len() {
-                    let s = s.row_mut(i);
-                    let mean = reduce::sum(s) / n;
-                    let variance = reduce::squared_distances(s, mean) / n;
-                    let inverse = self.inverse_deviation(variance);
-                    let (gamma, beta) = (self.gamma[i], self.beta[i]);
-                    for (s, out) in s.iter_mut().zip(out.row_mut(i)) {
-                        *s = (*s - mean) * inverse;
-                        *out = gamma * *s + beta;
-                    }
-                    batch.mean[i] = mean;
-                    batch.variance[i] = variance;
+            |i, [s, out, batch_mean, batch_variance]| {
+                let mean = reduce::sum(s) / n;
+                let variance = reduce::squared_distances(s, mean) / n;
+                let inverse = self.inverse_deviation(variance);
+                let (gamma, beta) = (self.gamma[i], self.beta[i]);
+                for (s, out) in s.iter_mut().zip(out) {
+                    *s = (*s - mean) * inverse;
+                    *out = gamma * *s + beta;
                 }
+                (batch_mean[0], batch_variance[0]) = (mean, variance);
             },
         );
     }
@@ -108,20 +108,21 @@ impl<T: Scalar> BatchNorm<T> {
     ///
     /// # Shapes
     /// `s` and `out` m x n.
-    pub fn infer(&self, s: &RowMajor<T>, out: &mut RowMajor<T>) {
-        vectorize(
+    pub fn infer(&self, s: &RowMajor<T>, out: &mut RowMajor<T>, par: &Par) {
+        for_rows(
+            par,
+            out.ncols(),
+            [out.into()],
             #[inline(always)]
-            || {
-                for i in 0..self.gamma.len() {
-                    let (mean, variance) = match &self.running {
-                        Some(running) => (running.mean[i], running.variance[i]),
-                        None => (T::from_f64(0.0), T::from_f64(1.0)),
-                    };
-                    let scale = self.gamma[i] * self.inverse_deviation(variance);
-                    let beta = self.beta[i];
-                    for (&s, out) in s.row(i).iter().zip(out.row_mut(i)) {
-                        *out = (s - mean) * scale + beta;
-                    }
+            |i, [out]| {
+                let (mean, variance) = match &self.running {
+                    Some(running) => (running.mean[i], running.variance[i]),
+                    None => (T::from_f64(0.0), T::from_f64(1.0)),
+                };
+                let scale = self.gamma[i] * self.inverse_deviation(variance);
+                let beta = self.beta[i];
+                for (&s, out) in s.row(i).iter().zip(out) {
+                    *out = (s - mean) * scale + beta;
                 }
             },
         );
@@ -137,22 +138,23 @@ impl<T: Scalar> BatchNorm<T> {
         batch: &Statistics<T>,
         g: &mut RowMajor<T>,
         gradient: &mut BatchNormGradient<T>,
+        par: &Par,
     ) {
-        vectorize(
+        let n = T::from_f64(g.ncols() as f64);
+        for_rows(
+            par,
+            g.ncols(),
+            [g.into(), gradient.gamma.as_mut_slice().into(), gradient.beta.as_mut_slice().into()],
             #[inline(always)]
-            || {
-                let n = T::from_f64(g.ncols() as f64);
-                for i in 0..self.gamma.len() {
-                    let (s_hat, g) = (s_hat.row(i), g.row_mut(i));
-                    let (d_beta, d_gamma) = (reduce::sum(g), reduce::dot(g, s_hat));
-                    let scale = self.gamma[i] * self.inverse_deviation(batch.variance[i]);
-                    let (mean, mean_s_hat) = (d_beta / n, d_gamma / n);
-                    for (g, &s_hat) in g.iter_mut().zip(s_hat) {
-                        *g = scale * (*g - mean - s_hat * mean_s_hat);
-                    }
-                    gradient.beta[i] = d_beta;
-                    gradient.gamma[i] = d_gamma;
+            |i, [g, gamma_gradient, beta_gradient]| {
+                let s_hat = s_hat.row(i);
+                let (d_beta, d_gamma) = (reduce::sum(g), reduce::dot(g, s_hat));
+                let scale = self.gamma[i] * self.inverse_deviation(batch.variance[i]);
+                let (mean, mean_s_hat) = (d_beta / n, d_gamma / n);
+                for (g, &s_hat) in g.iter_mut().zip(s_hat) {
+                    *g = scale * (*g - mean - s_hat * mean_s_hat);
                 }
+                (gamma_gradient[0], beta_gradient[0]) = (d_gamma, d_beta);
             },
         );
     }

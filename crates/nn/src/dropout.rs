@@ -11,7 +11,7 @@
 //!
 //! The forward and the backward pass both draw the masks, which takes less time than a pass through memory.
 
-use klayer_linalg::{RowMajor, Scalar, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, for_rows};
 
 /// The rate p, and the seed of the masks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,21 +47,23 @@ impl Mask {
     ///
     /// # Shapes
     /// `values` outputs x n.
-    pub(crate) fn apply<T: Scalar>(self, values: &mut RowMajor<T>) {
-        vectorize(
+    pub(crate) fn apply<T: Scalar>(self, values: &mut RowMajor<T>, par: &Par) {
+        let Self { key, rate, first } = self;
+        let threshold = (rate * 2.0_f64.powi(32)) as u32;
+        let (zero, scale) = (T::from_f64(0.0), T::from_f64(1.0 / (1.0 - rate)));
+        for_rows(
+            par,
+            values.ncols(),
+            [values.into()],
             #[inline(always)]
-            || {
+            |i, [values]| {
                 // Local, because the compiler vectorizes only if no store can change them.
-                let Self { key, rate, first } = self;
-                let threshold = (rate * 2.0_f64.powi(32)) as u32;
-                let (zero, scale) = (T::from_f64(0.0), T::from_f64(1.0 / (1.0 - rate)));
-                for i in 0..values.nrows() {
-                    let key = mixed(key, first + i as u64);
-                    let (mut counter, high) = (key as u32, (key >> 32) as u32);
-                    for value in values.row_mut(i) {
-                        *value *= if draw(counter, high) < threshold { zero } else { scale };
-                        counter = counter.wrapping_add(1);
-                    }
+                let (threshold, zero, scale) = (threshold, zero, scale);
+                let key = mixed(key, first + i as u64);
+                let (mut counter, high) = (key as u32, (key >> 32) as u32);
+                for value in values {
+                    *value *= if draw(counter, high) < threshold { zero } else { scale };
+                    counter = counter.wrapping_add(1);
                 }
             },
         );
@@ -91,7 +93,7 @@ mod tests {
 
     fn dropped(seed: u64, step: u64, layer: usize, first: usize, rows: usize, images: usize) -> Vec<Vec<bool>> {
         let mut ones = RowMajor::from_rows(rows, images, &vec![1.0_f32; rows * images]);
-        Dropout { rate: 0.25, seed }.mask(step, layer).starting_at(first).apply(&mut ones);
+        Dropout { rate: 0.25, seed }.mask(step, layer).starting_at(first).apply(&mut ones, &Par::Seq);
         assert!(ones.rows().flatten().all(|&value| value == 0.0 || value == 1.0 / 0.75));
         ones.rows().map(|row| row.iter().map(|&value| value == 0.0).collect()).collect()
     }

@@ -41,27 +41,27 @@ pub(crate) struct Backward<'a, T> {
 
 impl<T: Scalar> Layer<T> {
     /// Runs a hidden layer from its affine output `space.s` to its output h.
-    pub(crate) fn forward(&self, space: &mut HiddenWorkspace<T>, mode: Mode) {
+    pub(crate) fn forward(&self, space: &mut HiddenWorkspace<T>, mode: Mode, par: &Par) {
         let input = space.values.input();
         match (&self.batch_norm, mode) {
-            (Some(norm), Mode::Training) => norm.forward_train(&mut space.s, input, &mut space.batch),
-            (Some(norm), Mode::Inference) => norm.infer(&space.s, input),
+            (Some(norm), Mode::Training) => norm.forward_train(&mut space.s, input, &mut space.batch, par),
+            (Some(norm), Mode::Inference) => norm.infer(&space.s, input, par),
             (None, _) => input.copy_from(&space.s),
         }
-        space.activation.function().forward(&mut space.values);
+        space.activation.function().forward(&mut space.values, par);
         if let (Some(mask), Mode::Training) = (space.mask, mode) {
-            mask.apply(&mut space.values.h);
+            mask.apply(&mut space.values.h, par);
         }
     }
 
     /// Runs a hidden layer back from dJ/dh to dJ/ds of its affine output, and writes the gradients of batch norm.
-    fn backward_hidden(&self, space: &mut HiddenWorkspace<T>) {
+    fn backward_hidden(&self, space: &mut HiddenWorkspace<T>, par: &Par) {
         if let Some(mask) = space.mask {
-            mask.apply(&mut space.values.d_h);
+            mask.apply(&mut space.values.d_h, par);
         }
-        space.activation.function().backward(&mut space.values);
+        space.activation.function().backward(&mut space.values, par);
         if let Some(norm) = &self.batch_norm {
-            norm.backward(&space.s, &space.batch, space.values.input_gradient(), &mut space.norm_gradient);
+            norm.backward(&space.s, &space.batch, space.values.input_gradient(), &mut space.norm_gradient, par);
         }
     }
 
@@ -72,7 +72,7 @@ impl<T: Scalar> Layer<T> {
         let (below, here) = hidden.split_at_mut(l);
         let (g, norm_gradient) = match here.first_mut() {
             Some(space) => {
-                self.backward_hidden(space);
+                self.backward_hidden(space, par);
                 (&*space.values.input_gradient(), Some(&space.norm_gradient))
             }
             // The cross-entropy has replaced the logits by their gradient.

@@ -110,7 +110,7 @@ impl<T: Scalar> Network<T> {
         for l in first..hidden.len() {
             let (below, above) = hidden.split_at_mut(l + 1);
             let space = &mut below[l];
-            self.layers[l].forward(space, mode);
+            self.layers[l].forward(space, mode, par);
             let s = above.first_mut().map_or(&mut *logits, |above| &mut above.s);
             self.layers[l + 1].affine.forward(Inputs::Hidden(&space.values.h), s, scratch, par);
         }
@@ -189,7 +189,7 @@ impl<T: Scalar> Network<T> {
             // The layer below needs the weights of the forward pass, so this precedes the update.
             let back = layer.backward(l, x, workspace);
             update.weight(l, &mut layer.affine.weight, back.g, back.inputs, back.scratch);
-            Affine::backward_bias(back.g, back.bias_gradient);
+            Affine::backward_bias(back.g, back.bias_gradient, back.par);
             update.vector(l, Parameter::Bias, &mut layer.affine.bias, back.bias_gradient);
             if let (Some(norm), Some(gradient)) = (&mut layer.batch_norm, back.norm_gradient) {
                 update.vector(l, Parameter::Gamma, &mut norm.gamma, &gradient.gamma);

@@ -128,7 +128,7 @@ impl<'a> Probe<'a> {
             Parameter::Gamma | Parameter::Beta => group.parameter_mut(kind)[index] += h,
         }
         if let Some(above) = self.network.layers.get(layer + 1) {
-            group.layer.forward(&mut group.space, Mode::Training);
+            group.layer.forward(&mut group.space, Mode::Training, &Par::Seq);
             let s = workspace.affine_output_mut(layer + 1);
             s.copy_from(&self.outputs[layer + 1]);
             let (input, new) = (group.places[0], group.space.values.h.row(0));

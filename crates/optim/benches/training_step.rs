@@ -164,19 +164,19 @@ fn batch_norm_forward(bencher: Bencher<'_, '_>, units: usize) {
     let mut batch = Statistics::zeros(units);
     bencher
         .counter(ItemsCount::new(units * BATCH))
-        .bench_local(|| layer.forward_train(black_box(&mut s), &mut out, &mut batch));
+        .bench_local(|| layer.forward_train(black_box(&mut s), &mut out, &mut batch, &Par::Seq));
 }
 
 #[divan::bench(args = [50, 30, 20, 10])]
 fn batch_norm_backward(bencher: Bencher<'_, '_>, units: usize) {
     let (layer, mut s, mut out) = (BatchNorm::new(units, 1e-8), normal(units, BATCH), RowMajor::zeros(units, BATCH));
     let mut batch = Statistics::zeros(units);
-    layer.forward_train(&mut s, &mut out, &mut batch);
+    layer.forward_train(&mut s, &mut out, &mut batch, &Par::Seq);
     let (start, mut gradient) = (normal(units, BATCH), BatchNormGradient::zeros(units));
     bencher.counter(ItemsCount::new(units * BATCH)).bench_local(|| {
         // Reset each time, because gradients that shrink with every call would become slow subnormal numbers.
         out.copy_from(&start);
-        layer.backward(&s, &batch, black_box(&mut out), &mut gradient);
+        layer.backward(&s, &batch, black_box(&mut out), &mut gradient, &Par::Seq);
     });
 }
 

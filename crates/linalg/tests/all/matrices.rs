@@ -1,4 +1,4 @@
-use klayer_linalg::{ColMajor, Par, RowMajor, Scalar, reduce, vectorize};
+use klayer_linalg::{ColMajor, Par, RowMajor, RowsMut, Scalar, for_rows, reduce, vectorize};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -67,5 +67,27 @@ proptest! {
             part.iter_mut().enumerate().for_each(|(i, seen)| seen.push(first * stride + i));
         });
         prop_assert!(seen.iter().enumerate().all(|(index, seen)| *seen == [index]));
+    }
+    /// Also with widths for which the rows are split between threads.
+    #[test]
+    fn for_rows_passes_every_row_once_with_its_index(
+        pairs in 0..25_usize, cols in 1..40_usize, wide: bool, threads in 0..5_usize
+    ) {
+        let (rows, width) = (2 * pairs, if wide { 1 << 20 } else { cols });
+        let (before, mut sums) = (normal::<f64>(rows, cols, 1), vec![0.0; rows]);
+        let (mut matrix, mut half) = (before.clone(), normal::<f64>(pairs, 1, 2));
+        let par = Par::threads(threads).unwrap();
+        for_rows(&par, width, [(&mut matrix).into(), sums.as_mut_slice().into()], |i, [row, sum]| {
+            sum[0] = reduce::sum(row);
+            row.iter_mut().for_each(|value| *value += i as f64);
+        });
+        for i in 0..rows {
+            prop_assert_eq!(sums[i], reduce::sum(before.row(i)));
+            prop_assert!(matrix.row(i).iter().zip(before.row(i)).all(|(new, old)| *new == old + i as f64));
+        }
+        let [top, bottom] = RowsMut::from(&mut matrix).halves();
+        for_rows(&par, width, [(&mut half).into(), top, bottom], |_, [half, top, bottom]| half[0] = bottom[0] - top[0]);
+        let moved = |i: usize| (before.row(i + pairs)[0] + (i + pairs) as f64) - (before.row(i)[0] + i as f64);
+        prop_assert!((0..pairs).all(|i| half.row(i)[0] == moved(i)));
     }
 }

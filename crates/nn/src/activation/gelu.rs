@@ -4,19 +4,19 @@
 //! The slope is dh/ds = Phi(s) + s phi(s), where phi is the density. It is computed in the forward pass, because Phi
 //! and phi share an exponential.
 
-use klayer_linalg::{RowMajor, Scalar, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, for_rows};
 
 use super::{Function, Values};
 
 pub(crate) struct Gelu;
 
 impl<T: Scalar> Function<T> for Gelu {
-    fn forward(&self, Values { kept, h, .. }: &mut Values<T>) {
-        forward(kept.as_mut().expect("not in place"), h);
+    fn forward(&self, Values { kept, h, .. }: &mut Values<T>, par: &Par) {
+        forward(kept.as_mut().expect("not in place"), h, par);
     }
 
-    fn backward(&self, Values { kept, d_h, .. }: &mut Values<T>) {
-        backward(kept.as_ref().expect("not in place"), d_h);
+    fn backward(&self, Values { kept, d_h, .. }: &mut Values<T>, par: &Par) {
+        backward(kept.as_ref().expect("not in place"), d_h, par);
     }
 }
 
@@ -24,16 +24,17 @@ impl<T: Scalar> Function<T> for Gelu {
 ///
 /// # Shapes
 /// `s` and `h` m x n.
-pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>) {
-    vectorize(
+pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>, par: &Par) {
+    for_rows(
+        par,
+        s.ncols(),
+        [s.into(), h.into()],
         #[inline(always)]
-        || {
-            for i in 0..s.nrows() {
-                for (s, h) in s.row_mut(i).iter_mut().zip(h.row_mut(i)) {
-                    let (below, density) = s.normal_distribution();
-                    *h = *s * below;
-                    *s = below + *s * density;
-                }
+        |_, [s, h]| {
+            for (s, h) in s.iter_mut().zip(h) {
+                let (below, density) = s.normal_distribution();
+                *h = *s * below;
+                *s = below + *s * density;
             }
         },
     );
@@ -43,14 +44,15 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>) {
 ///
 /// # Shapes
 /// `slope` (as [`forward`] left it) and `g` m x n.
-pub fn backward<T: Scalar>(slope: &RowMajor<T>, g: &mut RowMajor<T>) {
-    vectorize(
+pub fn backward<T: Scalar>(slope: &RowMajor<T>, g: &mut RowMajor<T>, par: &Par) {
+    for_rows(
+        par,
+        g.ncols(),
+        [g.into()],
         #[inline(always)]
-        || {
-            for i in 0..g.nrows() {
-                for (g, &slope) in g.row_mut(i).iter_mut().zip(slope.row(i)) {
-                    *g *= slope;
-                }
+        |i, [g]| {
+            for (g, &slope) in g.iter_mut().zip(slope.row(i)) {
+                *g *= slope;
             }
         },
     );

@@ -3,7 +3,7 @@
 //!
 //! The slopes are dh/du = u / h and dh/dv = v / h.
 
-use klayer_linalg::{RowMajor, Scalar, vectorize};
+use klayer_linalg::{Par, RowMajor, RowsMut, Scalar, for_rows};
 
 use super::{Function, Values};
 
@@ -22,12 +22,12 @@ impl<T: Scalar> Function<T> for Modulus {
         true
     }
 
-    fn forward(&self, Values { kept, h, .. }: &mut Values<T>) {
-        forward(kept.as_mut().expect("not in place"), h);
+    fn forward(&self, Values { kept, h, .. }: &mut Values<T>, par: &Par) {
+        forward(kept.as_mut().expect("not in place"), h, par);
     }
 
-    fn backward(&self, Values { kept, d_h, d_input, .. }: &mut Values<T>) {
-        backward(kept.as_ref().expect("not in place"), d_h, d_input.as_mut().expect("more units than outputs"));
+    fn backward(&self, Values { kept, d_h, d_input, .. }: &mut Values<T>, par: &Par) {
+        backward(kept.as_ref().expect("not in place"), d_h, d_input.as_mut().expect("more units than outputs"), par);
     }
 }
 
@@ -35,20 +35,19 @@ impl<T: Scalar> Function<T> for Modulus {
 ///
 /// # Shapes
 /// `s` m x n, `h` m/2 x n.
-pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>) {
-    vectorize(
+pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>, par: &Par) {
+    let [u, v] = RowsMut::from(s).halves();
+    for_rows(
+        par,
+        h.ncols(),
+        [h.into(), u, v],
         #[inline(always)]
-        || {
-            let (half, offset) = (h.nrows(), T::from_f64(OFFSET));
-            for i in 0..half {
-                for (h, (&u, &v)) in h.row_mut(i).iter_mut().zip(s.row(i).iter().zip(s.row(i + half))) {
-                    *h = (u * u + v * v + offset).root();
-                }
-                for i in [i, i + half] {
-                    for (s, &h) in s.row_mut(i).iter_mut().zip(h.row(i % half)) {
-                        *s /= h;
-                    }
-                }
+        |_, [h, u, v]| {
+            let offset = T::from_f64(OFFSET);
+            for (h, (u, v)) in h.iter_mut().zip(u.iter_mut().zip(v)) {
+                *h = (*u * *u + *v * *v + offset).root();
+                *u /= *h;
+                *v /= *h;
             }
         },
     );
@@ -58,16 +57,16 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>, h: &mut RowMajor<T>) {
 ///
 /// # Shapes
 /// `slopes` (as [`forward`] left them) and `d_s` m x n, `d_h` m/2 x n.
-pub fn backward<T: Scalar>(slopes: &RowMajor<T>, d_h: &RowMajor<T>, d_s: &mut RowMajor<T>) {
-    vectorize(
+pub fn backward<T: Scalar>(slopes: &RowMajor<T>, d_h: &RowMajor<T>, d_s: &mut RowMajor<T>, par: &Par) {
+    for_rows(
+        par,
+        d_s.ncols(),
+        [d_s.into()],
         #[inline(always)]
-        || {
-            let half = d_h.nrows();
-            for i in 0..2 * half {
-                for (d_s, (&slope, &d_h)) in d_s.row_mut(i).iter_mut().zip(slopes.row(i).iter().zip(d_h.row(i % half)))
-                {
-                    *d_s = d_h * slope;
-                }
+        |i, [d_s]| {
+            let d_h = d_h.row(i % d_h.nrows());
+            for (d_s, (&slope, &d_h)) in d_s.iter_mut().zip(slopes.row(i).iter().zip(d_h)) {
+                *d_s = d_h * slope;
             }
         },
     );

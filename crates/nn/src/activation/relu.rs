@@ -4,7 +4,7 @@
 //! without the addition, the compiler skips stores of unchanged values, with an unpredictable branch or with a masked
 //! store that takes as long as the rest of the layer.
 
-use klayer_linalg::{RowMajor, Scalar, vectorize};
+use klayer_linalg::{Par, RowMajor, Scalar, for_rows, vectorize};
 
 use super::{Function, Values};
 
@@ -15,12 +15,12 @@ impl<T: Scalar> Function<T> for Relu {
         true
     }
 
-    fn forward(&self, values: &mut Values<T>) {
-        forward(&mut values.h);
+    fn forward(&self, values: &mut Values<T>, par: &Par) {
+        forward(&mut values.h, par);
     }
 
-    fn backward(&self, Values { h, d_h, .. }: &mut Values<T>) {
-        backward(h, d_h);
+    fn backward(&self, Values { h, d_h, .. }: &mut Values<T>, par: &Par) {
+        backward(h, d_h, par);
     }
 
     /// Whether any unit is active for an image in only one of the passes.
@@ -44,16 +44,17 @@ impl<T: Scalar> Function<T> for Relu {
 ///
 /// # Shapes
 /// `s` m x n.
-pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
-    vectorize(
+pub fn forward<T: Scalar>(s: &mut RowMajor<T>, par: &Par) {
+    for_rows(
+        par,
+        s.ncols(),
+        [s.into()],
         #[inline(always)]
-        || {
+        |_, [s]| {
             let zero = T::from_f64(0.0);
-            for i in 0..s.nrows() {
-                for s in s.row_mut(i) {
-                    let value = *s;
-                    *s = if value < zero { zero } else { value + zero };
-                }
+            for s in s {
+                let value = *s;
+                *s = if value < zero { zero } else { value + zero };
             }
         },
     );
@@ -63,16 +64,17 @@ pub fn forward<T: Scalar>(s: &mut RowMajor<T>) {
 ///
 /// # Shapes
 /// `h` (the output of [`forward`]) and `g` m x n.
-pub fn backward<T: Scalar>(h: &RowMajor<T>, g: &mut RowMajor<T>) {
-    vectorize(
+pub fn backward<T: Scalar>(h: &RowMajor<T>, g: &mut RowMajor<T>, par: &Par) {
+    for_rows(
+        par,
+        g.ncols(),
+        [g.into()],
         #[inline(always)]
-        || {
+        |i, [g]| {
             let zero = T::from_f64(0.0);
-            for i in 0..g.nrows() {
-                for (g, &h) in g.row_mut(i).iter_mut().zip(h.row(i)) {
-                    let value = *g;
-                    *g = if h > zero { value + zero } else { zero };
-                }
+            for (g, &h) in g.iter_mut().zip(h.row(i)) {
+                let value = *g;
+                *g = if h > zero { value + zero } else { zero };
             }
         },
     );

@@ -45,7 +45,7 @@ proptest! {
         klayer_linalg::random::fill_normal(&mut s, scale, &mut klayer_linalg::random::stream(seed, "s"));
         let (mut out, mut batch) = (RowMajor::zeros(units, n), Statistics::zeros(units));
         let eps = 1e-8;
-        BatchNorm::new(units, eps).forward_train(&mut s, &mut out, &mut batch);
+        BatchNorm::new(units, eps).forward_train(&mut s, &mut out, &mut batch, &Par::Seq);
         for (i, row) in out.rows().enumerate() {
             let mean = row.iter().sum::<f64>() / n as f64;
             let variance = row.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n as f64;
