@@ -64,7 +64,8 @@ impl BenchArgs {
             environment: Environment::here(cores),
             synthetic: data.dataset.synthetic(),
             quick: self.quick,
-            rows: rows(cores, self.quick, &DataSizes::of(&data)),
+            rows: rows(cores, self.quick, &data.dataset.dimensions(), data.dataset.validation().len())
+                .map_err(Error::from)?,
         };
         for round in 1..=self.rounds {
             for i in 0..bench.rows.len() {
@@ -95,7 +96,7 @@ impl BenchArgs {
 
 /// The rows to measure: a short form of the reference job for each number of threads, the 9-layer network, and the
 /// reference job with one setting varied at a time.
-fn rows(cores: usize, quick: bool, sizes: &DataSizes) -> Vec<Row> {
+fn rows(cores: usize, quick: bool, data: &Dimensions, validation: usize) -> Result<Vec<Row>, klayer_train::Error> {
     let reference = |group, value| Row {
         group,
         value,
@@ -139,36 +140,17 @@ fn rows(cores: usize, quick: bool, sizes: &DataSizes) -> Vec<Row> {
         let size = row.hidden[0].max(50) * row.batch.max(100);
         let validations = if quick { 1 } else { (5 * 5000 / size).clamp(1, most) };
         row.steps = row.validate_every * validations as u64;
-        row.operations = row.trials as f64 * operations(&row.config(0.005), sizes);
+        row.operations = row.trials as f64 * operations(&row.config(0.005), data, validation)?;
     }
-    rows
+    Ok(rows)
 }
 
-/// The sizes of a dataset that determine the operations of a run.
-struct DataSizes {
-    features: usize,
-    classes: usize,
-    training: usize,
-    validation: usize,
-}
-
-impl DataSizes {
-    fn of(data: &Data) -> Self {
-        let Dimensions { shape, classes, training } = data.dataset.dimensions();
-        Self { features: shape.features(), classes, training, validation: data.dataset.validation().len() }
-    }
-}
-
-/// Operations of the matrix products of a run: its update steps, and its validations.
-fn operations(run: &RunConfig, &DataSizes { features, classes, training, validation }: &DataSizes) -> f64 {
-    let widths = [&[features], run.network.hidden.0.as_slice(), &[classes]].concat();
-    let weights: Vec<f64> = widths.windows(2).map(|pair| (pair[0] * pair[1]) as f64).collect();
-    let all: f64 = weights.iter().sum();
-    let steps = run.steps(training);
-    let validations = steps.div_ceil(run.validate_every.unwrap_or(run.epoch(training)));
-    let trained = run.batch.size as f64 * steps as f64;
-    // The forward pass and the weight gradient of every layer, and the input gradient of all layers but the first.
-    2.0 * (trained * (3.0 * all - weights[0]) + validation as f64 * validations as f64 * all)
+/// Operations of the matrix products of a run: its update steps, and its validations on `validation` images.
+fn operations(run: &RunConfig, data: &Dimensions, validation: usize) -> Result<f64, klayer_train::Error> {
+    let architecture = run.network.architecture(data.shape.features(), data.classes)?;
+    let forward: usize = architecture.layers().map(|(inputs, outputs)| inputs * outputs).sum();
+    let validations = run.steps(data.training).div_ceil(run.validate_every.unwrap_or(run.epoch(data.training)));
+    Ok(run.operations(data)? + 2.0 * (forward * validation) as f64 * validations as f64)
 }
 
 impl Row {
@@ -260,13 +242,15 @@ fn table(bench: &Bench) -> String {
 
 #[cfg(test)]
 mod tests {
+    use klayer_dataset::Shape;
+
     use super::*;
     use crate::measurements::AXES;
 
     #[test]
     fn operations_count_all_products_and_runs_have_the_counted_steps() {
-        let sizes = DataSizes { features: 3072, classes: 10, training: 45_000, validation: 5_000 };
-        let rows = rows(2, false, &sizes);
+        let data = Dimensions { shape: Shape::CIFAR, classes: 10, training: 45_000 };
+        let rows = rows(2, false, &data, 5_000).expect("valid settings");
         // A step: forward and weight gradient of 3072 x 50, and three products each of 50 x 50 and 50 x 10.
         let step = 200.0 * (2.0 * 153_600.0 + 3.0 * 2_500.0 + 3.0 * 500.0);
         let validation = 10_000.0 * (153_600.0 + 2_500.0 + 500.0);

@@ -19,6 +19,10 @@ pub(crate) enum Error {
     NoImages(klayer_dataset::Error),
     #[error("data/paper.toml: {0}")]
     Paper(toml::de::Error),
+    #[error("data/beyond.toml, or a recipe: {0}")]
+    Beyond(toml::de::Error),
+    #[error("data/beyond.toml, or a recipe: {0}")]
+    Options(clap::Error),
     #[error("cannot render the report: {0}")]
     Render(crate::render::Error),
     #[error("cannot serialize the results as JSON: {0}")]

@@ -5,12 +5,15 @@
 
 mod assemble;
 mod bench;
+mod beyond;
+mod chapter;
 mod ci;
 mod data;
 mod error;
 mod findings;
 mod measurements;
 mod paper;
+mod publish;
 mod render;
 mod report;
 mod results;

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use crate::paper::Paper;
 use crate::results::{Results, SCHEMA};
 
+mod bars;
 mod bench;
+mod beyond;
 mod csv;
 mod curves;
 mod document;
@@ -25,8 +27,10 @@ mod sample;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 pub(crate) use bench::bench_figures;
+pub(crate) use beyond::beyond;
 
 /// The stamp on all output of the quick form.
 const QUICK: &str = "quick form: not the study's results";
@@ -76,9 +80,15 @@ pub(crate) enum Error {
 pub(crate) fn render(results: &Results, paper: &Paper) -> Result<Vec<File>, Error> {
     check(results)?;
     let tables = csv::tables(results);
-    let document = document(results, paper, &tables);
+    let mut files = files(&document(results, paper, &tables))?;
+    files.extend(tables.into_iter().map(|(path, contents)| File { path: path.into(), contents }));
+    Ok(files)
+}
+
+/// A document as an HTML page, a Markdown page and its figures.
+fn files(document: &document::Document) -> Result<Vec<File>, Error> {
     let file = |path: &str, contents| File { path: path.into(), contents };
-    let mut files = vec![file("index.html", html::page(&document)), file("report.md", markdown::page(&document))];
+    let mut files = vec![file("index.html", html::page(document)), file("report.md", markdown::page(document))];
     for block in &document.blocks {
         if let document::Block::Figure(figure) = block {
             let path = format!("figures/{}.svg", figure.name);
@@ -89,7 +99,6 @@ pub(crate) fn render(results: &Results, paper: &Paper) -> Result<Vec<File>, Erro
             files.push(file(&path, klayer_chart::file(&title, &document.stamps, &figure.legend, &figure.panels)));
         }
     }
-    files.extend(tables.into_iter().map(|(path, contents)| file(&path, contents)));
     Ok(files)
 }
 

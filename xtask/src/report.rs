@@ -1,23 +1,24 @@
 //! `cargo xtask report`: trains the missing runs, and renders tables, figures and pages from the records.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, WatchArgs, parse_seconds};
+use klayer_dataset::Options;
 use klayer_experiments::runs::{Job, run_all};
 use klayer_experiments::search::best;
-use klayer_store::{Store, files, key};
+use klayer_store::{Store, key};
 use klayer_train::{Data, Init, RunConfig, checkpoint};
-use serde::{Deserialize, Serialize};
 
 use crate::assemble::{Manifest, assemble};
+use crate::chapter::{self, Chapter};
 use crate::error::Error;
 use crate::paper::Paper;
+use crate::publish;
 use crate::render;
 use crate::results::{DatasetInfo, Environment};
 use crate::root::root;
@@ -38,6 +39,11 @@ pub(crate) struct ReportArgs {
     /// Run only this section; the page also shows the sections of earlier runs
     #[arg(long, value_enum, value_name = "SECTION")]
     only: Option<Section>,
+    /// Make the chapter "Beyond the paper" instead, in report/beyond/; takes hours
+    ///
+    /// Trains the recipes of `klayer train --recipe`, and compares their ingredients.
+    #[arg(long, conflicts_with_all = ["only", "seed"])]
+    beyond: bool,
     /// Number of runs to train in parallel [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -72,36 +78,33 @@ enum Section {
     Sensitivity,
 }
 
-/// Name of the record of the last rendered report and its files.
-const RENDERED: &str = "rendered";
-/// The last rendered report.
-#[derive(Debug, Serialize, Deserialize)]
-struct Rendered {
-    /// Name of the record of its manifest.
-    study: String,
-    /// Its files, relative to the report's folder.
-    files: Vec<PathBuf>,
-}
-
 /// Work to check one parameter's gradient, in update steps.
 const STEPS_PER_PARAMETER: f64 = 0.1;
 
 impl ReportArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
         let paper = Paper::embedded().map_err(Error::Paper)?;
-        let out = self.out.clone().unwrap_or_else(|| root().join("report"));
-        let records = out.join("records");
+        let folder = root().join(if self.beyond { "report/beyond" } else { "report" });
+        let out = self.out.clone().unwrap_or(folder);
         if self.check {
-            if !records.join(RENDERED).with_extension("json").is_file() {
-                return Err(Error::NoReport { path: out });
-            }
-            return check(&paper, &Store::open(records)?, &out);
+            let (store, study) = publish::last(&out)?;
+            let files = if self.beyond { chapter::files(&study, &store)? } else { rendered(&study, &paper, &store)? };
+            publish::check(&files, &out)?;
+            return writeln!(stdout(), "{} files match the records", files.len()).map_err(Error::Output);
         }
         let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;
-        let data = Data::new(self.data.load_or_generate(&root(), self.seed, &terminal, interrupt)?);
-        let store = Store::open(records)?.checkpoint_every(self.checkpoint_every.unwrap_or(checkpoint::EVERY));
+        let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
+        let store = Store::open(out.join("records"))?.checkpoint_every(every);
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let start = Instant::now();
+        if self.beyond {
+            let chapter = Chapter { quick: self.quick, threads, data: &self.data, store: &store };
+            let (study, files) = chapter.run(&terminal, interrupt, &watchers)?;
+            return self.publish(study, files, &store, &out, start);
+        }
+        let options = Options { seed: self.seed, ..Options::default() };
+        let data = Data::new(self.data.load_or_generate(&root(), options, &terminal, interrupt)?);
         let study_key = format!("study-{}", key("study", &(self.quick, self.seed), data.dataset.sha256())?);
         let manifest = manifest(&study_key, self.quick, self.seed, threads, &data, &store)?;
         let study = Study::new(&paper, self.seed, self.quick);
@@ -121,12 +124,24 @@ impl ReportArgs {
             manifest,
             chosen: None,
         };
-        let start = Instant::now();
         for section in sections {
             pipeline.section(section, self.only)?;
         }
         drop(pipeline);
-        let written = write(study_key, &paper, &store, &out)?;
+        let files = rendered(&study_key, &paper, &store)?;
+        self.publish(study_key, files, &store, &out, start)
+    }
+
+    /// Writes the files, and prints where they are.
+    fn publish(
+        &self,
+        study: String,
+        files: Vec<render::File>,
+        store: &Store,
+        out: &Path,
+        start: Instant,
+    ) -> Result<(), Error> {
+        let written = publish::write(study, files, store, out)?;
         let page = out.join("index.html");
         let note = if self.quick { "the pipeline ran, but its figures are not the study's results; " } else { "" };
         let seconds = start.elapsed().as_secs_f64();
@@ -137,27 +152,12 @@ impl ReportArgs {
 
 /// The manifest of this report, with the seconds of earlier starts.
 fn manifest(key: &str, quick: bool, seed: u64, threads: usize, data: &Data, store: &Store) -> Result<Manifest, Error> {
-    let info = data.info();
-    let here = klayer_train::Environment::here(threads);
     let new = Manifest {
         quick,
         seed,
-        dataset: DatasetInfo {
-            name: info.name,
-            sha256: info.sha256,
-            synthetic: info.synthetic,
-            training: data.dataset.training().len(),
-            validation: data.dataset.validation().len(),
-            test: data.dataset.test().len(),
-        },
+        dataset: DatasetInfo::of(&data.dataset),
         classes: data.dataset.class_names().to_vec(),
-        environment: Environment {
-            version: here.version,
-            processor: here.processor,
-            cores: here.cores,
-            threads: here.threads,
-            system: here.system,
-        },
+        environment: Environment::here(threads),
         seconds: BTreeMap::new(),
     };
     let old = store.get::<Manifest>(key)?;
@@ -282,43 +282,6 @@ fn rendered(study: &str, paper: &Paper, store: &Store) -> Result<Vec<render::Fil
     let manifest: Manifest = store.get(study)?.ok_or_else(|| Error::NoReport { path: store.folder().into() })?;
     let results = assemble(&manifest, paper, store)?;
     let mut files = render::render(&results, paper).map_err(Error::Render)?;
-    let mut json = serde_json::to_string_pretty(&results).map_err(Error::Json)?;
-    json.push('\n');
-    files.push(render::File { path: "results.json".into(), contents: json });
+    files.push(publish::results(&results)?);
     Ok(files)
-}
-
-fn write(study: String, paper: &Paper, store: &Store, out: &Path) -> Result<usize, Error> {
-    let rendered = rendered(&study, paper, store)?;
-    for file in &rendered {
-        let path = out.join(&file.path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| Error::Folder { path: folder.into(), error })?;
-        }
-        files::write(&path, file.contents.as_bytes())?;
-    }
-    // Remove files of an earlier report that this one does not have.
-    let old = store.get::<Rendered>(RENDERED)?.map_or(Vec::new(), |old| old.files);
-    let files: Vec<PathBuf> = rendered.into_iter().map(|file| file.path).collect();
-    for path in old.into_iter().filter(|path| !files.contains(path)).map(|path| out.join(path)) {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::Folder { path, error }),
-            _ => {}
-        }
-    }
-    let written = files.len();
-    store.put(RENDERED, &Rendered { study, files })?;
-    Ok(written)
-}
-
-fn check(paper: &Paper, store: &Store, out: &Path) -> Result<(), Error> {
-    let last: Rendered = store.get(RENDERED)?.ok_or_else(|| Error::NoReport { path: out.into() })?;
-    let rendered = rendered(&last.study, paper, store)?;
-    let differs =
-        |file: &&render::File| fs::read(out.join(&file.path)).ok().as_deref() != Some(file.contents.as_bytes());
-    let changed: Vec<_> = rendered.iter().filter(differs).map(|file| file.path.display().to_string()).collect();
-    if !changed.is_empty() {
-        return Err(Error::Changed { files: rendered.len(), changed });
-    }
-    writeln!(stdout(), "{} files match the records", rendered.len()).map_err(Error::Output)
 }

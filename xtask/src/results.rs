@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use klayer_dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
 /// Version of `results.json`; it increases when a field is removed or changes its meaning.
@@ -73,6 +74,33 @@ pub(crate) struct Environment {
     pub(crate) threads: usize,
     /// Operating system and architecture.
     pub(crate) system: String,
+}
+
+impl DatasetInfo {
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        Self {
+            name: dataset.name().to_owned(),
+            sha256: dataset.sha256().to_owned(),
+            synthetic: dataset.synthetic(),
+            training: dataset.training().len(),
+            validation: dataset.validation().len(),
+            test: dataset.test().len(),
+        }
+    }
+}
+
+impl Environment {
+    /// This machine, with `threads` threads.
+    pub(crate) fn here(threads: usize) -> Self {
+        let here = klayer_train::Environment::here(threads);
+        Self {
+            version: here.version,
+            processor: here.processor,
+            cores: here.cores,
+            threads: here.threads,
+            system: here.system,
+        }
+    }
 }
 
 /// The settings of all training runs.

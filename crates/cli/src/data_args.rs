@@ -40,9 +40,9 @@ impl DataArgs {
         }
     }
 
-    /// CIFAR-10; `seed` determines generated images.
-    fn cifar10(&self, root: &Path, seed: u64) -> Source {
-        self.source(root, Format::Cifar10, Options { seed, ..Options::default() })
+    /// CIFAR-10; the seed of `options` determines generated images.
+    fn cifar10(&self, root: &Path, options: Options) -> Source {
+        self.source(root, Format::Cifar10, options)
     }
 
     /// Loads CIFAR-10, shows progress, and warns about generated images.
@@ -50,7 +50,7 @@ impl DataArgs {
     /// # Errors
     /// Those of [`load`].
     pub fn load(&self, root: &Path, seed: u64, terminal: &Terminal, interrupt: &Interrupt) -> Result<Dataset, Error> {
-        load_images(&self.cifar10(root, seed), terminal, interrupt)
+        load_images(&self.cifar10(root, Options { seed, ..Options::default() }), terminal, interrupt)
     }
 
     /// Loads the images like [`load`](Self::load), but generates them if CIFAR-10 cannot be found or downloaded.
@@ -60,11 +60,11 @@ impl DataArgs {
     pub fn load_or_generate(
         &self,
         root: &Path,
-        seed: u64,
+        options: Options,
         terminal: &Terminal,
         interrupt: &Interrupt,
     ) -> Result<Dataset, Error> {
-        let dataset = load_or_generate(&self.cifar10(root, seed), &terminal.data_progress(interrupt))?;
+        let dataset = load_or_generate(&self.cifar10(root, options), &terminal.data_progress(interrupt))?;
         Ok(describe(dataset, terminal))
     }
 
@@ -73,7 +73,7 @@ impl DataArgs {
     /// # Errors
     /// Those of [`fetch`].
     pub fn fetch(&self, root: &Path, terminal: &Terminal, interrupt: &Interrupt) -> Result<PathBuf, Error> {
-        fetch(&self.cifar10(root, 0), &terminal.data_progress(interrupt))
+        fetch(&self.cifar10(root, Options::default()), &terminal.data_progress(interrupt))
     }
 }
 

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use klayer_linalg::product::BLOCK;
 use klayer_store::{Claim, Owner, Recorded, Store, Taken};
 use klayer_train::record::RunRecord;
-use klayer_train::{
-    Checkpoints, Data, Environment, Event, Observer, Par, Run, RunConfig, Silent, Trained, train, train_from,
-};
+use klayer_train::{Checkpoints, Data, Event, Observer, Par, Run, RunConfig, Silent, train, train_from};
 
 use crate::Error;
 use crate::left_over::left_over;
@@ -98,25 +96,13 @@ impl Job for RunConfig {
     }
 
     fn run(&self, data: &Data, observer: &dyn Observer) -> Result<RunRecord, Error> {
-        Ok(record(self, data, train(self, data, &Par::Seq, observer)?))
+        Ok(train::<f32>(self, data, &Par::Seq, observer)?.record(self, data))
     }
 
     fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<RunRecord, Error> {
         let &Task { job: config, observer, ref checkpoints, ref metrics } = task;
         let run = Run { config, observer, checkpoints: Some(checkpoints), metrics: Some(metrics) };
-        Ok(record(config, data, train_from(&run, data, par)?))
-    }
-}
-
-fn record(config: &RunConfig, data: &Data, trained: Trained<f32>) -> RunRecord {
-    RunRecord {
-        config: config.clone(),
-        dataset: data.info(),
-        environment: Environment::here(1),
-        seconds: trained.seconds,
-        curve: trained.curve,
-        diverged: trained.diverged,
-        test: trained.test,
+        Ok(train_from::<f32>(&run, data, par)?.record(config, data))
     }
 }
 

@@ -1,12 +1,13 @@
-//! Settings of a command as a TOML file: `--config` reads one, `--print-config` prints one.
+//! Settings of a command as a TOML file: `--config` reads one, `--recipe` is one that comes with klayer, and
+//! `--print-config` prints one.
 //!
 //! The keys are the names of the command's options. A setting is applied as if it had been given on the command line,
 //! unless the command line sets the same option or one that conflicts with it.
 
 use std::env;
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,6 +17,7 @@ use klayer_store::files;
 use toml::{Table, Value};
 
 use crate::Error;
+use crate::recipe::Recipe;
 
 /// Maximum size of a settings file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -74,18 +76,14 @@ pub(crate) fn printed(command: Command, matches: &ArgMatches) -> Option<Result<S
 
 fn complete(mut command: Command, typed: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
     let first = command.clone().ignore_errors(true).try_get_matches_from(&typed);
-    let named = first.as_ref().ok().and_then(|first| first.subcommand()).and_then(|(name, given)| {
-        let path = given.try_get_one::<PathBuf>("config").ok()??;
-        Some((name, given, path.clone()))
-    });
-    let Some((name, given, path)) = named else { return command.try_get_matches_from(typed) };
+    let named = first.as_ref().ok().and_then(|first| first.subcommand());
+    let Some((name, given, source)) = named.and_then(|(name, given)| Some((name, given, Source::of(given)?))) else {
+        return command.try_get_matches_from(typed);
+    };
     command.build();
     let subcommand = command.find_subcommand(name).expect("it was found").clone();
-    let refuse = |reason: String| {
-        let message = format!("{}: {reason}", path.display());
-        subcommand.clone().error(ErrorKind::ValueValidation, message)
-    };
-    let added = read(&path).and_then(|table| switches(&subcommand, given, &table)).map_err(refuse)?;
+    let refuse = |reason: String| subcommand.clone().error(ErrorKind::ValueValidation, format!("{source}: {reason}"));
+    let added = source.table().and_then(|table| switches(&subcommand, given, &table)).map_err(refuse)?;
     let place = typed.iter().skip(1).position(|word| word == name).map_or(typed.len(), |place| place + 2);
     let words = typed[..place].iter().cloned().chain(added.iter().map(OsString::from)).chain(typed[place..].to_vec());
     command.try_get_matches_from(words).map_err(|error| {
@@ -105,13 +103,41 @@ fn complete(mut command: Command, typed: Vec<OsString>) -> Result<ArgMatches, cl
     })
 }
 
-fn read(path: &Path) -> Result<Table, String> {
-    let bytes = files::read(path, LONGEST).map_err(|error| match error {
-        klayer_store::Error::File { error, .. } => error.to_string(),
-        error => error.to_string(),
-    })?;
-    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
-    text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
+/// Settings besides those on the command line.
+enum Source<'a> {
+    File(&'a PathBuf),
+    Recipe(&'a Recipe),
+}
+
+impl<'a> Source<'a> {
+    /// The source that the options of a command name.
+    fn of(given: &'a ArgMatches) -> Option<Self> {
+        let file = given.try_get_one("config").ok().flatten().map(Self::File);
+        file.or_else(|| given.try_get_one("recipe").ok().flatten().map(Self::Recipe))
+    }
+
+    fn table(&self) -> Result<Table, String> {
+        let text = match self {
+            Self::Recipe(recipe) => recipe.text().to_owned(),
+            Self::File(path) => {
+                let bytes = files::read(path, LONGEST).map_err(|error| match error {
+                    klayer_store::Error::File { error, .. } => error.to_string(),
+                    error => error.to_string(),
+                })?;
+                String::from_utf8(bytes).map_err(|error| error.to_string())?
+            }
+        };
+        text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Recipe(recipe) => write!(f, "--recipe {recipe}"),
+        }
+    }
 }
 
 /// The settings of `table` as command-line arguments, without those overridden by the options in `given`.
@@ -169,7 +195,7 @@ fn word(key: &str, value: &Value) -> Result<String, String> {
 
 /// The options that are settings.
 fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
-    let about = ["help", "version", "config", "print_config"];
+    let about = ["help", "version", "config", "recipe", "print_config"];
     command.get_arguments().filter(move |arg| arg.get_long().is_some() && !about.contains(&arg.get_id().as_str()))
 }
 

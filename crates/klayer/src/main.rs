@@ -17,6 +17,7 @@ mod lr_range;
 mod outputs;
 mod picture;
 mod predict;
+mod recipe;
 mod run_args;
 mod search;
 mod slurm;

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::config::ConfigArgs;
 use crate::dataset_args::DatasetArgs;
 use crate::outputs;
+use crate::recipe::Recipe;
 use crate::run_args::ThreadArgs;
 
 /// Options of `klayer train`; the defaults are those of the report.
@@ -59,6 +60,19 @@ pub(crate) struct TrainArgs {
     /// written.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// Use settings that come with klayer, for CIFAR-10: minute, quarter, hour or day
+    ///
+    /// A recipe is the most accurate network known for this time on two cores; quarter is a quarter of an hour. It
+    /// trains on all training images, without validation. Options on the command line override the recipe.
+    #[arg(
+        long = "recipe",
+        id = "recipe",
+        value_enum,
+        hide_possible_values = true,
+        value_name = "NAME",
+        conflicts_with = "config"
+    )]
+    _recipe: Option<Recipe>,
     #[command(flatten)]
     _config: ConfigArgs,
     /// Print the result as one line of JSON

@@ -105,6 +105,21 @@ impl RunConfig {
         self.batch.epoch(images)
     }
 
+    /// Operations of the matrix products of all update steps on the training images of `data`; a multiply-add counts as
+    /// two. A step computes the outputs and the weight gradient of every layer, and the input gradient of every layer
+    /// but the first.
+    ///
+    /// # Errors
+    /// [`Error::Network`] for an invalid network.
+    pub fn operations(&self, data: &Dimensions) -> Result<f64, Error> {
+        let architecture = self.network.architecture(data.shape.features(), data.classes)?;
+        let mut products = 0;
+        for (layer, (inputs, outputs)) in architecture.layers().enumerate() {
+            products += inputs * outputs * if layer == 0 { 2 } else { 3 };
+        }
+        Ok(2.0 * products as f64 * self.batch.size as f64 * self.steps(data.training) as f64)
+    }
+
     /// Validates the settings that do not depend on the images.
     ///
     /// # Errors

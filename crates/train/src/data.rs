@@ -40,6 +40,17 @@ impl Data {
         Ok(Self { dataset, normalization })
     }
 
+    /// Fits another normalization to the training images.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] for an invalid setting.
+    pub fn normalize(&mut self, normalize: Normalize) -> Result<(), Error> {
+        if normalize != self.normalization.normalize() {
+            self.normalization = Normalization::fit(normalize, self.dataset.training())?;
+        }
+        Ok(())
+    }
+
     /// Identifies this dataset.
     pub fn info(&self) -> DatasetInfo {
         DatasetInfo {

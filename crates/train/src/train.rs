@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics::{Metrics, MetricsFile};
 use crate::observer::{Event, Observer, Step};
-use crate::record::{Divergence, Point};
+use crate::record::{Divergence, Point, RunRecord};
 
 /// A run to train.
 pub struct Run<'a> {
@@ -71,6 +71,15 @@ pub struct Trained<T> {
     pub test: Option<Evaluation>,
     /// Seconds of the training loop with its evaluations on training and validation images.
     pub seconds: f64,
+}
+
+impl<T> Trained<T> {
+    /// The record of this result of `config` on `data`.
+    pub fn record(self, config: &RunConfig, data: &Data) -> RunRecord {
+        let Self { curve, diverged, test, seconds, .. } = self;
+        let (config, dataset) = (config.clone(), data.info());
+        RunRecord { config, dataset, environment: Environment::here(1), seconds, curve, diverged, test }
+    }
 }
 
 /// The state of a running training.

@@ -76,6 +76,30 @@ fn command_line_options_override_the_settings_file() {
 }
 
 #[test]
+fn recipes_are_printable_and_overridden_by_options() {
+    let (_guard, folder) = folder();
+    for name in ["minute", "quarter", "hour", "day"] {
+        let printed = end(&mut train(&folder, &format!("--recipe {name} --print-config"))).well().stdout;
+        for line in ["normalize = \"whiten=0.3\"\n", "flip = true\n", "schedule = \"cosine\"\n", "validation = 0\n"] {
+            assert!(printed.contains(line), "{name}: {printed}");
+        }
+        fs::write(folder.join("recipe.toml"), &printed).expect("written");
+        assert_eq!(end(&mut train(&folder, "--config recipe.toml --print-config")).well().stdout, printed);
+    }
+    let words = "--recipe minute --hidden 8 --activation relu --cycles 1 --n-s 3 --batch 20 --flip=false";
+    let printed = end(&mut train(&folder, &format!("{words} --print-config"))).well().stdout;
+    assert!(printed.contains("hidden = 8\n") && printed.contains("cycles = 1\n"), "{printed}");
+    assert!(!printed.contains("flip") && !printed.contains("epochs"), "{printed}");
+    end(train(&folder, &format!("{words} --out small.klayer")).args(images())).well();
+    assert!(folder.join("small.klayer").exists());
+
+    let ended = end(&mut train(&folder, "--recipe hour --config recipe.toml"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("cannot be used with"), "{ended:#?}");
+    let ended = end(&mut train(&folder, "--recipe week"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("[possible values: minute, quarter, hour, day]"));
+}
+
+#[test]
 fn print_config_rejects_the_same_settings_as_a_run() {
     let (_guard, folder) = folder();
     for words in [

@@ -77,7 +77,8 @@ pub(crate) fn assert_well_formed(out: &Path) {
             assert!(!["script", "link", "iframe"].contains(&node.tag_name().name()), "the page is self-contained");
             assert!(node.attribute("src").is_none(), "the page is self-contained");
             let Some(target) = node.attribute("href") else { continue };
-            let there = out.join(target).is_file()
+            let there = target.starts_with("data:")
+                || out.join(target).is_file()
                 || target.strip_prefix('#').is_some_and(|id| elements().any(|node| node.attribute("id") == Some(id)));
             assert!(there, "the page links to {target}, which does not exist");
         }
@@ -376,4 +377,38 @@ fn figures_of_another_study_are_removed() {
     end(&mut quick_report(&out, &format!("--only coarse --seed 43 {}", images().join(" ")))).well();
     assert_eq!(of_kind(&out, "svg"), [Path::new("figures/coarse.svg")], "the others are of seed 42");
     check(&out).well();
+}
+
+#[test]
+fn the_chapter_beyond_the_paper_is_made_from_its_records() {
+    let (_guard, folder) = folder();
+    let out = folder.join("beyond");
+    end(&mut quick_report(&out, &format!("--beyond {}", images().join(" ")))).well();
+    assert_well_formed(&out);
+    let page = read(&out.join("report.md"));
+    assert!(page.contains(STAMP) && !page.contains("*Not run.*"), "{page}");
+    let results = json(&out.join("results.json"));
+    let names = |section: &str| -> Vec<String> {
+        array(&results[section]).iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names("recipes"), ["minute", "quarter", "hour"]);
+    assert_eq!(array(&results["recipes"][2]["details"]["mistakes"]).len(), 25);
+    assert_eq!(names("ingredients").len(), 9);
+
+    let check = || end(command("xtask", &out).args(["report", "--beyond", "--check", "--out"]).arg(&out));
+    check().well();
+    let run = &results["whitening"][0]["runs"][0];
+    let accuracy = run["test"].to_string();
+    let records = files(&out.join("records"));
+    let records = records.iter().map(|file| out.join("records").join(file));
+    let record = records.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let record = record.into_iter().find(|path| {
+        let text = read(path);
+        text.contains(&format!("\"accuracy\": {accuracy}")) && text.contains("\"training_sample\": 5000")
+    });
+    let record = record.expect("the record of the run");
+    fs::write(&record, read(&record).replace(&format!("\"accuracy\": {accuracy}"), "\"accuracy\": 0.125"))
+        .expect("written");
+    let ended = check();
+    assert!(ended.code == Some(1) && ended.stderr.contains("files would change"), "{ended:#?}");
 }

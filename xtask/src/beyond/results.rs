@@ -1,0 +1,131 @@
+//! The results of the chapter "Beyond the paper", from its records: the contents of its `results.json`.
+
+use std::collections::BTreeMap;
+
+use klayer_experiments::Error;
+use klayer_store::Store;
+use klayer_train::Evaluation;
+use klayer_train::record::Point;
+use serde::{Deserialize, Serialize};
+
+use super::evaluated::{Details, EvaluatedRecord};
+use super::study::{Group, Study};
+use crate::results::{DatasetInfo, Environment};
+
+/// The dataset, the machine and the times of a chapter; stored with its records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) quick: bool,
+    pub(crate) dataset: DatasetInfo,
+    /// The same dataset with all training images.
+    pub(crate) all: DatasetInfo,
+    pub(crate) classes: Vec<String>,
+    pub(crate) environment: Environment,
+    /// Wall-clock seconds by section.
+    pub(crate) seconds: BTreeMap<String, f64>,
+}
+
+/// The whole chapter. A section that was not run is empty.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Results {
+    #[serde(flatten)]
+    pub(crate) manifest: Manifest,
+    pub(crate) ingredients: Vec<Row>,
+    pub(crate) left_out: Vec<Row>,
+    pub(crate) paper: Vec<Row>,
+    pub(crate) whitening: Vec<Row>,
+    pub(crate) recipes: Vec<Row>,
+}
+
+/// The runs of a group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    /// Operations of the matrix products of all update steps of a run.
+    pub(crate) operations: f64,
+    /// Widths of the hidden layers.
+    pub(crate) hidden: String,
+    /// Images in a mini-batch.
+    pub(crate) batch: usize,
+    /// Update steps.
+    pub(crate) steps: u64,
+    pub(crate) runs: Vec<Trained>,
+    /// Curve of the first run, if it has training losses.
+    pub(crate) curve: Vec<Point>,
+    /// Confusion matrix of the first run over 18 views of the test images, if it has details.
+    pub(crate) confusion: Option<Vec<Vec<u64>>>,
+    /// Of the first run.
+    pub(crate) details: Option<Details>,
+}
+
+/// A run. Accuracies are `None` without such images, or if the run diverged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Trained {
+    pub(crate) seed: u64,
+    /// Seconds of the training loop.
+    pub(crate) seconds: f64,
+    pub(crate) diverged: bool,
+    pub(crate) validation: Option<f64>,
+    /// Accuracy over 18 views of each validation image.
+    pub(crate) validation_views: Option<f64>,
+    pub(crate) test: Option<f64>,
+    /// Accuracy over 18 views of each test image.
+    pub(crate) test_views: Option<f64>,
+}
+
+impl Results {
+    /// The results of the records in `store`. A section with a missing record is empty.
+    pub(crate) fn new(manifest: Manifest, study: &Study, store: &Store) -> Result<Self, Error> {
+        let rows = |groups: &[Group], data: &DatasetInfo| rows(groups, store, &data.sha256);
+        let part = &manifest.dataset;
+        Ok(Self {
+            ingredients: rows(&study.ingredients, part)?,
+            left_out: rows(&study.left_out, part)?,
+            paper: rows(&study.paper, part)?,
+            whitening: rows(&study.whitening, part)?,
+            recipes: rows(&study.recipes, &manifest.all)?,
+            manifest,
+        })
+    }
+}
+
+fn rows(groups: &[Group], store: &Store, sha256: &str) -> Result<Vec<Row>, Error> {
+    let mut rows = Vec::new();
+    for group in groups {
+        match store.records(&group.runs, sha256) {
+            Err(klayer_store::Error::Missing { .. }) => return Ok(Vec::new()),
+            records => rows.push(row(&group.name, &records?)),
+        }
+    }
+    Ok(rows)
+}
+
+fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
+    let first = &records[0];
+    let config = &first.run.config;
+    let trained = |record: &EvaluatedRecord| {
+        let accuracy = |evaluation: &Option<Evaluation>| evaluation.as_ref().map(|evaluation| evaluation.accuracy);
+        Trained {
+            seed: record.run.config.seed,
+            seconds: record.run.seconds,
+            diverged: record.run.diverged.is_some(),
+            validation: record.run.last().and_then(|point| point.validation_accuracy),
+            validation_views: record.validation_views,
+            test: accuracy(&record.run.test),
+            test_views: accuracy(&record.test_views),
+        }
+    };
+    let curve = first.run.curve.iter().filter(|point| point.training_loss.is_some());
+    let views = first.test_views.as_ref().filter(|_| first.details.is_some());
+    Row {
+        name: name.to_owned(),
+        operations: first.operations,
+        hidden: config.network.hidden.to_string(),
+        batch: config.batch.size,
+        steps: first.steps,
+        runs: records.iter().map(trained).collect(),
+        curve: curve.copied().collect(),
+        confusion: views.map(|evaluation| evaluation.confusion.clone()),
+        details: first.details.clone(),
+    }
+}

@@ -1,0 +1,441 @@
+//! The page of the chapter "Beyond the paper".
+
+use super::bars::{self, Bar, CLASSES};
+use super::document::{Block, Document, Figure, Kind, Row as Cells, Table, Text};
+use super::format::{fixed, plural, seconds, significant};
+use super::{File, files, heatmap, stamps, tiles};
+use crate::beyond::results::{Results, Row, Trained};
+use crate::results::Confusion;
+use klayer_chart::{Mark, Panel, Scale, Swatch};
+use klayer_experiments::statistics::{deviation, mean};
+
+/// An accuracy of a run.
+type Accuracy = fn(&Trained) -> Option<f64>;
+
+/// Published test accuracies of fully connected networks, and their source.
+const PUBLISHED: [(f64, &str); 4] = [
+    (0.568, "56.8% (Lin, Memisevic and Konda 2015, ReLU)"),
+    (0.754, "75.4% (Bachmann, Anagnostidis and Hofmann 2023)"),
+    (0.786, "78.6% (Lin, Memisevic and Konda 2015)"),
+    (0.8519, "85.19% (Neyshabur 2020)"),
+];
+
+/// Renders the files of the chapter.
+pub(crate) fn beyond(results: &Results) -> Result<Vec<File>, super::Error> {
+    let mut figures = Figures(0);
+    let blocks = [
+        opening(results),
+        recipes(results),
+        ingredients(results, &mut figures),
+        operations(results, &mut figures),
+        whitening(results, &mut figures),
+        mistakes(results, &mut figures),
+        provenance(results),
+    ];
+    let document = Document {
+        title: "Beyond the paper".into(),
+        stamps: stamps(results.manifest.quick, results.manifest.dataset.synthetic),
+        blocks: blocks.into_iter().flatten().collect(),
+    };
+    files(&document)
+}
+
+/// Numbers the figures.
+struct Figures(u32);
+
+impl Figures {
+    fn block(
+        &mut self,
+        name: &str,
+        caption: &str,
+        legend: Vec<(Swatch, String)>,
+        panels: Vec<klayer_chart::Drawing>,
+    ) -> Block {
+        self.0 += 1;
+        let label = format!("Figure B{}", self.0);
+        Block::Figure(Figure { name: name.into(), label, caption: caption.into(), legend, panels })
+    }
+}
+
+fn values(row: &Row, accuracy: Accuracy) -> Vec<f64> {
+    row.runs.iter().filter_map(accuracy).collect()
+}
+
+fn percent(value: f64) -> String {
+    fixed(100.0 * value, 2)
+}
+
+/// The mean with the sample standard deviation over the runs, in percent.
+fn average(row: &Row, accuracy: Accuracy) -> Option<String> {
+    let values = values(row, accuracy);
+    match values.len() {
+        0 => None,
+        1 => Some(percent(values[0])),
+        _ => Some(format!("{} ± {}", percent(mean(&values)), percent(deviation(&values)))),
+    }
+}
+
+/// All values, in percent.
+fn every(row: &Row, accuracy: Accuracy) -> Text {
+    let values: Vec<_> = values(row, accuracy).into_iter().map(percent).collect();
+    if values.is_empty() { "–".into() } else { values.join(", ").into() }
+}
+
+const TEST: Accuracy = |run| run.test;
+const TEST_VIEWS: Accuracy = |run| run.test_views;
+
+fn opening(results: &Results) -> Vec<Block> {
+    let mut blocks = vec![Block::text(
+        "How far does a fully connected network get on CIFAR-10 with the methods that came after the paper? This \
+         chapter trains the recipes of klayer train --recipe, adds their ingredients to the paper’s network one at a \
+         time, and leaves each of them out. Settings are chosen by validation accuracy; the test images are not used \
+         to choose any setting. “18 views” is the mean of the probabilities over 18 views of an image: mirrored or \
+         not, and shifted by -2, 0 and 2 pixels in both directions.",
+    )];
+    let best = results.recipes.last().filter(|_| !results.manifest.quick);
+    if let Some((best, one, views)) = best.and_then(|row| Some((row, average(row, TEST)?, average(row, TEST_VIEWS)?))) {
+        blocks.push(Block::Text(
+            Text::from(format!("The recipe {} reaches ", best.name))
+                .strong(format!("{one}%"))
+                .plain(" of the test images, and ")
+                .strong(format!("{views}%"))
+                .plain(format!(" over 18 views ({}).", plural(best.runs.len(), "seed"))),
+        ));
+    }
+    blocks
+}
+
+/// A section whose rows are missing.
+fn not_run(title: &str) -> Vec<Block> {
+    vec![Block::Heading(2, title.into()), Block::NotRun]
+}
+
+fn recipes(results: &Results) -> Vec<Block> {
+    let title = "Recipes";
+    if results.recipes.is_empty() {
+        return not_run(title);
+    }
+    let row = |row: &Row| {
+        let times: Vec<f64> = row.runs.iter().map(|run| run.seconds).collect();
+        Cells::cells([
+            Text::new().code(&row.name),
+            row.hidden.as_str().into(),
+            row.steps.to_string().into(),
+            significant(row.operations, 2).into(),
+            seconds(mean(&times)).into(),
+            every(row, TEST),
+            Text::new().strong(average(row, TEST).unwrap_or_default()),
+            every(row, TEST_VIEWS),
+            Text::new().strong(average(row, TEST_VIEWS).unwrap_or_default()),
+        ])
+    };
+    let columns = [
+        ("Recipe", Kind::Words),
+        ("Hidden layers", Kind::Words),
+        ("Steps", Kind::Number),
+        ("Operations", Kind::Number),
+        ("Training time", Kind::Number),
+        ("Test, every run", Kind::Number),
+        ("Mean", Kind::Number),
+        ("18 views, every run", Kind::Number),
+        ("Mean", Kind::Number),
+    ];
+    let threads = plural(results.manifest.environment.threads, "thread");
+    let caption = format!(
+        "Test accuracy of the recipes in percent, one run per seed: mean ± sample standard deviation. All training \
+         images are used for training. The time is that of the training loop on {threads}."
+    );
+    vec![Block::Heading(2, title.into()), Table::block(caption, columns, results.recipes.iter().map(row).collect())]
+}
+
+fn ingredients(results: &Results, figures: &mut Figures) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let parts = [
+        (
+            "Ingredients",
+            "ingredients",
+            "From the paper’s network to the recipe: each row adds one ingredient to the rows above it.",
+            &results.ingredients,
+        ),
+        ("Ingredients left out", "left-out", "The recipe without one of its ingredients.", &results.left_out),
+    ];
+    for (title, name, caption, rows) in parts {
+        if rows.is_empty() {
+            blocks.extend(not_run(title));
+            continue;
+        }
+        blocks.push(Block::Heading(2, title.into()));
+        let full = results.ingredients.last().filter(|_| name == "left-out");
+        let rows: Vec<&Row> = full.into_iter().chain(rows).collect();
+        let label = |row: &&Row| match full {
+            Some(full) if row.name == full.name => "all ingredients".to_owned(),
+            _ => row.name.clone(),
+        };
+        let bars: Vec<Bar> = rows
+            .iter()
+            .map(|row| Bar { name: label(row), values: [values(row, TEST), values(row, TEST_VIEWS)] })
+            .collect();
+        let from = bars.iter().flat_map(|bar| bar.values.iter().flatten()).fold(1.0, |least: f64, &v| least.min(v));
+        let from = (10.0 * from - 0.5).floor().max(0.0) / 10.0;
+        let heading = format!("Test accuracy, from {}%", fixed(100.0 * from, 0));
+        let drawing = bars::draw(&heading, caption.to_owned(), from, &bars);
+        blocks.push(figures.block(name, caption, legend(), vec![drawing]));
+        let cells = rows.iter().map(|row| {
+            Cells::cells([
+                label(row).into(),
+                significant(row.operations, 2).into(),
+                every(row, |run| run.validation),
+                every(row, |run| run.validation_views),
+                every(row, TEST),
+                every(row, TEST_VIEWS),
+            ])
+        });
+        let columns = [
+            ("Ingredient", Kind::Words),
+            ("Operations", Kind::Number),
+            ("Validation", Kind::Number),
+            ("18 views", Kind::Number),
+            ("Test", Kind::Number),
+            ("18 views", Kind::Number),
+        ];
+        blocks.push(Table::block(format!("Accuracy in percent of every run. {caption}"), columns, cells.collect()));
+        blocks.extend(sentence(results, name));
+    }
+    blocks
+}
+
+/// The ingredient with the largest effect, in words.
+fn sentence(results: &Results, name: &str) -> Option<Block> {
+    if results.manifest.quick {
+        return None;
+    }
+    let views = |row: &Row| Some(values(row, TEST_VIEWS)).filter(|v| !v.is_empty()).map(|v| mean(&v));
+    if name == "left-out" {
+        let full = views(results.ingredients.last()?)?;
+        let (worst, row) = results
+            .left_out
+            .iter()
+            .filter_map(|row| Some((full - views(row)?, row)))
+            .max_by(|a, b| a.0.total_cmp(&b.0))?;
+        return Some(Block::text(format!(
+            "The largest loss over 18 views is that of “{}”: {} percentage points.",
+            row.name,
+            percent(worst)
+        )));
+    }
+    let (first, last) = (results.ingredients.first()?, results.ingredients.last()?);
+    let pairs = results.ingredients.windows(2);
+    let gains = pairs.filter_map(|pair| Some((views(&pair[1])? - views(&pair[0])?, &pair[1])));
+    let (most, row) = gains.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(Block::text(format!(
+        "Over 18 views, the accuracy rises from {}% to {}%; the largest step is “{}”, with {} percentage points.",
+        percent(views(first)?),
+        percent(views(last)?),
+        row.name,
+        percent(most)
+    )))
+}
+
+fn legend() -> Vec<(Swatch, String)> {
+    vec![(Swatch::Band(CLASSES[0]), "one view".into()), (Swatch::Band(CLASSES[1]), "18 views".into())]
+}
+
+fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
+    let title = "Accuracy against operations";
+    if results.paper.is_empty() || results.recipes.is_empty() {
+        return not_run(title);
+    }
+    let points = |rows: &[Row], accuracy: Accuracy| -> Vec<(f64, f64)> {
+        let mut points: Vec<_> =
+            rows.iter().map(|row| (row.operations, values(row, accuracy))).filter(|(_, v)| !v.is_empty()).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.into_iter().map(|(operations, values)| (operations, mean(&values))).collect()
+    };
+    let lines = [
+        (points(&results.paper, TEST), "validation dashed", "seed"),
+        (points(&results.paper, TEST_VIEWS), "validation", "seed"),
+        (points(&results.recipes, TEST), "training dashed", "ours"),
+        (points(&results.recipes, TEST_VIEWS), "training", "ours"),
+    ];
+    let all = || lines.iter().flat_map(|line| line.0.iter().copied());
+    let mut marks: Vec<Mark> = PUBLISHED.iter().map(|&(accuracy, _)| Mark::Rule(accuracy, "rule")).collect();
+    for (points, line, dot) in &lines {
+        marks.extend([Mark::Line(points.clone(), line), Mark::Dots(points.clone(), dot)]);
+    }
+    let accuracies = all().map(|point| point.1).chain(PUBLISHED.map(|published| published.0));
+    let panel = Panel {
+        title: "Test accuracy".into(),
+        alt: "Test accuracy of the paper’s settings and of the recipes against operations.".into(),
+        x: (Scale::log_around(all().map(|point| point.0)), "operations of training"),
+        y: (Scale::around(accuracies), "test accuracy"),
+        marks,
+    };
+    let legend = vec![
+        (Swatch::Line("training"), "recipes, 18 views".into()),
+        (Swatch::Line("training dashed"), "one view".into()),
+        (Swatch::Line("validation"), "the paper’s settings, 18 views".into()),
+        (Swatch::Line("validation dashed"), "one view".into()),
+        (Swatch::Line("rule"), "published".into()),
+    ];
+    let published: Vec<_> = PUBLISHED.iter().map(|published| published.1).collect();
+    let caption = "Test accuracy against the operations of training, and published accuracies.";
+    let rows = results.paper.iter().map(|row| {
+        Cells::cells([
+            row.hidden.as_str().into(),
+            significant(row.operations, 2).into(),
+            every(row, TEST),
+            every(row, TEST_VIEWS),
+        ])
+    });
+    let columns = [
+        ("Hidden layers", Kind::Words),
+        ("Operations", Kind::Number),
+        ("Test", Kind::Number),
+        ("18 views", Kind::Number),
+    ];
+    vec![
+        Block::Heading(2, title.into()),
+        Block::text(format!(
+            "The paper’s settings with wider layers and more cycles, and the recipes. Horizontal lines are published \
+             accuracies of fully connected networks: {}.",
+            published.join(", ")
+        )),
+        figures.block("operations", caption, legend, vec![panel.draw()]),
+        Table::block("Accuracy in percent with the paper’s settings.", columns, rows.collect()),
+    ]
+}
+
+fn whitening(results: &Results, figures: &mut Figures) -> Vec<Block> {
+    let title = "Whitening";
+    let rows = &results.whitening;
+    if rows.is_empty() {
+        return not_run(title);
+    }
+    let curves = || rows.iter().flat_map(|row| &row.curve);
+    let x = Scale::from_zero(curves().map(|point| point.step as f64));
+    let losses = curves().flat_map(|point| [point.training_loss, point.validation_loss]).flatten();
+    let y = Scale::around(losses);
+    let panels = rows.iter().map(|row| {
+        let line = |loss: fn(&klayer_train::record::Point) -> Option<f64>, class| {
+            Mark::Line(row.curve.iter().filter_map(|p| Some((p.step as f64, loss(p)?))).collect(), class)
+        };
+        Panel {
+            title: super::format::capital(&row.name),
+            alt: format!("Training and validation loss with {}.", row.name),
+            x: (x.clone(), "update step"),
+            y: (y.clone(), "loss"),
+            marks: vec![line(|p| p.training_loss, "training"), line(|p| p.validation_loss, "validation")],
+        }
+        .draw()
+    });
+    let legend = vec![
+        (Swatch::Line("training"), "training loss".into()),
+        (Swatch::Line("validation"), "validation loss".into()),
+    ];
+    let cells = rows.iter().map(|row| {
+        let last = row.curve.last();
+        let loss = |loss: Option<f64>| Text::from(loss.map_or("–".into(), |loss| fixed(loss, 3)));
+        Cells::cells([
+            row.name.as_str().into(),
+            loss(last.and_then(|point| point.training_loss)),
+            loss(last.and_then(|point| point.validation_loss)),
+            every(row, |run| run.validation),
+            every(row, TEST),
+        ])
+    });
+    let columns = [
+        ("Inputs", Kind::Words),
+        ("Training loss", Kind::Number),
+        ("Validation loss", Kind::Number),
+        ("Validation", Kind::Number),
+        ("Test", Kind::Number),
+    ];
+    let mut blocks = vec![
+        Block::Heading(2, title.into()),
+        Block::text(
+            "Whitening makes the fine detail of an image as loud as its shape. Without flips and shifts, the network \
+             learns each training image by its detail: the training loss falls and the validation loss rises. With \
+             them, detail that moves is worth nothing, and what is left is learned faster.",
+        ),
+        figures.block("whitening", "Loss with and without whitening, flips and shifts.", legend, panels.collect()),
+        Table::block("After the last update step; accuracies in percent.", columns, cells.collect()),
+    ];
+    let whitened = rows.iter().filter(|row| row.name.starts_with("whitened"));
+    let pictures: Vec<_> = whitened
+        .filter_map(|row| {
+            let details = row.details.as_ref()?;
+            let title = super::format::capital(&row.name);
+            Some(tiles::draw(&title, format!("Weights of units of the first layer: {}.", row.name), &details.weights))
+        })
+        .collect();
+    if !pictures.is_empty() {
+        let caption = "Weights of the first units of the first layer, for the pixels of an image; gray is 0.";
+        blocks.push(figures.block("weights", caption, Vec::new(), pictures));
+    }
+    blocks
+}
+
+fn mistakes(results: &Results, figures: &mut Figures) -> Vec<Block> {
+    let title = "Mistakes of the best network";
+    let best = results.recipes.last().and_then(|row| Some((row, row.confusion.clone()?, row.details.as_ref()?)));
+    let Some((row, counts, details)) = best else { return not_run(title) };
+    let classes = &results.manifest.classes;
+    let seed = row.runs[0].seed;
+    let caption = format!("Confusion matrix over 18 views of the recipe {}, seed {seed}.", row.name);
+    let confusion = Confusion { seed, classes: classes.clone(), counts };
+    let name = |class: usize| classes.get(class).map_or("", String::as_str);
+    let cells = details.mistakes.iter().map(|mistake| {
+        Cells::cells([
+            mistake.index.to_string().into(),
+            name(mistake.class).into(),
+            name(mistake.predicted).into(),
+            fixed(100.0 * mistake.probability, 1).into(),
+        ])
+    });
+    let columns = [
+        ("Test image", Kind::Words),
+        ("Class", Kind::Words),
+        ("Predicted", Kind::Words),
+        ("Probability", Kind::Number),
+    ];
+    vec![
+        Block::Heading(2, title.into()),
+        figures.block("confusion", &caption, Vec::new(), vec![heatmap::draw(&confusion, caption.clone())]),
+        Table::block(
+            format!("The {} with the highest probability, in percent.", plural(details.mistakes.len(), "mistake")),
+            columns,
+            cells.collect(),
+        ),
+        Block::Text(
+            Text::from("Images are numbered from 0. ")
+                .code("klayer inspect best.klayer --mistakes mistakes.png")
+                .plain(" draws the mistakes of a network."),
+        ),
+    ]
+}
+
+fn provenance(results: &Results) -> Vec<Block> {
+    let manifest = &results.manifest;
+    let (data, machine) = (&manifest.dataset, &manifest.environment);
+    let fact = |name: &str, text: Text| Cells::cells([name.into(), text]);
+    let mut facts = vec![
+        fact("Data set", data.name.as_str().into()),
+        fact("SHA-256", Text::new().code(&data.sha256)),
+        fact("SHA-256, all images for training", Text::new().code(&manifest.all.sha256)),
+        fact("klayer", machine.version.as_str().into()),
+        fact("Processor", machine.processor.as_str().into()),
+        fact("Threads", machine.threads.to_string().into()),
+        fact("System", machine.system.as_str().into()),
+        fact("Command", Text::new().code("cargo xtask report --beyond")),
+        fact(
+            "Settings of all runs",
+            Text::new().code("data/beyond.toml").plain(" and ").code("crates/klayer/recipes/"),
+        ),
+    ];
+    facts.extend(manifest.seconds.iter().map(|(name, s)| fact(&format!("Time of “{name}”"), seconds(*s).into())));
+    vec![
+        Block::Heading(2, "Settings and environment".into()),
+        Table::block("Data, machine and times.", [("Item", Kind::Words), ("Value", Kind::Words)], facts),
+        Block::Text(Text::from("All numbers at full precision: ").link("results.json").plain(".")),
+    ]
+}
