@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use clap::ValueEnum;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, Watchers};
 use klayer_dataset::{Dataset, Dimensions, Options, Shape};
-use klayer_experiments::runs::{Job as _, run_all};
+use klayer_experiments::runs::run_all;
 use klayer_store::{Store, key};
 use klayer_train::Data;
 
@@ -18,16 +19,58 @@ use crate::render;
 use crate::results::{DatasetInfo, Environment};
 use crate::root::root;
 
+/// A part of the chapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The recipes of klayer train --recipe, over several seeds
+    Recipes,
+    /// From the paper's network to the best, one ingredient at a time
+    Ingredients,
+    /// The best without each of its ingredients
+    LeftOut,
+    /// The paper's settings with more operations
+    Paper,
+    /// Whitening with and without flips and shifts
+    Whitening,
+}
+
 /// The chapter, before it is run.
 pub(crate) struct Chapter<'a> {
+    /// Run only this part.
+    pub(crate) only: Option<Part>,
     pub(crate) quick: bool,
     pub(crate) threads: usize,
     pub(crate) data: &'a DataArgs,
     pub(crate) store: &'a Store,
 }
 
-/// A section: its key and title, its groups, and whether each of its runs uses all threads.
-type Section<'a> = (&'static str, &'static str, &'a [Group], bool);
+impl Part {
+    /// The key of its seconds in the manifest.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Recipes => "recipes",
+            Self::Ingredients => "ingredients",
+            Self::LeftOut => "left out",
+            Self::Paper => "the paper's settings",
+            Self::Whitening => "whitening",
+        }
+    }
+
+    fn groups(self, study: &Study) -> &[Group] {
+        match self {
+            Self::Recipes => &study.recipes,
+            Self::Ingredients => &study.ingredients,
+            Self::LeftOut => &study.left_out,
+            Self::Paper => &study.paper,
+            Self::Whitening => &study.whitening,
+        }
+    }
+
+    /// Whether its runs train one after the other, each on all threads: they are few and long, or timed.
+    fn one_by_one(self) -> bool {
+        matches!(self, Self::Recipes | Self::Paper)
+    }
+}
 
 impl Chapter<'_> {
     /// Trains the missing runs. Returns the name of the manifest's record, and the files.
@@ -41,66 +84,68 @@ impl Chapter<'_> {
             let options = Options { validation, seed: 42, ..Options::default() };
             Ok(self.data.load_or_generate(&root(), options, terminal, interrupt)?)
         };
-        let part = load(None)?;
-        let manifest = Manifest {
-            quick: self.quick,
-            dataset: DatasetInfo::of(&part),
-            all: DatasetInfo::of(&load(Some(0))?),
-            classes: part.class_names().to_vec(),
-            environment: Environment::here(self.threads),
-            seconds: BTreeMap::new(),
+        let manifest = {
+            let dataset = load(None)?;
+            Manifest {
+                quick: self.quick,
+                dataset: DatasetInfo::of(&dataset),
+                all: DatasetInfo::of(&load(Some(0))?),
+                classes: dataset.class_names().to_vec(),
+                environment: Environment::here(self.threads),
+                seconds: BTreeMap::new(),
+            }
         };
         let study = study_of(&manifest)?;
         let name = format!("beyond-{}", key("beyond", &self.quick, &manifest.dataset.sha256)?);
         let old = self.store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
         let mut manifest = Manifest { seconds: old, ..manifest };
 
-        let mut data = Data::new(part);
-        let sections: [Section<'_>; 4] = [
-            ("ingredients", "Ingredients", &study.ingredients, false),
-            ("left out", "Ingredients left out", &study.left_out, false),
-            ("paper", "The paper's settings", &study.paper, true),
-            ("whitening", "Whitening", &study.whitening, false),
-        ];
-        let recipes: [Section<'_>; 1] = [("recipes", "Recipes", &study.recipes, true)];
-        let work = |sections: &[Section<'_>], data: &Data| -> Result<u64, Error> {
-            let runs = sections.iter().flat_map(|section| section.2).flat_map(|group| &group.runs);
-            Ok(runs.map(|run| run.work(data)).sum::<Result<u64, _>>()?)
+        let parts = Part::value_variants().iter().copied().filter(|part| self.only.is_none_or(|only| only == *part));
+        let (recipes, others): (Vec<Part>, Vec<Part>) = parts.partition(|part| *part == Part::Recipes);
+        let images = |part: Part| if part == Part::Recipes { &manifest.all } else { &manifest.dataset }.training;
+        let runs = |part: &Part| {
+            let groups = part.groups(&study).iter();
+            let steps = groups.flat_map(|group| &group.runs).map(|evaluated| evaluated.run.steps(images(*part)));
+            steps.sum::<u64>()
         };
-        let whole = work(&sections, &data)? + work(&recipes, &data)?;
-        let progress = Progress::new(terminal, interrupt, watchers, whole);
-        for section in sections {
-            self.section(section, &mut data, &progress, (&name, &mut manifest))?;
+        let work = recipes.iter().chain(&others).map(runs).sum();
+        let progress = Progress::new(terminal, interrupt, watchers, work);
+        for (parts, validation) in [(recipes, Some(0)), (others, None)] {
+            if parts.is_empty() {
+                continue;
+            }
+            let mut data = Data::new(load(validation)?);
+            for part in parts {
+                self.train(part, &study, &mut data, &progress, (&name, &mut manifest))?;
+            }
         }
-        drop(data);
-        let mut data = Data::new(load(Some(0))?);
-        self.section(recipes[0], &mut data, &progress, (&name, &mut manifest))?;
         drop(progress);
         Ok((name.clone(), files(&name, self.store)?))
     }
 
-    /// Trains the runs of a section, and adds its seconds to the manifest with this name.
-    fn section(
+    /// Trains the runs of a part, and adds its seconds to the manifest with this name.
+    fn train(
         &self,
-        (id, title, groups, alone): Section<'_>,
+        part: Part,
+        study: &Study,
         data: &mut Data,
         progress: &Progress<'_>,
         (name, manifest): (&str, &mut Manifest),
     ) -> Result<(), Error> {
+        let groups = part.groups(study).iter();
         let runs: Vec<(&str, &Evaluated)> =
-            groups.iter().flat_map(|group| group.runs.iter().map(|run| (group.name.as_str(), run))).collect();
+            groups.flat_map(|group| group.runs.iter().map(|run| (group.name.as_str(), run))).collect();
         for normalize in normalizations(runs.iter().map(|run| run.1)) {
             let chosen: Vec<_> = runs.iter().filter(|run| run.1.run.batch.normalize == normalize).collect();
             data.normalize(normalize).map_err(klayer_experiments::Error::from)?;
-            // One job at a time uses all threads.
-            for chosen in chosen.chunks(if alone { 1 } else { chosen.len() }) {
+            for chosen in chosen.chunks(if part.one_by_one() { 1 } else { chosen.len() }) {
                 let names = chosen.iter().map(|(name, run)| format!("{name}, seed {}", run.run.seed));
-                let section = progress.section(title, names.collect(), 1.0);
+                let section = progress.section(part.key(), names.collect(), 1.0);
                 let jobs: Vec<Evaluated> = chosen.iter().map(|run| run.1.clone()).collect();
                 let start = Instant::now();
                 let records = run_all(&jobs, data, self.store, self.threads, &section);
                 if section.made() {
-                    *manifest.seconds.entry(id.to_owned()).or_default() += start.elapsed().as_secs_f64();
+                    *manifest.seconds.entry(part.key().to_owned()).or_default() += start.elapsed().as_secs_f64();
                 }
                 self.store.put(name, manifest)?;
                 records?;

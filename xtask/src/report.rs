@@ -15,7 +15,7 @@ use klayer_store::{Store, key};
 use klayer_train::{Data, Init, RunConfig, checkpoint};
 
 use crate::assemble::{Manifest, assemble};
-use crate::chapter::{self, Chapter};
+use crate::chapter::{self, Chapter, Part};
 use crate::error::Error;
 use crate::paper::Paper;
 use crate::publish;
@@ -41,9 +41,11 @@ pub(crate) struct ReportArgs {
     only: Option<Section>,
     /// Make the chapter "Beyond the paper" instead, in report/beyond/; takes hours
     ///
-    /// Trains the recipes of `klayer train --recipe`, and compares their ingredients.
-    #[arg(long, conflicts_with_all = ["only", "seed"])]
-    beyond: bool,
+    /// Trains the recipes of klayer train --recipe, and compares their ingredients. With PART, only this part is run; the
+    /// page also shows the parts of earlier runs.
+    #[arg(long, value_enum, value_name = "PART", num_args = 0..=1, require_equals = true,
+        conflicts_with_all = ["only", "seed"])]
+    beyond: Option<Option<Part>>,
     /// Number of runs to train in parallel [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -84,11 +86,12 @@ const STEPS_PER_PARAMETER: f64 = 0.1;
 impl ReportArgs {
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<(), Error> {
         let paper = Paper::embedded().map_err(Error::Paper)?;
-        let folder = root().join(if self.beyond { "report/beyond" } else { "report" });
+        let folder = root().join(if self.beyond.is_some() { "report/beyond" } else { "report" });
         let out = self.out.clone().unwrap_or(folder);
         if self.check {
             let (store, study) = publish::last(&out)?;
-            let files = if self.beyond { chapter::files(&study, &store)? } else { rendered(&study, &paper, &store)? };
+            let files =
+                if self.beyond.is_some() { chapter::files(&study, &store)? } else { rendered(&study, &paper, &store)? };
             publish::check(&files, &out)?;
             return writeln!(stdout(), "{} files match the records", files.len()).map_err(Error::Output);
         }
@@ -98,8 +101,8 @@ impl ReportArgs {
         let store = Store::open(out.join("records"))?.checkpoint_every(every);
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let start = Instant::now();
-        if self.beyond {
-            let chapter = Chapter { quick: self.quick, threads, data: &self.data, store: &store };
+        if let Some(only) = self.beyond {
+            let chapter = Chapter { only, quick: self.quick, threads, data: &self.data, store: &store };
             let (study, files) = chapter.run(&terminal, interrupt, &watchers)?;
             return self.publish(study, files, &store, &out, start);
         }
