@@ -173,3 +173,18 @@ pub(crate) fn files(name: &str, store: &Store) -> Result<Vec<render::File>, Erro
     files.push(publish::results(&results)?);
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The committed chapter is made from the committed records by this version.
+    #[test]
+    fn the_committed_chapter_is_up_to_date() {
+        let folder = root().join("docs/beyond");
+        let (store, name) = publish::last(&folder).expect("records");
+        let files = files(&name, &store).expect("the files");
+        let committed: Vec<_> = files.into_iter().filter(|file| file.path.to_str() != Some("index.html")).collect();
+        publish::check(&committed, &folder).expect("run `cargo xtask report --beyond --out docs/beyond`");
+    }
+}

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use klayer_experiments::Error;
-use klayer_store::Store;
+use klayer_store::{Recorded as _, Store};
 use klayer_train::Evaluation;
 use klayer_train::record::Point;
 use serde::{Deserialize, Serialize};
 
-use super::evaluated::{Details, EvaluatedRecord};
+use super::evaluated::{Details, Evaluated, EvaluatedRecord};
 use super::study::{Group, Study};
 use crate::results::{DatasetInfo, Environment};
 
@@ -25,7 +25,7 @@ pub(crate) struct Manifest {
     pub(crate) seconds: BTreeMap<String, f64>,
 }
 
-/// The whole chapter. A section that was not run is empty.
+/// The whole chapter; see [`Results::new`] for what is left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Results {
     #[serde(flatten)]
@@ -74,27 +74,35 @@ pub(crate) struct Trained {
 }
 
 impl Results {
-    /// The results of the records in `store`. A section with a missing record is empty.
+    /// The results of the records in `store`. A section of comparisons with a missing record is empty; of the others,
+    /// missing runs are left out.
     pub(crate) fn new(manifest: Manifest, study: &Study, store: &Store) -> Result<Self, Error> {
-        let rows = |groups: &[Group], data: &DatasetInfo| rows(groups, store, &data.sha256);
-        let part = &manifest.dataset;
+        let part = &manifest.dataset.sha256;
+        let whole = |groups: &[Group]| -> Result<Vec<Row>, Error> {
+            let rows = rows(groups, store, part)?;
+            let complete = rows.len() == groups.len()
+                && rows.iter().zip(groups).all(|(row, group)| row.runs.len() == group.runs.len());
+            Ok(if complete { rows } else { Vec::new() })
+        };
         Ok(Self {
-            ingredients: rows(&study.ingredients, part)?,
-            left_out: rows(&study.left_out, part)?,
-            paper: rows(&study.paper, part)?,
-            whitening: rows(&study.whitening, part)?,
-            recipes: rows(&study.recipes, &manifest.all)?,
+            ingredients: whole(&study.ingredients)?,
+            left_out: whole(&study.left_out)?,
+            paper: rows(&study.paper, store, part)?,
+            whitening: whole(&study.whitening)?,
+            recipes: rows(&study.recipes, store, &manifest.all.sha256)?,
             manifest,
         })
     }
 }
 
+/// A row for each group, of its runs that are in the store.
 fn rows(groups: &[Group], store: &Store, sha256: &str) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for group in groups {
-        match store.records(&group.runs, sha256) {
-            Err(klayer_store::Error::Missing { .. }) => return Ok(Vec::new()),
-            records => rows.push(row(&group.name, &records?)),
+        let records = group.runs.iter().map(|run| store.record::<Evaluated>(&run.key(sha256)?));
+        let records: Vec<_> = records.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        if !records.is_empty() {
+            rows.push(row(&group.name, &records));
         }
     }
     Ok(rows)

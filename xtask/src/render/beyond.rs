@@ -52,7 +52,7 @@ impl Figures {
         panels: Vec<klayer_chart::Drawing>,
     ) -> Block {
         self.0 += 1;
-        let label = format!("Figure B{}", self.0);
+        let label = format!("Figure {}", self.0);
         Block::Figure(Figure { name: name.into(), label, caption: caption.into(), legend, panels })
     }
 }
