@@ -36,12 +36,10 @@ pub(crate) enum Part {
 
 /// The chapter, before it is run.
 pub(crate) struct Chapter<'a> {
-    /// Run only this part.
-    pub(crate) only: Option<Part>,
-    pub(crate) quick: bool,
-    pub(crate) threads: usize,
-    pub(crate) data: &'a DataArgs,
-    pub(crate) store: &'a Store,
+    data: &'a DataArgs,
+    terminal: &'a Terminal,
+    interrupt: &'a Interrupt,
+    manifest: Manifest,
 }
 
 impl Part {
@@ -72,35 +70,40 @@ impl Part {
     }
 }
 
-impl Chapter<'_> {
-    /// Trains the missing runs. Returns the name of the manifest's record, and the files.
+impl<'a> Chapter<'a> {
+    /// The chapter on these images, which are loaded.
+    pub(crate) fn new(
+        data: &'a DataArgs,
+        quick: bool,
+        threads: usize,
+        terminal: &'a Terminal,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, Error> {
+        let (all, part) = (load(data, Some(0), terminal, interrupt)?, load(data, None, terminal, interrupt)?);
+        let manifest = Manifest {
+            quick,
+            dataset: DatasetInfo::of(&part),
+            all: DatasetInfo::of(&all),
+            classes: part.class_names().to_vec(),
+            environment: Environment::here(threads),
+            seconds: BTreeMap::new(),
+        };
+        Ok(Self { data, terminal, interrupt, manifest })
+    }
+
+    /// Trains the missing runs, or those of one part. Returns the name of the manifest's record, and the files.
     pub(crate) fn run(
-        &self,
-        terminal: &Terminal,
-        interrupt: &Interrupt,
+        self,
+        only: Option<Part>,
+        store: &Store,
         watchers: &Watchers,
     ) -> Result<(String, Vec<render::File>), Error> {
-        let load = |validation: Option<usize>| -> Result<Dataset, Error> {
-            let options = Options { validation, seed: 42, ..Options::default() };
-            Ok(self.data.load_or_generate(&root(), options, terminal, interrupt)?)
-        };
-        let manifest = {
-            let dataset = load(None)?;
-            Manifest {
-                quick: self.quick,
-                dataset: DatasetInfo::of(&dataset),
-                all: DatasetInfo::of(&load(Some(0))?),
-                classes: dataset.class_names().to_vec(),
-                environment: Environment::here(self.threads),
-                seconds: BTreeMap::new(),
-            }
-        };
+        let Self { data: source, terminal, interrupt, mut manifest } = self;
         let study = study_of(&manifest)?;
-        let name = format!("beyond-{}", key("beyond", &self.quick, &manifest.dataset.sha256)?);
-        let old = self.store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
-        let mut manifest = Manifest { seconds: old, ..manifest };
+        let name = format!("beyond-{}", key("beyond", &manifest.quick, &manifest.dataset.sha256)?);
+        manifest.seconds = store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
 
-        let parts = Part::value_variants().iter().copied().filter(|part| self.only.is_none_or(|only| only == *part));
+        let parts = Part::value_variants().iter().copied().filter(|part| only.is_none_or(|only| only == *part));
         let (recipes, others): (Vec<Part>, Vec<Part>) = parts.partition(|part| *part == Part::Recipes);
         let images = |part: Part| if part == Part::Recipes { &manifest.all } else { &manifest.dataset }.training;
         let runs = |part: &Part| {
@@ -114,45 +117,56 @@ impl Chapter<'_> {
             if parts.is_empty() {
                 continue;
             }
-            let mut data = Data::new(load(validation)?);
+            let mut data = Data::new(load(source, validation, terminal, interrupt)?);
             for part in parts {
-                self.train(part, &study, &mut data, &progress, (&name, &mut manifest))?;
+                train(part.groups(&study), part, &mut data, store, &progress, (&name, &mut manifest))?;
             }
         }
         drop(progress);
-        Ok((name.clone(), files(&name, self.store)?))
+        let files = files(&name, store)?;
+        Ok((name, files))
     }
+}
 
-    /// Trains the runs of a part, and adds its seconds to the manifest with this name.
-    fn train(
-        &self,
-        part: Part,
-        study: &Study,
-        data: &mut Data,
-        progress: &Progress<'_>,
-        (name, manifest): (&str, &mut Manifest),
-    ) -> Result<(), Error> {
-        let groups = part.groups(study).iter();
-        let runs: Vec<(&str, &Evaluated)> =
-            groups.flat_map(|group| group.runs.iter().map(|run| (group.name.as_str(), run))).collect();
-        for normalize in normalizations(runs.iter().map(|run| run.1)) {
-            let chosen: Vec<_> = runs.iter().filter(|run| run.1.run.batch.normalize == normalize).collect();
-            data.normalize(normalize).map_err(klayer_experiments::Error::from)?;
-            for chosen in chosen.chunks(if part.one_by_one() { 1 } else { chosen.len() }) {
-                let names = chosen.iter().map(|(name, run)| format!("{name}, seed {}", run.run.seed));
-                let section = progress.section(part.key(), names.collect(), 1.0);
-                let jobs: Vec<Evaluated> = chosen.iter().map(|run| run.1.clone()).collect();
-                let start = Instant::now();
-                let records = run_all(&jobs, data, self.store, self.threads, &section);
-                if section.made() {
-                    *manifest.seconds.entry(part.key().to_owned()).or_default() += start.elapsed().as_secs_f64();
-                }
-                self.store.put(name, manifest)?;
-                records?;
+/// CIFAR-10 with a number of validation images, or generated images if it is not found.
+fn load(
+    data: &DataArgs,
+    validation: Option<usize>,
+    terminal: &Terminal,
+    interrupt: &Interrupt,
+) -> Result<Dataset, Error> {
+    let options = Options { validation, seed: 42, ..Options::default() };
+    Ok(data.load_or_generate(&root(), options, terminal, interrupt)?)
+}
+
+/// Trains the runs of a part, and adds its seconds to the manifest with this name.
+fn train(
+    groups: &[Group],
+    part: Part,
+    data: &mut Data,
+    store: &Store,
+    progress: &Progress<'_>,
+    (name, manifest): (&str, &mut Manifest),
+) -> Result<(), Error> {
+    let runs: Vec<(&str, &Evaluated)> =
+        groups.iter().flat_map(|group| group.runs.iter().map(|run| (group.name.as_str(), run))).collect();
+    for normalize in normalizations(runs.iter().map(|run| run.1)) {
+        let chosen: Vec<_> = runs.iter().filter(|run| run.1.run.batch.normalize == normalize).collect();
+        data.normalize(normalize).map_err(klayer_experiments::Error::from)?;
+        for chosen in chosen.chunks(if part.one_by_one() { 1 } else { chosen.len() }) {
+            let names = chosen.iter().map(|(name, run)| format!("{name}, seed {}", run.run.seed));
+            let section = progress.section(part.key(), names.collect(), 1.0);
+            let jobs: Vec<Evaluated> = chosen.iter().map(|run| run.1.clone()).collect();
+            let start = Instant::now();
+            let records = run_all(&jobs, data, store, manifest.environment.threads, &section);
+            if section.made() {
+                *manifest.seconds.entry(part.key().to_owned()).or_default() += start.elapsed().as_secs_f64();
             }
+            store.put(name, manifest)?;
+            records?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn study_of(manifest: &Manifest) -> Result<Study, Error> {

@@ -98,16 +98,18 @@ impl ReportArgs {
         let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;
         let every = self.checkpoint_every.unwrap_or(checkpoint::EVERY);
-        let store = Store::open(out.join("records"))?.checkpoint_every(every);
+        let store = || Store::open(out.join("records")).map(|store| store.checkpoint_every(every));
         let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let start = Instant::now();
         if let Some(only) = self.beyond {
-            let chapter = Chapter { only, quick: self.quick, threads, data: &self.data, store: &store };
-            let (study, files) = chapter.run(&terminal, interrupt, &watchers)?;
+            let chapter = Chapter::new(&self.data, self.quick, threads, &terminal, interrupt)?;
+            let store = store()?;
+            let (study, files) = chapter.run(only, &store, &watchers)?;
             return self.publish(study, files, &store, &out, start);
         }
         let options = Options { seed: self.seed, ..Options::default() };
         let data = Data::new(self.data.load_or_generate(&root(), options, &terminal, interrupt)?);
+        let store = store()?;
         let study_key = format!("study-{}", key("study", &(self.quick, self.seed), data.dataset.sha256())?);
         let manifest = manifest(&study_key, self.quick, self.seed, threads, &data, &store)?;
         let study = Study::new(&paper, self.seed, self.quick);

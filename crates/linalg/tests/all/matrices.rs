@@ -68,6 +68,7 @@ proptest! {
         });
         prop_assert!(seen.iter().enumerate().all(|(index, seen)| *seen == [index]));
     }
+
     /// Also with widths for which the rows are split between threads.
     #[test]
     fn for_rows_passes_every_row_once_with_its_index(
@@ -81,8 +82,8 @@ proptest! {
             sum[0] = reduce::sum(row);
             row.iter_mut().for_each(|value| *value += i as f64);
         });
-        for i in 0..rows {
-            prop_assert_eq!(sums[i], reduce::sum(before.row(i)));
+        for (i, &sum) in sums.iter().enumerate() {
+            prop_assert_eq!(sum, reduce::sum(before.row(i)));
             prop_assert!(matrix.row(i).iter().zip(before.row(i)).all(|(new, old)| *new == old + i as f64));
         }
         let [top, bottom] = RowsMut::from(&mut matrix).halves();
