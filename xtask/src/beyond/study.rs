@@ -222,7 +222,7 @@ mod tests {
         let data = Dimensions { shape: Shape::CIFAR, classes: 10, training: 45_000 };
         for group in study.ingredients[1..].iter().chain(&study.left_out) {
             let operations = group.runs[0].run.operations(&data).expect("a network") / 4e13;
-            assert!((operations - 1.0).abs() < 0.02, "{}: {operations}", group.name);
+            assert!((operations - 1.0).abs() < 0.1, "{}: {operations}", group.name);
             assert_eq!(group.runs.len(), 2, "{}", group.name);
         }
         let full = &study.ingredients.last().expect("a group").runs[0].run;
