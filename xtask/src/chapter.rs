@@ -35,10 +35,11 @@ pub(crate) enum Part {
 }
 
 /// The chapter, before it is run.
-pub(crate) struct Chapter<'a> {
-    data: &'a DataArgs,
-    terminal: &'a Terminal,
-    interrupt: &'a Interrupt,
+pub(crate) struct Chapter {
+    /// The images with validation images.
+    part: Dataset,
+    /// The same images, all for training.
+    all: Dataset,
     manifest: Manifest,
 }
 
@@ -70,16 +71,20 @@ impl Part {
     }
 }
 
-impl<'a> Chapter<'a> {
-    /// The chapter on these images, which are loaded.
+impl Chapter {
+    /// Loads the images, or generates them if CIFAR-10 is not found.
     pub(crate) fn new(
-        data: &'a DataArgs,
+        data: &DataArgs,
         quick: bool,
         threads: usize,
-        terminal: &'a Terminal,
-        interrupt: &'a Interrupt,
+        terminal: &Terminal,
+        interrupt: &Interrupt,
     ) -> Result<Self, Error> {
-        let (all, part) = (load(data, Some(0), terminal, interrupt)?, load(data, None, terminal, interrupt)?);
+        let load = |validation| {
+            let options = Options { validation, seed: 42, ..Options::default() };
+            data.load_or_generate(&root(), options, terminal, interrupt)
+        };
+        let (part, all) = (load(None)?, load(Some(0))?);
         let manifest = Manifest {
             quick,
             dataset: DatasetInfo::of(&part),
@@ -88,7 +93,7 @@ impl<'a> Chapter<'a> {
             environment: Environment::here(threads),
             seconds: BTreeMap::new(),
         };
-        Ok(Self { data, terminal, interrupt, manifest })
+        Ok(Self { part, all, manifest })
     }
 
     /// Trains the missing runs, or those of one part. Returns the name of the manifest's record, and the files.
@@ -96,9 +101,11 @@ impl<'a> Chapter<'a> {
         self,
         only: Option<Part>,
         store: &Store,
+        terminal: &Terminal,
+        interrupt: &Interrupt,
         watchers: &Watchers,
     ) -> Result<(String, Vec<render::File>), Error> {
-        let Self { data: source, terminal, interrupt, mut manifest } = self;
+        let Self { part, all, mut manifest } = self;
         let study = study_of(&manifest)?;
         let name = format!("beyond-{}", key("beyond", &manifest.quick, &manifest.dataset.sha256)?);
         manifest.seconds = store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
@@ -113,11 +120,11 @@ impl<'a> Chapter<'a> {
         };
         let work = recipes.iter().chain(&others).map(runs).sum();
         let progress = Progress::new(terminal, interrupt, watchers, work);
-        for (parts, validation) in [(recipes, Some(0)), (others, None)] {
+        for (parts, dataset) in [(recipes, all), (others, part)] {
             if parts.is_empty() {
                 continue;
             }
-            let mut data = Data::new(load(source, validation, terminal, interrupt)?);
+            let mut data = Data::new(dataset);
             for part in parts {
                 train(part.groups(&study), part, &mut data, store, &progress, (&name, &mut manifest))?;
             }
@@ -126,17 +133,6 @@ impl<'a> Chapter<'a> {
         let files = files(&name, store)?;
         Ok((name, files))
     }
-}
-
-/// CIFAR-10 with a number of validation images, or generated images if it is not found.
-fn load(
-    data: &DataArgs,
-    validation: Option<usize>,
-    terminal: &Terminal,
-    interrupt: &Interrupt,
-) -> Result<Dataset, Error> {
-    let options = Options { validation, seed: 42, ..Options::default() };
-    Ok(data.load_or_generate(&root(), options, terminal, interrupt)?)
 }
 
 /// Trains the runs of a part, and adds its seconds to the manifest with this name.

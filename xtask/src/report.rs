@@ -104,7 +104,7 @@ impl ReportArgs {
         if let Some(only) = self.beyond {
             let chapter = Chapter::new(&self.data, self.quick, threads, &terminal, interrupt)?;
             let store = store()?;
-            let (study, files) = chapter.run(only, &store, &watchers)?;
+            let (study, files) = chapter.run(only, &store, &terminal, interrupt, &watchers)?;
             return self.publish(study, files, &store, &out, start);
         }
         let options = Options { seed: self.seed, ..Options::default() };

@@ -23,6 +23,9 @@ pub struct View {
 }
 
 impl View {
+    /// The shifts of the views that klayer averages over.
+    pub const SHIFTS: [i32; 3] = [-2, 0, 2];
+
     /// Every view with these shifts in both directions: as they are, and also mirrored if `mirror` is true.
     ///
     /// With `mirror` and the shifts -2, 0 and 2, these are 18 views.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use klayer_cli::{Interrupt, Terminal};
-use klayer_dataset::{Normalization, Subset};
+use klayer_dataset::Subset;
 use klayer_linalg::text::printable;
 use klayer_store::files;
+use klayer_train::inspect::{mistakes, weight_pictures};
 use klayer_train::model::{self, ModelInfo};
-use klayer_train::{Classifier, Network, RunConfig, most_probable};
+use klayer_train::{Classifier, Network, RunConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -132,7 +133,7 @@ impl InspectArgs {
             }
         }
         if let Some(path) = &self.weights {
-            let (tiles, shape) = (tiles(&network, &info.normalization), info.images.shape);
+            let (tiles, shape) = (weight_pictures(&network, &info.normalization), info.images.shape);
             let columns = (1..).find(|columns| columns * columns >= tiles.len()).expect("there is a square");
             write(path, picture::sheet(tiles.iter().map(Vec::as_slice), columns, shape))?;
         }
@@ -203,38 +204,14 @@ fn layers(network: &Network<f32>) -> Vec<Layer> {
     layers.collect()
 }
 
-/// The weights of each unit of the first layer as pixels, with gray for 0. Those of whitened images are first multiplied
-/// by the whitening, so that they are weights of pixels.
-fn tiles(network: &Network<f32>, normalization: &Normalization) -> Vec<Vec<u8>> {
-    let tile = |weights: &[f32]| {
-        let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
-        let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        weights.iter().map(|w| (128.0 + w * scale).round() as u8).collect()
-    };
-    let first = &network.layers()[0].affine;
-    if normalization.whitening().is_some() {
-        normalization.fold(&first.weight, &first.bias, 1.0).0.rows().map(tile).collect()
-    } else {
-        first.weight.rows().map(tile).collect()
-    }
-}
-
-/// The `most` misclassified images with the highest confidence; ties keep the order of the images.
+/// The `most` misclassified images with the highest confidence.
 fn worst(images: Subset<'_>, probabilities: &[Vec<f64>], classes: &[String], most: usize) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    for (index, (p, &label)) in probabilities.iter().zip(images.labels()).enumerate() {
-        let best = most_probable(p);
-        if best != usize::from(label) {
-            mistakes.push((index, usize::from(label), best, p[best]));
-        }
-    }
-    mistakes.sort_by(|a, b| b.3.total_cmp(&a.3));
     let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
-    let mistakes = mistakes.into_iter().take(most).map(|(index, label, predicted, confidence)| Mistake {
-        index,
-        label: name(label),
-        predicted: name(predicted),
-        confidence,
+    let mistakes = mistakes(images, probabilities, most).into_iter().map(|mistake| Mistake {
+        index: mistake.index,
+        label: name(mistake.class),
+        predicted: name(mistake.predicted),
+        confidence: mistake.probability,
     });
     mistakes.collect()
 }

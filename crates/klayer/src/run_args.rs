@@ -99,6 +99,6 @@ pub(crate) struct ViewArgs {
 impl ViewArgs {
     /// The views of an image of `shape`, if they are requested.
     pub(crate) fn views(&self, shape: Shape) -> Result<Option<Vec<View>>, klayer_dataset::Error> {
-        self.views.as_ref().map(|views| View::all(shape, views == "18", &[-2, 0, 2])).transpose()
+        self.views.as_ref().map(|views| View::all(shape, views == "18", &View::SHIFTS)).transpose()
     }
 }

@@ -62,8 +62,8 @@ pub(crate) struct TrainArgs {
     metrics: Option<PathBuf>,
     /// Use settings that come with klayer, for CIFAR-10: minute, quarter, hour or day
     ///
-    /// A recipe is the most accurate network known for this time on two cores; quarter is a quarter of an hour. It
-    /// trains on all training images, without validation. Options on the command line override the recipe.
+    /// A recipe takes about this time on two cores; quarter is a quarter of an hour. It trains on all training images,
+    /// without validation. Options on the command line override the recipe.
     #[arg(
         long = "recipe",
         id = "recipe",

@@ -27,6 +27,7 @@ mod data;
 mod environment;
 mod error;
 mod evaluate;
+pub mod inspect;
 mod metrics;
 pub mod model;
 mod model_1;
@@ -52,7 +53,7 @@ pub use klayer_linalg::Par;
 pub use klayer_nn::{Activation, Init, Network};
 pub use metrics::Metrics;
 pub use observer::{Event, Observer, Silent, Step};
-pub use predict::{Classifier, most_probable};
+pub use predict::{Classifier, evaluate_probabilities, most_probable};
 pub use train::{Plan, Run, Trained, train, train_from};
 
 #[cfg(doctest)]

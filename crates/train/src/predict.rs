@@ -123,15 +123,8 @@ impl<'a> Classifier<'a> {
     /// # Panics
     /// As [`view_probabilities`](Self::view_probabilities), and if a label is out of range.
     pub fn evaluate_views(&mut self, subset: Subset<'_>, views: &[View]) -> Result<Evaluation, Error> {
-        let classes = self.network.architecture().classes();
-        let (mut loss, mut confusion) = (0.0, vec![vec![0; classes]; classes]);
         let probabilities = self.view_probabilities(subset.images(), subset.shape(), views)?;
-        for (&label, of_image) in subset.labels().iter().zip(&probabilities) {
-            let label = usize::from(label);
-            loss -= of_image[label].ln();
-            confusion[label][most_probable(of_image)] += 1;
-        }
-        Ok(Evaluation::new(loss, confusion, subset.len()))
+        Ok(evaluate_probabilities(subset, &probabilities, self.network.architecture().classes()))
     }
 
     /// Finds the outputs, from 0, of each hidden layer that are dead: ReLU gives 0 for every image. All outputs
@@ -173,6 +166,20 @@ impl<'a> Classifier<'a> {
             look(self.workspace.outputs(), &self.workspace, n)?;
         }
     }
+}
+
+/// Computes loss, accuracy and confusion matrix of `probabilities`, a vector for each image of `subset`.
+///
+/// # Panics
+/// If a label or a probability vector does not match the number of `classes`.
+pub fn evaluate_probabilities(subset: Subset<'_>, probabilities: &[Vec<f64>], classes: usize) -> Evaluation {
+    let (mut loss, mut confusion) = (0.0, vec![vec![0; classes]; classes]);
+    for (&label, of_image) in subset.labels().iter().zip(probabilities) {
+        let label = usize::from(label);
+        loss -= of_image[label].ln();
+        confusion[label][most_probable(of_image)] += 1;
+    }
+    Evaluation::new(loss, confusion, subset.len())
 }
 
 /// The class with the highest probability; of equal ones, the first.

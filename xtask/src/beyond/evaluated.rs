@@ -3,16 +3,14 @@
 use klayer_dataset::{Subset, View};
 use klayer_experiments::Error;
 use klayer_experiments::runs::{Job, Task};
-use klayer_linalg::RowMajor;
 use klayer_store::Recorded;
+use klayer_train::inspect::{Mistake, mistakes, weight_pictures};
 use klayer_train::record::RunRecord;
 use klayer_train::{
-    Classifier, Data, Evaluation, Observer, Par, Run, RunConfig, Trained, most_probable, train, train_from,
+    Classifier, Data, Evaluation, Observer, Par, Run, RunConfig, Trained, evaluate_probabilities, train, train_from,
 };
 use serde::{Deserialize, Serialize};
 
-/// The shifts of the views, in pixels, in both directions.
-const SHIFTS: [i32; 3] = [-2, 0, 2];
 /// Units of the first layer that are drawn.
 const UNITS: usize = 24;
 /// Most confident mistakes that are listed.
@@ -48,22 +46,11 @@ pub(crate) struct EvaluatedRecord {
 /// Parts of a trained network to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Details {
-    /// Weights of the first units of the first layer, for the pixels of an image: for each, its bytes in hexadecimal.
-    /// 128 is 0, and the largest absolute weight of a unit is 1 or 255.
+    /// Weights of the first units of the first layer, for the pixels of an image: for each, its
+    /// [`weight_pictures`] in hexadecimal.
     pub(crate) weights: Vec<String>,
     /// The misclassified test images with the highest probability over 18 views.
     pub(crate) mistakes: Vec<Mistake>,
-}
-
-/// A misclassified image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Mistake {
-    /// Index of the test image, from 0.
-    pub(crate) index: usize,
-    pub(crate) class: usize,
-    pub(crate) predicted: usize,
-    /// Probability of the predicted class.
-    pub(crate) probability: f64,
 }
 
 impl Recorded for Evaluated {
@@ -108,16 +95,20 @@ impl Evaluated {
         let (mut validation_views, mut test_views, mut details) = (None, None, None);
         if trained.diverged.is_none() {
             let shape = dimensions.shape;
-            let views = View::all(shape, true, &SHIFTS).map_err(klayer_train::Error::from)?;
+            let views = View::all(shape, true, &View::SHIFTS).map_err(klayer_train::Error::from)?;
             let mut classifier = Classifier::new(&trained.network, &data.normalization, par.clone());
             let (validation, test) = (self.chosen(data.dataset.validation()), self.chosen(data.dataset.test()));
             if !validation.is_empty() {
                 validation_views = Some(par.install(|| classifier.evaluate_views(validation, &views))?.accuracy);
             }
-            test_views = Some(par.install(|| classifier.evaluate_views(test, &views))?);
+            let probabilities = par.install(|| classifier.view_probabilities(test.images(), shape, &views))?;
+            test_views = Some(evaluate_probabilities(test, &probabilities, dimensions.classes));
             if self.details {
-                let probabilities = par.install(|| classifier.view_probabilities(test.images(), shape, &views))?;
-                details = Some(Details { weights: weights(&trained, data), mistakes: mistakes(test, &probabilities) });
+                let weights = weight_pictures(&trained.network, &data.normalization);
+                details = Some(Details {
+                    weights: weights.iter().take(UNITS).map(|picture| hexadecimal(picture)).collect(),
+                    mistakes: mistakes(test, &probabilities, MISTAKES),
+                });
             }
         }
         Ok(EvaluatedRecord {
@@ -132,33 +123,6 @@ impl Evaluated {
     }
 }
 
-/// The weights of the first units, for pixels: whitening is folded into them.
-fn weights(trained: &Trained<f32>, data: &Data) -> Vec<String> {
-    let first = &trained.network.layers()[0].affine;
-    let folded;
-    let weights: &RowMajor<f32> = if data.normalization.whitening().is_some() {
-        folded = data.normalization.fold(&first.weight, &first.bias, 1.0).0;
-        &folded
-    } else {
-        &first.weight
-    };
-    weights.rows().take(UNITS).map(hexadecimal).collect()
-}
-
-fn hexadecimal(weights: &[f32]) -> String {
-    let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs())).max(f32::MIN_POSITIVE);
-    weights.iter().map(|w| format!("{:02x}", (128.0 + 127.0 * w / largest).round() as u8)).collect()
-}
-
-fn mistakes(images: Subset<'_>, probabilities: &[Vec<f64>]) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    for (index, (of_image, &label)) in probabilities.iter().zip(images.labels()).enumerate() {
-        let (class, predicted) = (usize::from(label), most_probable(of_image));
-        if class != predicted {
-            mistakes.push(Mistake { index, class, predicted, probability: of_image[predicted] });
-        }
-    }
-    mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    mistakes.truncate(MISTAKES);
-    mistakes
+fn hexadecimal(picture: &[u8]) -> String {
+    picture.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -54,7 +54,7 @@ pub(crate) struct Row {
     pub(crate) curve: Vec<Point>,
     /// Confusion matrix of the first run over 18 views of the test images, if it has details.
     pub(crate) confusion: Option<Vec<Vec<u64>>>,
-    /// Of the first run.
+    /// Weights and mistakes of the first run, if it has details.
     pub(crate) details: Option<Details>,
 }
 

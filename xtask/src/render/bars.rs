@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::format::fixed;
 use klayer_chart::{Drawing, area, text};
+use klayer_experiments::statistics::mean;
 
 const NAMES: f64 = 330.0;
 const BARS: f64 = 360.0;
@@ -31,7 +32,7 @@ pub(super) fn draw(title: &str, alt: String, from: f64, rows: &[Bar]) -> Drawing
             if values.is_empty() {
                 continue;
             }
-            let (y, mean) = (top + 2.0 + 15.0 * k as f64, values.iter().sum::<f64>() / values.len() as f64);
+            let (y, mean) = (top + 2.0 + 15.0 * k as f64, mean(values));
             area(&mut svg, (NAMES, y), (length(mean), 13.0), class);
             for &value in values {
                 let x = NAMES + length(value);

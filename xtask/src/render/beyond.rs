@@ -149,88 +149,93 @@ fn recipes(results: &Results) -> Vec<Block> {
 }
 
 fn ingredients(results: &Results, figures: &mut Figures) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let parts = [
-        (
-            "Ingredients",
-            "ingredients",
-            "From the paper’s network to the recipe: each row adds one ingredient to the rows above it.",
-            &results.ingredients,
-        ),
-        ("Ingredients left out", "left-out", "The recipe without one of its ingredients.", &results.left_out),
-    ];
-    for (title, name, caption, rows) in parts {
-        if rows.is_empty() {
-            blocks.extend(not_run(title));
-            continue;
-        }
-        blocks.push(Block::Heading(2, title.into()));
-        let full = results.ingredients.last().filter(|_| name == "left-out");
-        let rows: Vec<&Row> = full.into_iter().chain(rows).collect();
-        let label = |row: &&Row| match full {
-            Some(full) if row.name == full.name => "all ingredients".to_owned(),
-            _ => row.name.clone(),
-        };
-        let bars: Vec<Bar> = rows
-            .iter()
-            .map(|row| Bar { name: label(row), values: [values(row, TEST), values(row, TEST_VIEWS)] })
-            .collect();
-        let from = bars.iter().flat_map(|bar| bar.values.iter().flatten()).fold(1.0, |least: f64, &v| least.min(v));
-        let from = (10.0 * from - 0.5).floor().max(0.0) / 10.0;
-        let heading = format!("Test accuracy, from {}%", fixed(100.0 * from, 0));
-        let drawing = bars::draw(&heading, caption.to_owned(), from, &bars);
-        blocks.push(figures.block(name, caption, legend(), vec![drawing]));
-        let cells = rows.iter().map(|row| {
-            Cells::cells([
-                label(row).into(),
-                significant(row.operations, 2).into(),
-                every(row, |run| run.validation),
-                every(row, |run| run.validation_views),
-                every(row, TEST),
-                every(row, TEST_VIEWS),
-            ])
-        });
-        let columns = [
-            ("Ingredient", Kind::Words),
-            ("Operations", Kind::Number),
-            ("Validation", Kind::Number),
-            ("18 views", Kind::Number),
-            ("Test", Kind::Number),
-            ("18 views", Kind::Number),
-        ];
-        blocks.push(Table::block(format!("Accuracy in percent of every run. {caption}"), columns, cells.collect()));
-        blocks.extend(sentence(results, name));
+    fn named(row: &Row) -> (&str, &Row) {
+        (&row.name, row)
     }
+    let (added, without) = (&results.ingredients, &results.left_out);
+    let mut blocks = comparison(
+        "Ingredients",
+        "ingredients",
+        "From the paper’s network to the recipe: each row adds one ingredient to the rows above it.",
+        added.iter().map(named).collect(),
+        figures,
+    );
+    blocks.extend(largest_gain(added).filter(|_| !results.manifest.quick));
+    let full = added.last().filter(|_| !without.is_empty());
+    blocks.extend(comparison(
+        "Ingredients left out",
+        "left-out",
+        "The recipe without one of its ingredients.",
+        full.into_iter().map(|row| ("all ingredients", row)).chain(without.iter().map(named)).collect(),
+        figures,
+    ));
+    blocks.extend(full.and_then(|full| largest_loss(full, without)).filter(|_| !results.manifest.quick));
     blocks
 }
 
-/// The ingredient with the largest effect, in words.
-fn sentence(results: &Results, name: &str) -> Option<Block> {
-    if results.manifest.quick {
-        return None;
+/// A section that compares rows: a figure and a table.
+fn comparison(title: &str, name: &str, caption: &str, rows: Vec<(&str, &Row)>, figures: &mut Figures) -> Vec<Block> {
+    if rows.is_empty() {
+        return not_run(title);
     }
-    let views = |row: &Row| Some(values(row, TEST_VIEWS)).filter(|v| !v.is_empty()).map(|v| mean(&v));
-    if name == "left-out" {
-        let full = views(results.ingredients.last()?)?;
-        let (worst, row) = results
-            .left_out
-            .iter()
-            .filter_map(|row| Some((full - views(row)?, row)))
-            .max_by(|a, b| a.0.total_cmp(&b.0))?;
-        return Some(Block::text(format!(
-            "The largest loss over 18 views is that of “{}”: {} percentage points.",
-            row.name,
-            percent(worst)
-        )));
-    }
-    let (first, last) = (results.ingredients.first()?, results.ingredients.last()?);
-    let pairs = results.ingredients.windows(2);
-    let gains = pairs.filter_map(|pair| Some((views(&pair[1])? - views(&pair[0])?, &pair[1])));
+    let bar =
+        |&(name, row): &(&str, &Row)| Bar { name: name.into(), values: [values(row, TEST), values(row, TEST_VIEWS)] };
+    let bars: Vec<Bar> = rows.iter().map(bar).collect();
+    let least = bars.iter().flat_map(|bar| bar.values.iter().flatten()).fold(1.0, |least: f64, &v| least.min(v));
+    let from = (10.0 * least - 0.5).floor().max(0.0) / 10.0;
+    let heading = format!("Test accuracy, from {}%", fixed(100.0 * from, 0));
+    let drawing = bars::draw(&heading, caption.to_owned(), from, &bars);
+    let cells = rows.iter().map(|&(name, row)| {
+        Cells::cells([
+            name.into(),
+            significant(row.operations, 2).into(),
+            every(row, |run| run.validation),
+            every(row, |run| run.validation_views),
+            every(row, TEST),
+            every(row, TEST_VIEWS),
+        ])
+    });
+    let columns = [
+        ("Ingredient", Kind::Words),
+        ("Operations", Kind::Number),
+        ("Validation", Kind::Number),
+        ("18 views", Kind::Number),
+        ("Test", Kind::Number),
+        ("18 views", Kind::Number),
+    ];
+    vec![
+        Block::Heading(2, title.into()),
+        figures.block(name, caption, legend(), vec![drawing]),
+        Table::block(format!("Accuracy in percent of every run. {caption}"), columns, cells.collect()),
+    ]
+}
+
+/// The mean accuracy over 18 views, unless every run diverged.
+fn mean_of_views(row: &Row) -> Option<f64> {
+    Some(values(row, TEST_VIEWS)).filter(|values| !values.is_empty()).map(|values| mean(&values))
+}
+
+/// The ingredient that adds most, in words.
+fn largest_gain(rows: &[Row]) -> Option<Block> {
+    let pairs = rows.windows(2);
+    let gains = pairs.filter_map(|pair| Some((mean_of_views(&pair[1])? - mean_of_views(&pair[0])?, &pair[1])));
     let (most, row) = gains.max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Block::text(format!(
         "Over 18 views, the accuracy rises from {}% to {}%; the largest step is “{}”, with {} percentage points.",
-        percent(views(first)?),
-        percent(views(last)?),
+        percent(mean_of_views(rows.first()?)?),
+        percent(mean_of_views(rows.last()?)?),
+        row.name,
+        percent(most)
+    )))
+}
+
+/// The ingredient whose absence costs most, in words.
+fn largest_loss(full: &Row, without: &[Row]) -> Option<Block> {
+    let full = mean_of_views(full)?;
+    let losses = without.iter().filter_map(|row| Some((full - mean_of_views(row)?, row)));
+    let (most, row) = losses.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(Block::text(format!(
+        "The largest loss over 18 views is that of “{}”: {} percentage points.",
         row.name,
         percent(most)
     )))
@@ -353,9 +358,9 @@ fn whitening(results: &Results, figures: &mut Figures) -> Vec<Block> {
     let mut blocks = vec![
         Block::Heading(2, title.into()),
         Block::text(
-            "Whitening makes the fine detail of an image as loud as its shape. Without flips and shifts, the network \
-             learns each training image by its detail: the training loss falls and the validation loss rises. With \
-             them, detail that moves is worth nothing, and what is left is learned faster.",
+            "Whitening gives the fine detail of an image the same weight as its shape. Without flips and shifts, the \
+             network fits the training images by their detail: the training loss falls and the validation loss rises. \
+             With them, an image never has the same detail twice, so the network cannot fit it.",
         ),
         figures.block("whitening", "Loss with and without whitening, flips and shifts.", legend, panels.collect()),
         Table::block("After the last update step; accuracies in percent.", columns, cells.collect()),
