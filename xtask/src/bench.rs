@@ -12,11 +12,11 @@ use clap::Args;
 use klayer_cli::{DataArgs, Interrupt, Terminal};
 use klayer_dataset::Dimensions;
 use klayer_experiments::RunsObserver;
-use klayer_experiments::runs::run_all;
+use klayer_experiments::runs::{run_all, train};
 use klayer_experiments::search::log_uniform;
 use klayer_linalg::peak::multiply_adds;
 use klayer_store::{Store, files};
-use klayer_train::{BatchConfig, Data, Environment, NetworkConfig, Observer, Par, RunConfig, ScheduleConfig, train};
+use klayer_train::{BatchConfig, Data, Environment, NetworkConfig, Observer, Par, Run, RunConfig, ScheduleConfig};
 
 use crate::error::Error;
 use crate::measurements::{Bench, Row};
@@ -179,7 +179,8 @@ impl Row {
             return self.of_whole_runs(records.iter().all(|record| record.diverged.is_none()), seconds);
         }
         let par = Par::threads(self.threads).map_err(klayer_train::Error::from)?;
-        let trained = train::<f32>(&self.config(0.005), data, &par, &Watch(interrupt))?;
+        let (config, observer) = (&self.config(0.005), &Watch(interrupt));
+        let trained = train(&Run { config, observer, checkpoints: None, metrics: None }, data, &par)?;
         self.of_whole_runs(trained.diverged.is_none(), trained.seconds)
     }
 

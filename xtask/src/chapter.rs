@@ -24,6 +24,8 @@ use crate::root::root;
 pub(crate) enum Part {
     /// The recipes of klayer train --recipe, over several seeds
     Recipes,
+    /// The recipes with narrower layers and fewer operations
+    Smaller,
     /// From the paper's network to the best, one ingredient at a time
     Ingredients,
     /// The best without each of its ingredients
@@ -48,6 +50,7 @@ impl Part {
     fn key(self) -> &'static str {
         match self {
             Self::Recipes => "recipes",
+            Self::Smaller => "smaller recipes",
             Self::Ingredients => "ingredients",
             Self::LeftOut => "left out",
             Self::Paper => "the paper's settings",
@@ -58,6 +61,7 @@ impl Part {
     fn groups(self, study: &Study) -> &[Group] {
         match self {
             Self::Recipes => &study.recipes,
+            Self::Smaller => &study.smaller,
             Self::Ingredients => &study.ingredients,
             Self::LeftOut => &study.left_out,
             Self::Paper => &study.paper,
@@ -67,7 +71,12 @@ impl Part {
 
     /// Whether its runs train one after the other, each on all threads: they are few and long, or timed.
     fn one_by_one(self) -> bool {
-        matches!(self, Self::Recipes | Self::Paper)
+        matches!(self, Self::Recipes | Self::Smaller | Self::Paper)
+    }
+
+    /// Whether its runs train on all training images.
+    fn on_all(self) -> bool {
+        matches!(self, Self::Recipes | Self::Smaller)
     }
 }
 
@@ -111,16 +120,16 @@ impl Chapter {
         manifest.seconds = store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
 
         let parts = Part::value_variants().iter().copied().filter(|part| only.is_none_or(|only| only == *part));
-        let (recipes, others): (Vec<Part>, Vec<Part>) = parts.partition(|part| *part == Part::Recipes);
-        let images = |part: Part| if part == Part::Recipes { &manifest.all } else { &manifest.dataset }.training;
+        let (on_all, others): (Vec<Part>, Vec<Part>) = parts.partition(|part| part.on_all());
+        let images = |part: Part| if part.on_all() { &manifest.all } else { &manifest.dataset }.training;
         let runs = |part: &Part| {
             let groups = part.groups(&study).iter();
             let steps = groups.flat_map(|group| &group.runs).map(|evaluated| evaluated.run.steps(images(*part)));
             steps.sum::<u64>()
         };
-        let work = recipes.iter().chain(&others).map(runs).sum();
+        let work = on_all.iter().chain(&others).map(runs).sum();
         let progress = Progress::new(terminal, interrupt, watchers, work);
-        for (parts, dataset) in [(recipes, all), (others, part)] {
+        for (parts, dataset) in [(on_all, all), (others, part)] {
             if parts.is_empty() {
                 continue;
             }

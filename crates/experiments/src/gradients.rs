@@ -14,7 +14,7 @@ use klayer_train::{BatchConfig, Data, DatasetInfo, Environment, Event, NetworkCo
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::runs::Job;
+use crate::runs::{Job, Task};
 
 /// Settings of a gradient check of a newly initialized network in `f64`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,17 @@ impl Job for GradientConfig {
         Ok(self.architecture(&data.dataset.dimensions())?.parameters() as u64)
     }
 
-    fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
+    fn compute(task: &Task<'_, Self>, data: &Data, _: &Par) -> Result<GradientRecord, Error> {
+        task.job.run(data, task.observer)
+    }
+}
+
+impl GradientConfig {
+    /// Checks the gradients, on one thread.
+    ///
+    /// # Errors
+    /// [`Error::Train`] and [`Error::Setting`] for invalid settings, [`Error::Cancelled`] if the observer cancels.
+    pub fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
         let start = Instant::now();
         let rows = check(self, data, observer)?;
         Ok(GradientRecord {
@@ -103,9 +113,7 @@ impl Job for GradientConfig {
             rows,
         })
     }
-}
 
-impl GradientConfig {
     /// Validates the settings that do not depend on the images.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use klayer_linalg::product::BLOCK;
 use klayer_store::{Claim, Owner, Recorded, Store, Taken};
 use klayer_train::record::RunRecord;
-use klayer_train::{Checkpoints, Data, Event, Observer, Par, Run, RunConfig, Silent, train, train_from};
+use klayer_train::{Checkpoints, Data, Event, Observer, Par, Run, RunConfig, Silent, Trained, train_from};
 
 use crate::Error;
 use crate::left_over::left_over;
@@ -28,21 +28,12 @@ pub trait Job: Recorded + Sync {
     /// The errors of invalid settings.
     fn work(&self, data: &Data) -> Result<u64, Error>;
 
-    /// Computes the record on one thread.
-    ///
-    /// # Errors
-    /// The errors of the run, and [`Error::Cancelled`].
-    fn run(&self, data: &Data, observer: &dyn Observer) -> Result<Self::Record, Error>;
-
     /// Computes the record, resuming it if it was interrupted, on `par`. `par` has at most [`Job::threads`] threads
     /// and does not affect the result.
     ///
     /// # Errors
-    /// The errors of [`Job::run`].
-    fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<Self::Record, Error> {
-        let _ = par;
-        task.job.run(data, task.observer)
-    }
+    /// The errors of the run, and [`Error::Cancelled`].
+    fn compute(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<Self::Record, Error>;
 }
 
 /// A job of a store to run.
@@ -55,6 +46,25 @@ pub struct Task<'a, J: ?Sized> {
     pub checkpoints: Checkpoints<'a>,
     /// Where to write metrics.
     pub metrics: PathBuf,
+}
+
+impl<J: ?Sized> Task<'_, J> {
+    /// Trains a network with the settings `config`, with the checkpoints and metrics of this task.
+    ///
+    /// # Errors
+    /// Those of [`train()`].
+    pub fn train(&self, config: &RunConfig, data: &Data, par: &Par) -> Result<Trained<f32>, Error> {
+        let Self { observer, checkpoints, metrics, .. } = self;
+        train(&Run { config, observer: *observer, checkpoints: Some(checkpoints), metrics: Some(metrics) }, data, par)
+    }
+}
+
+/// [`train_from`] in `f32`, compiled in this crate: the caller's crate needs no optimization of its own.
+///
+/// # Errors
+/// Those of [`train_from`].
+pub fn train(run: &Run<'_>, data: &Data, par: &Par) -> Result<Trained<f32>, Error> {
+    Ok(train_from(run, data, par)?)
 }
 
 /// Observes a set of runs, several of which may run at the same time.
@@ -95,14 +105,8 @@ impl Job for RunConfig {
         Ok(self.steps(data.dataset.training().len()))
     }
 
-    fn run(&self, data: &Data, observer: &dyn Observer) -> Result<RunRecord, Error> {
-        Ok(train::<f32>(self, data, &Par::Seq, observer)?.record(self, data))
-    }
-
-    fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<RunRecord, Error> {
-        let &Task { job: config, observer, ref checkpoints, ref metrics } = task;
-        let run = Run { config, observer, checkpoints: Some(checkpoints), metrics: Some(metrics) };
-        Ok(train_from::<f32>(&run, data, par)?.record(config, data))
+    fn compute(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<RunRecord, Error> {
+        Ok(task.train(task.job, data, par)?.record(task.job, data))
     }
 }
 
@@ -237,7 +241,7 @@ impl<J: Job> Set<'_, J> {
             checkpoints: Checkpoints::shared(self.store.checkpoint(key), every, &held),
             metrics: self.store.metrics(key),
         };
-        let record = J::go_on(&task, self.data, par);
+        let record = J::compute(&task, self.data, par);
         self.keep(index, &claim, &task, record)
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use klayer_tests::workspace;
+use serde_json::Value;
 
 use crate::{array, json, numbers};
 use uses::Files;
@@ -218,6 +219,34 @@ fn readme_results_match_the_committed_report() {
     for text in promised {
         assert!(readme.contains(&text), "README.md does not say {text}");
     }
+}
+
+/// The recipes' accuracies in README.md must match the chapter in docs.
+#[test]
+fn readme_recipes_match_the_committed_chapter() {
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");
+    let results = json(&workspace().join("docs/beyond/results.json"));
+    let recipes = array(&results["recipes"]);
+    let average = |recipe: &Value, figure: &str| {
+        let runs = array(&recipe["runs"]).iter();
+        let values: Vec<f64> = runs.map(|run| 100.0 * run[figure].as_f64().expect("a number")).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        if values.len() == 1 {
+            format!("{mean:.2}%")
+        } else {
+            format!("{mean:.2}% ± {:.2}", (squares / (n - 1.0)).sqrt())
+        }
+    };
+    for recipe in recipes {
+        let (runs, one, views) = (array(&recipe["runs"]).len(), average(recipe, "test"), average(recipe, "test_views"));
+        let row = format!("| {runs} | {one} | **{views}** |");
+        assert!(readme.contains(&row), "README.md does not say {row}");
+    }
+    let headline = format!("**{}**", average(recipes.last().expect("a recipe"), "test_views"));
+    let opening = readme.split("##").next().expect("an opening");
+    assert!(opening.contains(&headline), "the opening of README.md does not say {headline}");
 }
 
 #[test]

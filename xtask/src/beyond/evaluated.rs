@@ -6,9 +6,7 @@ use klayer_experiments::runs::{Job, Task};
 use klayer_store::Recorded;
 use klayer_train::inspect::{Mistake, mistakes, weight_pictures};
 use klayer_train::record::RunRecord;
-use klayer_train::{
-    Classifier, Data, Evaluation, Observer, Par, Run, RunConfig, Trained, evaluate_probabilities, train, train_from,
-};
+use klayer_train::{Classifier, Data, Evaluation, Par, RunConfig, Trained, evaluate_probabilities};
 use serde::{Deserialize, Serialize};
 
 /// Units of the first layer that are drawn.
@@ -71,14 +69,8 @@ impl Job for Evaluated {
         self.run.work(data)
     }
 
-    fn run(&self, data: &Data, observer: &dyn Observer) -> Result<EvaluatedRecord, Error> {
-        self.record(train(&self.run, data, &Par::Seq, observer)?, data, &Par::Seq)
-    }
-
-    fn go_on(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<EvaluatedRecord, Error> {
-        let &Task { job, observer, ref checkpoints, ref metrics } = task;
-        let run = Run { config: &job.run, observer, checkpoints: Some(checkpoints), metrics: Some(metrics) };
-        job.record(train_from(&run, data, par)?, data, par)
+    fn compute(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<EvaluatedRecord, Error> {
+        task.job.record(task.train(&task.job.run, data, par)?, data, par)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The results of the chapter "Beyond the paper", from its records: the contents of its `results.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klayer_experiments::Error;
 use klayer_store::{Recorded as _, Store};
@@ -35,6 +35,9 @@ pub(crate) struct Results {
     pub(crate) paper: Vec<Row>,
     pub(crate) whitening: Vec<Row>,
     pub(crate) recipes: Vec<Row>,
+    pub(crate) smaller: Vec<Row>,
+    /// Operations of the recipe `day`, which is not run.
+    pub(crate) day: f64,
 }
 
 /// The runs of a group.
@@ -49,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) batch: usize,
     /// Update steps.
     pub(crate) steps: u64,
+    /// Processors of the runs, each once.
+    pub(crate) processors: BTreeSet<String>,
     pub(crate) runs: Vec<Trained>,
     /// Curve of the first run, if it has training losses.
     pub(crate) curve: Vec<Point>,
@@ -90,8 +95,16 @@ impl Results {
             paper: rows(&study.paper, store, part)?,
             whitening: whole(&study.whitening)?,
             recipes: rows(&study.recipes, store, &manifest.all.sha256)?,
+            smaller: rows(&study.smaller, store, &manifest.all.sha256)?,
+            day: study.day,
             manifest,
         })
+    }
+
+    /// All rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        let Self { ingredients, left_out, paper, whitening, recipes, smaller, .. } = self;
+        [recipes, smaller, ingredients, left_out, paper, whitening].into_iter().flatten()
     }
 }
 
@@ -131,6 +144,7 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         hidden: config.network.hidden.to_string(),
         batch: config.batch.size,
         steps: first.steps,
+        processors: records.iter().map(|record| record.run.environment.processor.clone()).collect(),
         runs: records.iter().map(trained).collect(),
         curve: curve.copied().collect(),
         confusion: views.map(|evaluation| evaluation.confusion.clone()),

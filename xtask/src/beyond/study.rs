@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use clap::{Args, Command, FromArgMatches};
 use klayer_dataset::{Dimensions, Normalize};
 use klayer_train::{RunConfig, ScheduleKind};
-use serde::Deserialize;
+use serde::{Deserialize, de};
 use toml::{Table, Value};
 
 use super::evaluated::Evaluated;
 use crate::error::Error;
 
-/// The settings of the recipes of `klayer train`.
+/// The settings of the recipes of `klayer train` that are run.
 const RECIPES: [(&str, &str); 3] = [
     ("minute", include_str!("../../../crates/klayer/recipes/minute.toml")),
     ("quarter", include_str!("../../../crates/klayer/recipes/quarter.toml")),
     ("hour", include_str!("../../../crates/klayer/recipes/hour.toml")),
 ];
+/// The settings of the recipe that is not run.
+const DAY: &str = include_str!("../../../crates/klayer/recipes/day.toml");
 /// Number of training images for the training loss of the whitening runs.
 const SAMPLE: usize = 5_000;
 
@@ -31,6 +33,7 @@ struct File {
     ingredients: List,
     left_out: List,
     paper: List,
+    smaller: Vec<Smaller>,
     whitening: List,
     /// Number of seeds of each recipe.
     recipes: BTreeMap<String, u64>,
@@ -57,6 +60,17 @@ struct Entry {
     operations: Option<f64>,
 }
 
+/// A recipe with narrower layers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Smaller {
+    name: String,
+    recipe: String,
+    /// Options of `klayer train` that differ from the recipe.
+    set: Table,
+    operations: f64,
+}
+
 /// Runs that differ only in their seed.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -77,6 +91,10 @@ pub(crate) struct Study {
     pub(crate) whitening: Vec<Group>,
     /// The recipes of `klayer train`, on all training images.
     pub(crate) recipes: Vec<Group>,
+    /// Recipes with narrower layers and fewer operations, on all training images.
+    pub(crate) smaller: Vec<Group>,
+    /// Operations of the recipe `day`, which is not run.
+    pub(crate) day: f64,
 }
 
 impl Study {
@@ -92,13 +110,20 @@ impl Study {
         let ingredients = study.list(&file.ingredients, &mut settings)?;
         let left_out = file.left_out.runs.iter().map(|entry| study.group(entry, &file.left_out, &mut settings.clone()));
         let left_out = left_out.collect::<Result<_, _>>()?;
+        let on_all = Maker { data: all, ..study };
         let mut recipes = Vec::new();
         for (name, text) in RECIPES {
-            let mut settings: Table = text.parse().map_err(Error::Beyond)?;
-            settings.remove("validation");
-            let run = Maker { data: all, ..study }.config(&settings, 0.0)?;
-            recipes.push(study.seeds(name, run, file.recipes.get(name).copied().unwrap_or(0), name == "hour"));
+            let seeds = file.recipes.get(name).copied().unwrap_or(0);
+            recipes.push(study.seeds(name, on_all.recipe(text, &Table::new(), 0.0)?, seeds, name == "hour"));
         }
+        let smaller = file.smaller.iter().map(|entry| {
+            let recipe = RECIPES.iter().find(|recipe| recipe.0 == entry.recipe);
+            let (_, text) = recipe.ok_or_else(|| {
+                Error::Beyond(<toml::de::Error as de::Error>::custom(format!("no recipe {:?}", entry.recipe)))
+            })?;
+            Ok(study.seeds(&entry.name, on_all.recipe(text, &entry.set, entry.operations)?, 1, false))
+        });
+        let smaller = smaller.collect::<Result<_, Error>>()?;
         let whitening = study.list(&file.whitening, &mut Table::new())?.into_iter().map(|group| {
             let runs = group.runs.into_iter().map(|evaluated| Evaluated {
                 run: RunConfig { training_sample: Some(SAMPLE), ..evaluated.run },
@@ -113,6 +138,8 @@ impl Study {
             paper: study.list(&file.paper, &mut Table::new())?,
             whitening: whitening.collect(),
             recipes,
+            smaller,
+            day: on_all.recipe(DAY, &Table::new(), 0.0)?.operations(all)?,
         })
     }
 }
@@ -144,6 +171,14 @@ impl Maker<'_> {
             images: self.quick.then_some(QUICK_IMAGES),
         });
         Group { name: name.to_owned(), runs: runs.collect() }
+    }
+
+    /// The run of the recipe `text` with the options `set`, of about `operations` operations unless this is 0.
+    fn recipe(&self, text: &str, set: &Table, operations: f64) -> Result<RunConfig, Error> {
+        let mut settings: Table = text.parse().map_err(Error::Beyond)?;
+        settings.remove("validation");
+        settings.extend(set.clone());
+        self.config(&settings, operations)
     }
 
     /// The run with these options of `klayer train`, of about `operations` operations unless this is 0.

@@ -1,5 +1,7 @@
 //! The page of the chapter "Beyond the paper".
 
+use std::collections::BTreeSet;
+
 use super::bars::{self, Bar, CLASSES};
 use super::document::{Block, Document, Figure, Kind, Row as Cells, Table, Text};
 use super::format::{fixed, plural, seconds, significant};
@@ -81,6 +83,10 @@ fn every(row: &Row, accuracy: Accuracy) -> Text {
     if values.is_empty() { "–".into() } else { values.join(", ").into() }
 }
 
+fn joined<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 const TEST: Accuracy = |run| run.test;
 const TEST_VIEWS: Accuracy = |run| run.test_views;
 
@@ -123,6 +129,7 @@ fn recipes(results: &Results) -> Vec<Block> {
             row.steps.to_string().into(),
             significant(row.operations, 2).into(),
             seconds(mean(&times)).into(),
+            joined(row.processors.iter()).into(),
             every(row, TEST),
             Text::new().strong(average(row, TEST).unwrap_or_default()),
             every(row, TEST_VIEWS),
@@ -135,6 +142,7 @@ fn recipes(results: &Results) -> Vec<Block> {
         ("Steps", Kind::Number),
         ("Operations", Kind::Number),
         ("Training time", Kind::Number),
+        ("Processor", Kind::Words),
         ("Test, every run", Kind::Number),
         ("Mean", Kind::Number),
         ("18 views, every run", Kind::Number),
@@ -145,7 +153,34 @@ fn recipes(results: &Results) -> Vec<Block> {
         "Test accuracy of the recipes in percent, one run per seed: mean ± sample standard deviation. All training \
          images are used for training. The time is that of the training loop on {threads}."
     );
-    vec![Block::Heading(2, title.into()), Table::block(caption, columns, results.recipes.iter().map(row).collect())]
+    let mut blocks = vec![
+        Block::Heading(2, title.into()),
+        Table::block(caption, columns, results.recipes.iter().map(row).collect()),
+    ];
+    blocks.extend(forecast(results).filter(|_| !results.manifest.quick));
+    blocks
+}
+
+/// The accuracy to expect from the recipe `day`, in words, once the others have been run.
+fn forecast(results: &Results) -> Option<Block> {
+    let [_, a, b] = &results.recipes[..] else { return None };
+    let of = |row: &Row| Some((row.operations, 1.0 - mean_of_views(row)?));
+    let (power, error) = extrapolate(of(a)?, of(b)?, results.day);
+    Some(Block::Text(Text::from("The recipe ").code("day").plain(format!(
+        " takes {} operations and was not run. From {} to {}, the error over 18 views falls with the operations to \
+             the power {}; if this continues, day reaches {}%.",
+        significant(results.day, 2),
+        a.name,
+        b.name,
+        fixed(power, 3),
+        fixed(100.0 * (1.0 - error), 1),
+    ))))
+}
+
+/// The power of the power law through two points, and its value at `x`.
+fn extrapolate(a: (f64, f64), b: (f64, f64), x: f64) -> (f64, f64) {
+    let power = (b.1 / a.1).ln() / (b.0 / a.0).ln();
+    (power, b.1 * (x / b.0).powf(power))
 }
 
 fn ingredients(results: &Results, figures: &mut Figures) -> Vec<Block> {
@@ -250,17 +285,18 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     if results.paper.is_empty() || results.recipes.is_empty() {
         return not_run(title);
     }
-    let points = |rows: &[Row], accuracy: Accuracy| -> Vec<(f64, f64)> {
-        let mut points: Vec<_> =
-            rows.iter().map(|row| (row.operations, values(row, accuracy))).filter(|(_, v)| !v.is_empty()).collect();
+    let with_smaller = || results.recipes.iter().chain(&results.smaller);
+    let points = |rows: Vec<&Row>, accuracy: Accuracy| -> Vec<(f64, f64)> {
+        let points = rows.into_iter().map(|row| (row.operations, values(row, accuracy)));
+        let mut points: Vec<_> = points.filter(|(_, values)| !values.is_empty()).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points.into_iter().map(|(operations, values)| (operations, mean(&values))).collect()
     };
     let lines = [
-        (points(&results.paper, TEST), "validation dashed", "seed"),
-        (points(&results.paper, TEST_VIEWS), "validation", "seed"),
-        (points(&results.recipes, TEST), "training dashed", "ours"),
-        (points(&results.recipes, TEST_VIEWS), "training", "ours"),
+        (points(results.paper.iter().collect(), TEST), "validation dashed", "seed"),
+        (points(results.paper.iter().collect(), TEST_VIEWS), "validation", "seed"),
+        (points(with_smaller().collect(), TEST), "training dashed", "ours"),
+        (points(with_smaller().collect(), TEST_VIEWS), "training", "ours"),
     ];
     let all = || lines.iter().flat_map(|line| line.0.iter().copied());
     let mut marks: Vec<Mark> = PUBLISHED.iter().map(|&(accuracy, _)| Mark::Rule(accuracy, "rule")).collect();
@@ -284,8 +320,10 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     ];
     let published: Vec<_> = PUBLISHED.iter().map(|published| published.1).collect();
     let caption = "Test accuracy against the operations of training, and published accuracies.";
-    let rows = results.paper.iter().map(|row| {
+    let paper = results.paper.iter().map(|row| ("the paper’s", row));
+    let rows = paper.chain(results.smaller.iter().map(|row| ("the recipes’", row))).map(|(settings, row)| {
         Cells::cells([
+            settings.into(),
             row.hidden.as_str().into(),
             significant(row.operations, 2).into(),
             every(row, TEST),
@@ -293,6 +331,7 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
         ])
     });
     let columns = [
+        ("Settings", Kind::Words),
         ("Hidden layers", Kind::Words),
         ("Operations", Kind::Number),
         ("Test", Kind::Number),
@@ -301,12 +340,12 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     vec![
         Block::Heading(2, title.into()),
         Block::text(format!(
-            "The paper’s settings with wider layers and more cycles, and the recipes. Horizontal lines are published \
-             accuracies of fully connected networks: {}.",
+            "The paper’s settings with wider layers and more cycles, and the recipes, also with narrower layers and \
+             fewer operations. Horizontal lines are published accuracies of fully connected networks: {}.",
             published.join(", ")
         )),
         figures.block("operations", caption, legend, vec![panel.draw()]),
-        Table::block("Accuracy in percent with the paper’s settings.", columns, rows.collect()),
+        Table::block("Accuracy in percent; the recipes are in the first table.", columns, rows.collect()),
     ]
 }
 
@@ -422,13 +461,14 @@ fn mistakes(results: &Results, figures: &mut Figures) -> Vec<Block> {
 fn provenance(results: &Results) -> Vec<Block> {
     let manifest = &results.manifest;
     let (data, machine) = (&manifest.dataset, &manifest.environment);
+    let processors: BTreeSet<&String> = results.rows().flat_map(|row| &row.processors).collect();
     let fact = |name: &str, text: Text| Cells::cells([name.into(), text]);
     let mut facts = vec![
         fact("Data set", data.name.as_str().into()),
         fact("SHA-256", Text::new().code(&data.sha256)),
         fact("SHA-256, all images for training", Text::new().code(&manifest.all.sha256)),
         fact("klayer", machine.version.as_str().into()),
-        fact("Processor", machine.processor.as_str().into()),
+        fact("Processors", joined(processors.into_iter()).into()),
         fact("Threads", machine.threads.to_string().into()),
         fact("System", machine.system.as_str().into()),
         fact("Command", Text::new().code("cargo xtask report --beyond")),
@@ -443,4 +483,16 @@ fn provenance(results: &Results) -> Vec<Block> {
         Table::block("Data, machine and times.", [("Item", Kind::Words), ("Value", Kind::Words)], facts),
         Block::Text(Text::from("All numbers at full precision: ").link("results.json").plain(".")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extrapolate;
+
+    #[test]
+    fn a_power_law_is_extrapolated_through_two_points() {
+        let error = |x: f64| 3.0 * x.powf(-0.25);
+        let (power, at) = extrapolate((1e12, error(1e12)), (1e14, error(1e14)), 1e16);
+        assert!((power + 0.25).abs() < 1e-12 && (at / error(1e16) - 1.0).abs() < 1e-12, "{power}, {at}");
+    }
 }

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use klayer_experiments::runs::{Job, run_all};
+use klayer_experiments::runs::run_all;
 use klayer_experiments::{Error, RunsObserver};
 use klayer_store::{Recorded, Store};
 use klayer_train::record::RunRecord;
-use klayer_train::{Event, Metrics, Observer, RunConfig, Silent};
+use klayer_train::{Event, Metrics, Observer, Par, RunConfig, Silent, train};
 use tempfile::TempDir;
 
 use crate::{DATA, diverging_run, short_run};
@@ -34,6 +34,11 @@ fn jobs() -> Vec<RunConfig> {
 /// A record without the fields that differ between repeated runs.
 fn timeless(record: &RunRecord) -> RunRecord {
     RunRecord { seconds: 0.0, ..record.clone() }
+}
+
+/// The record of a run that is trained by itself.
+fn alone(config: &RunConfig) -> RunRecord {
+    train::<f32>(config, &DATA, &Par::Seq, &Silent).expect("a run").record(config, &DATA)
 }
 
 fn timeless_all(records: &[RunRecord]) -> Vec<RunRecord> {
@@ -108,7 +113,7 @@ impl Drop for Watched<'_> {
 #[test]
 fn a_run_among_others_equals_the_same_run_alone() {
     let jobs = jobs();
-    let alone: Vec<_> = jobs.iter().map(|job| timeless(&job.run(&DATA, &Silent).expect("a run"))).collect();
+    let alone: Vec<_> = jobs.iter().map(|job| timeless(&alone(job))).collect();
     for threads in [1, 2, 4, 16] {
         let (_folder, store) = store();
         let watch = Watch::default();
@@ -225,7 +230,7 @@ fn a_set_cancelled_within_its_runs_resumes_them() {
     first.sort_unstable();
     assert_eq!(first, [(0, 17), (1, 1), (2, 1)]);
     for (job, record) in jobs.iter().zip(&records) {
-        assert_eq!(timeless(record), timeless(&job.run(&DATA, &Silent).expect("a run")));
+        assert_eq!(timeless(record), timeless(&alone(job)));
     }
     assert_eq!(files(&store).len(), 3, "no lock or checkpoint is left");
 }
