@@ -101,7 +101,8 @@ impl GradientConfig {
     /// Checks the gradients, on one thread.
     ///
     /// # Errors
-    /// [`Error::Train`] and [`Error::Setting`] for invalid settings, [`Error::Cancelled`] if the observer cancels.
+    /// [`Error::Train`] for invalid settings, [`Error::Gradient`] for a gradient that is not finite, [`Error::Cancelled`]
+    /// if the observer cancels.
     pub fn run(&self, data: &Data, observer: &dyn Observer) -> Result<GradientRecord, Error> {
         let start = Instant::now();
         let rows = check(self, data, observer)?;
