@@ -54,8 +54,8 @@ impl<J: ?Sized> Task<'_, J> {
     /// # Errors
     /// Those of [`train()`].
     pub fn train(&self, config: &RunConfig, data: &Data, par: &Par) -> Result<Trained<f32>, Error> {
-        let Self { observer, checkpoints, metrics, .. } = self;
-        train(&Run { config, observer: *observer, checkpoints: Some(checkpoints), metrics: Some(metrics) }, data, par)
+        let &Self { observer, ref checkpoints, ref metrics, .. } = self;
+        train(&Run { config, observer, checkpoints: Some(checkpoints), metrics: Some(metrics) }, data, par)
     }
 }
 

@@ -168,7 +168,7 @@ fn forecast(results: &Results) -> Option<Block> {
     let (power, error) = extrapolate(of(a)?, of(b)?, results.day);
     Some(Block::Text(Text::from("The recipe ").code("day").plain(format!(
         " takes {} operations and was not run. From {} to {}, the error over 18 views falls with the operations to \
-             the power {}; if this continues, day reaches {}%.",
+         the power {}; if this continues, day reaches {}%.",
         significant(results.day, 2),
         a.name,
         b.name,
@@ -285,18 +285,19 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     if results.paper.is_empty() || results.recipes.is_empty() {
         return not_run(title);
     }
-    let with_smaller = || results.recipes.iter().chain(&results.smaller);
-    let points = |rows: Vec<&Row>, accuracy: Accuracy| -> Vec<(f64, f64)> {
-        let points = rows.into_iter().map(|row| (row.operations, values(row, accuracy)));
+    let paper: Vec<&Row> = results.paper.iter().collect();
+    let recipes: Vec<&Row> = results.recipes.iter().chain(&results.smaller).collect();
+    let points = |rows: &[&Row], accuracy: Accuracy| -> Vec<(f64, f64)> {
+        let points = rows.iter().map(|row| (row.operations, values(row, accuracy)));
         let mut points: Vec<_> = points.filter(|(_, values)| !values.is_empty()).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points.into_iter().map(|(operations, values)| (operations, mean(&values))).collect()
     };
     let lines = [
-        (points(results.paper.iter().collect(), TEST), "validation dashed", "seed"),
-        (points(results.paper.iter().collect(), TEST_VIEWS), "validation", "seed"),
-        (points(with_smaller().collect(), TEST), "training dashed", "ours"),
-        (points(with_smaller().collect(), TEST_VIEWS), "training", "ours"),
+        (points(&paper, TEST), "validation dashed", "seed"),
+        (points(&paper, TEST_VIEWS), "validation", "seed"),
+        (points(&recipes, TEST), "training dashed", "ours"),
+        (points(&recipes, TEST_VIEWS), "training", "ours"),
     ];
     let all = || lines.iter().flat_map(|line| line.0.iter().copied());
     let mut marks: Vec<Mark> = PUBLISHED.iter().map(|&(accuracy, _)| Mark::Rule(accuracy, "rule")).collect();
