@@ -1,12 +1,9 @@
 //! `cargo xtask report --beyond`: the chapter "Beyond the paper".
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use clap::ValueEnum;
 use klayer_cli::{DataArgs, Interrupt, Progress, Terminal, Watchers};
 use klayer_dataset::{Dataset, Dimensions, Options, Shape};
-use klayer_experiments::runs::run_all;
+use klayer_experiments::runs::{run_all, run_one_by_one};
 use klayer_store::{Store, key};
 use klayer_train::Data;
 
@@ -46,8 +43,7 @@ pub(crate) struct Chapter {
 }
 
 impl Part {
-    /// The key of its seconds in the manifest.
-    fn key(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Recipes => "recipes",
             Self::Smaller => "smaller recipes",
@@ -90,7 +86,7 @@ impl Chapter {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let load = |validation| {
-            let options = Options { validation, seed: 42, ..Options::default() };
+            let options = Options { validation, ..Options::default() };
             data.load_or_generate(&root(), options, terminal, interrupt)
         };
         let (part, all) = (load(None)?, load(Some(0))?);
@@ -100,7 +96,6 @@ impl Chapter {
             all: DatasetInfo::of(&all),
             classes: part.class_names().to_vec(),
             environment: Environment::here(threads),
-            seconds: BTreeMap::new(),
         };
         Ok(Self { part, all, manifest })
     }
@@ -114,10 +109,10 @@ impl Chapter {
         interrupt: &Interrupt,
         watchers: &Watchers,
     ) -> Result<(String, Vec<render::File>), Error> {
-        let Self { part, all, mut manifest } = self;
+        let Self { part, all, manifest } = self;
         let study = study_of(&manifest)?;
         let name = format!("beyond-{}", key("beyond", &manifest.quick, &manifest.dataset.sha256)?);
-        manifest.seconds = store.get::<Manifest>(&name)?.map_or(BTreeMap::new(), |old| old.seconds);
+        store.put(&name, &manifest)?;
 
         let parts = Part::value_variants().iter().copied().filter(|part| only.is_none_or(|only| only == *part));
         let (on_all, others): (Vec<Part>, Vec<Part>) = parts.partition(|part| part.on_all());
@@ -135,7 +130,7 @@ impl Chapter {
             }
             let mut data = Data::new(dataset);
             for part in parts {
-                train(part.groups(&study), part, &mut data, store, &progress, (&name, &mut manifest))?;
+                train(part.groups(&study), part, &mut data, store, &progress, manifest.environment.threads)?;
             }
         }
         drop(progress);
@@ -144,31 +139,27 @@ impl Chapter {
     }
 }
 
-/// Trains the runs of a part, and adds its seconds to the manifest with this name.
+/// Trains the missing runs of a part.
 fn train(
     groups: &[Group],
     part: Part,
     data: &mut Data,
     store: &Store,
     progress: &Progress<'_>,
-    (name, manifest): (&str, &mut Manifest),
+    threads: usize,
 ) -> Result<(), Error> {
     let runs: Vec<(&str, &Evaluated)> =
         groups.iter().flat_map(|group| group.runs.iter().map(|run| (group.name.as_str(), run))).collect();
     for normalize in normalizations(runs.iter().map(|run| run.1)) {
         let chosen: Vec<_> = runs.iter().filter(|run| run.1.run.batch.normalize == normalize).collect();
         data.normalize(normalize).map_err(klayer_experiments::Error::from)?;
-        for chosen in chosen.chunks(if part.one_by_one() { 1 } else { chosen.len() }) {
-            let names = chosen.iter().map(|(name, run)| format!("{name}, seed {}", run.run.seed));
-            let section = progress.section(part.key(), names.collect(), 1.0);
-            let jobs: Vec<Evaluated> = chosen.iter().map(|run| run.1.clone()).collect();
-            let start = Instant::now();
-            let records = run_all(&jobs, data, store, manifest.environment.threads, &section);
-            if section.made() {
-                *manifest.seconds.entry(part.key().to_owned()).or_default() += start.elapsed().as_secs_f64();
-            }
-            store.put(name, manifest)?;
-            records?;
+        let names = chosen.iter().map(|(name, run)| format!("{name}, seed {}", run.run.seed));
+        let section = progress.section(part.title(), names.collect(), 1.0);
+        let jobs: Vec<Evaluated> = chosen.iter().map(|run| run.1.clone()).collect();
+        if part.one_by_one() {
+            run_one_by_one(&jobs, data, store, threads, &section)?;
+        } else {
+            run_all(&jobs, data, store, threads, &section)?;
         }
     }
     Ok(())
@@ -195,6 +186,11 @@ pub(crate) fn files(name: &str, store: &Store) -> Result<Vec<render::File>, Erro
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use klayer_store::Recorded as _;
+
     use super::*;
 
     /// The committed chapter is made from the committed records by this version.
@@ -205,5 +201,20 @@ mod tests {
         let files = files(&name, &store).expect("the files");
         let committed: Vec<_> = files.into_iter().filter(|file| file.path.to_str() != Some("index.html")).collect();
         publish::check(&committed, &folder).expect("run `cargo xtask report --beyond --out docs/beyond`");
+
+        let manifest: Manifest = store.get(&name).expect("a readable record").expect("a manifest");
+        let study = study_of(&manifest).expect("valid settings");
+        let mut used = BTreeSet::from([name, "rendered".to_owned()]);
+        for part in Part::value_variants() {
+            let data = if part.on_all() { &manifest.all } else { &manifest.dataset };
+            let runs = part.groups(&study).iter().flat_map(|group| &group.runs);
+            used.extend(runs.map(|run| run.key(&data.sha256).expect("a key")));
+        }
+        for entry in fs::read_dir(store.folder()).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let key = path.file_stem().expect("a name").to_string_lossy();
+            let record = path.extension().is_some_and(|extension| extension == "json");
+            assert!(!record || used.contains(&*key), "{} is no longer used: delete it", path.display());
+        }
     }
 }

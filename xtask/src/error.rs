@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Folder { path: PathBuf, error: std::io::Error },
     #[error("{}: there is no report to check; run `cargo xtask report` first", path.display())]
     NoReport { path: PathBuf },
+    #[error("--check checks the whole chapter; use --beyond without a part")]
+    CheckedPart,
     #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]
     Changed { files: usize, changed: Vec<String> },
     #[error(transparent)]

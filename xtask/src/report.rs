@@ -46,7 +46,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_enum, value_name = "PART", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["only", "seed"])]
     beyond: Option<Option<Part>>,
-    /// Number of runs to train in parallel [default: all cores]
+    /// Number of threads, which train as many runs at the same time or share one [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
     /// Interval between checkpoints, in addition to one per cycle [default: 30]
@@ -89,6 +89,9 @@ impl ReportArgs {
         let folder = root().join(if self.beyond.is_some() { "report/beyond" } else { "report" });
         let out = self.out.clone().unwrap_or(folder);
         if self.check {
+            if let Some(Some(_)) = self.beyond {
+                return Err(Error::CheckedPart);
+            }
             let (store, study) = publish::last(&out)?;
             let files =
                 if self.beyond.is_some() { chapter::files(&study, &store)? } else { rendered(&study, &paper, &store)? };

@@ -127,10 +127,34 @@ pub fn run_all<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
+    run_set(jobs, data, store, (threads, false), observer)
+}
+
+/// [`run_all`], but runs one job after another, each on all threads: for a few long jobs, or to time them.
+///
+/// # Errors
+/// Those of [`run_all`].
+pub fn run_one_by_one<J: Job>(
+    jobs: &[J],
+    data: &Data,
+    store: &Store,
+    threads: usize,
+    observer: &dyn RunsObserver,
+) -> Result<Vec<J::Record>, Error> {
+    run_set(jobs, data, store, (threads, true), observer)
+}
+
+fn run_set<J: Job>(
+    jobs: &[J],
+    data: &Data,
+    store: &Store,
+    (threads, one_by_one): (usize, bool),
+    observer: &dyn RunsObserver,
+) -> Result<Vec<J::Record>, Error> {
     Par::check(threads)?;
     let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
     let keys = jobs.iter().map(|job| job.key(data.dataset.sha256())).collect::<Result<_, _>>()?;
-    let set = Set { jobs, work, keys, data, store, threads: threads.max(1), observer };
+    let set = Set { jobs, work, keys, data, store, threads: threads.max(1), one_by_one, observer };
     let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
     set.find(&mut records)?;
     if records.iter().any(Option::is_none) {
@@ -163,6 +187,8 @@ struct Set<'a, J> {
     store: &'a Store,
     /// Number of threads, at least one.
     threads: usize,
+    /// Whether every job uses several threads.
+    one_by_one: bool,
     observer: &'a dyn RunsObserver,
 }
 
@@ -196,7 +222,8 @@ impl<J: Job> Set<'_, J> {
     /// Runs those of the jobs `missing` that no other process runs. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
         let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
-        let (wide, narrow) = missing.split_at(left_over(&work, self.threads, J::threads(self.data)));
+        let several = left_over(&work, self.threads, J::threads(self.data));
+        let (wide, narrow) = missing.split_at(if self.one_by_one { missing.len() } else { several });
         // Runs one job after another until one fails.
         let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();

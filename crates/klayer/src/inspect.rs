@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::dataset_args::DatasetArgs;
 use crate::evaluate::{Part, images_of};
 use crate::outputs;
-use crate::run_args::{ThreadArgs, parse_positive};
+use crate::run_args::{ThreadArgs, ViewArgs, parse_positive};
 use crate::{Error, picture};
 
 /// Images per row of the sheet of mistakes.
@@ -25,6 +25,7 @@ const COLUMNS: usize = 10;
 
 /// Options of `klayer inspect`.
 #[derive(Debug, Args)]
+#[command(mut_arg("views", |views| views.requires("mistakes")))]
 #[command(after_help = "Examples:\n  \
     klayer inspect model.klayer                            describe the layers; needs no images\n  \
     klayer inspect model.klayer --dead                     also list dead units\n  \
@@ -53,6 +54,8 @@ pub(crate) struct InspectArgs {
     /// Images to show mistakes on
     #[arg(long, value_enum, requires = "mistakes", default_value_t = Part::Test)]
     part: Part,
+    #[command(flatten)]
+    views: ViewArgs,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Print the result as one line of JSON
@@ -123,7 +126,11 @@ impl InspectArgs {
             }
             if let Some(path) = &self.mistakes {
                 let images = self.part.of(&dataset)?;
-                let probabilities = par.install(|| classifier.probabilities(images.images()))?;
+                let (views, shape) = (self.views.views(images.shape())?, images.shape());
+                let probabilities = par.install(|| match &views {
+                    Some(views) => classifier.view_probabilities(images.images(), shape, views),
+                    None => classifier.probabilities(images.images()),
+                })?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
                 write(
                     path,

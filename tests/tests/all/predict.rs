@@ -54,6 +54,12 @@ fn predict_and_evaluate_agree_on_cifar10_images() {
     let accuracy = evaluated["accuracy"].as_f64().expect("an accuracy");
     let mistakes = array(&inspected["mistakes"]);
     assert_eq!(10_000 - mistakes.len(), (1e4 * accuracy).round() as usize);
+    let views =
+        |command: &str| line(&end(klayer(&folder, &format!("{command} --views=9")).arg("--data").arg(&data)).well());
+    let (evaluated_views, inspected_views) = (views("evaluate model.klayer --json"), views(arguments));
+    let accuracy = evaluated_views["accuracy"].as_f64().expect("an accuracy");
+    assert_eq!(10_000 - array(&inspected_views["mistakes"]).len(), (1e4 * accuracy).round() as usize);
+    assert_ne!(inspected["mistakes"], inspected_views["mistakes"]);
     let classes = array(&evaluated["classes"]);
     let mut wrong = 0;
     for (i, line) in predicted.iter().enumerate() {

@@ -34,6 +34,8 @@ pub(crate) struct EvaluatedRecord {
     pub(crate) steps: u64,
     /// Operations of the matrix products of all update steps.
     pub(crate) operations: f64,
+    /// Threads that the run used, which its time depends on.
+    pub(crate) threads: usize,
     /// Accuracy over 18 views of each validation image, if there are any and the run did not diverge.
     pub(crate) validation_views: Option<f64>,
     /// Results over 18 views of each test image, if the run did not diverge.
@@ -108,6 +110,7 @@ impl Evaluated {
             run: trained.record(&self.run, data),
             steps,
             operations,
+            threads: par.count(),
             validation_views,
             test_views,
             details,

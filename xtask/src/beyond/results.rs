@@ -1,18 +1,19 @@
 //! The results of the chapter "Beyond the paper", from its records: the contents of its `results.json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use klayer_experiments::Error;
 use klayer_store::{Recorded as _, Store};
 use klayer_train::Evaluation;
+use klayer_train::inspect::Mistake;
 use klayer_train::record::Point;
 use serde::{Deserialize, Serialize};
 
-use super::evaluated::{Details, Evaluated, EvaluatedRecord};
-use super::study::{Group, Study};
+use super::evaluated::{Evaluated, EvaluatedRecord};
+use super::study::{Group, Published, Study};
 use crate::results::{DatasetInfo, Environment};
 
-/// The dataset, the machine and the times of a chapter; stored with its records.
+/// The dataset and the machine of a chapter; stored with its records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) quick: bool,
@@ -21,8 +22,6 @@ pub(crate) struct Manifest {
     pub(crate) all: DatasetInfo,
     pub(crate) classes: Vec<String>,
     pub(crate) environment: Environment,
-    /// Wall-clock seconds by section.
-    pub(crate) seconds: BTreeMap<String, f64>,
 }
 
 /// The whole chapter; see [`Results::new`] for what is left out.
@@ -38,6 +37,7 @@ pub(crate) struct Results {
     pub(crate) smaller: Vec<Row>,
     /// Operations of the recipe `day`, which is not run.
     pub(crate) day: f64,
+    pub(crate) published: Vec<Published>,
 }
 
 /// The runs of a group.
@@ -59,8 +59,11 @@ pub(crate) struct Row {
     pub(crate) curve: Vec<Point>,
     /// Confusion matrix of the first run over 18 views of the test images, if it has details.
     pub(crate) confusion: Option<Vec<Vec<u64>>>,
-    /// Weights and mistakes of the first run, if it has details.
-    pub(crate) details: Option<Details>,
+    /// Pictures of weights of the first run, in hexadecimal, if it has details.
+    #[serde(skip)]
+    pub(crate) weights: Vec<String>,
+    /// The most confident mistakes of the first run, if it has details.
+    pub(crate) mistakes: Vec<Mistake>,
 }
 
 /// A run. Accuracies are `None` without such images, or if the run diverged.
@@ -69,6 +72,7 @@ pub(crate) struct Trained {
     pub(crate) seed: u64,
     /// Seconds of the training loop.
     pub(crate) seconds: f64,
+    pub(crate) threads: usize,
     pub(crate) diverged: bool,
     pub(crate) validation: Option<f64>,
     /// Accuracy over 18 views of each validation image.
@@ -97,14 +101,21 @@ impl Results {
             recipes: rows(&study.recipes, store, &manifest.all.sha256)?,
             smaller: rows(&study.smaller, store, &manifest.all.sha256)?,
             day: study.day,
+            published: study.published.clone(),
             manifest,
         })
     }
 
-    /// All rows.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
-        let Self { ingredients, left_out, paper, whitening, recipes, smaller, .. } = self;
-        [recipes, smaller, ingredients, left_out, paper, whitening].into_iter().flatten()
+    /// The sections with their names.
+    pub(crate) fn sections(&self) -> [(&'static str, &[Row]); 6] {
+        [
+            ("recipes", &self.recipes),
+            ("ingredients", &self.ingredients),
+            ("ingredients left out", &self.left_out),
+            ("the paper’s settings", &self.paper),
+            ("smaller recipes", &self.smaller),
+            ("whitening", &self.whitening),
+        ]
     }
 }
 
@@ -129,6 +140,7 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         Trained {
             seed: record.run.config.seed,
             seconds: record.run.seconds,
+            threads: record.threads,
             diverged: record.run.diverged.is_some(),
             validation: record.run.last().and_then(|point| point.validation_accuracy),
             validation_views: record.validation_views,
@@ -148,6 +160,7 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         runs: records.iter().map(trained).collect(),
         curve: curve.copied().collect(),
         confusion: views.map(|evaluation| evaluation.confusion.clone()),
-        details: first.details.clone(),
+        weights: first.details.as_ref().map_or(Vec::new(), |details| details.weights.clone()),
+        mistakes: first.details.as_ref().map_or(Vec::new(), |details| details.mistakes.clone()),
     }
 }

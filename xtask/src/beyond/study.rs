@@ -5,18 +5,12 @@ use std::collections::BTreeMap;
 use clap::{Args, Command, FromArgMatches};
 use klayer_dataset::{Dimensions, Normalize};
 use klayer_train::{RunConfig, ScheduleKind};
-use serde::{Deserialize, de};
+use serde::{Deserialize, Serialize, de};
 use toml::{Table, Value};
 
 use super::evaluated::Evaluated;
 use crate::error::Error;
 
-/// The settings of the recipes of `klayer train` that are run.
-const RECIPES: [(&str, &str); 3] = [
-    ("minute", include_str!("../../../crates/klayer/recipes/minute.toml")),
-    ("quarter", include_str!("../../../crates/klayer/recipes/quarter.toml")),
-    ("hour", include_str!("../../../crates/klayer/recipes/hour.toml")),
-];
 /// The settings of the recipe that is not run.
 const DAY: &str = include_str!("../../../crates/klayer/recipes/day.toml");
 /// Number of training images for the training loss of the whitening runs.
@@ -34,9 +28,38 @@ struct File {
     left_out: List,
     paper: List,
     smaller: Vec<Smaller>,
+    published: Vec<Published>,
     whitening: List,
     /// Number of seeds of each recipe.
-    recipes: BTreeMap<String, u64>,
+    recipes: BTreeMap<Recipe, u64>,
+}
+
+/// A recipe of `klayer train` that is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Recipe {
+    Minute,
+    Quarter,
+    Hour,
+}
+
+impl Recipe {
+    /// Its name and its settings.
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Minute => ("minute", include_str!("../../../crates/klayer/recipes/minute.toml")),
+            Self::Quarter => ("quarter", include_str!("../../../crates/klayer/recipes/quarter.toml")),
+            Self::Hour => ("hour", include_str!("../../../crates/klayer/recipes/hour.toml")),
+        }
+    }
+}
+
+/// A published test accuracy of a fully connected network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Published {
+    pub(crate) accuracy: f64,
+    pub(crate) source: String,
 }
 
 /// Runs whose settings add up.
@@ -65,7 +88,7 @@ struct Entry {
 #[serde(deny_unknown_fields)]
 struct Smaller {
     name: String,
-    recipe: String,
+    recipe: Recipe,
     /// Options of `klayer train` that differ from the recipe.
     set: Table,
     operations: f64,
@@ -95,6 +118,7 @@ pub(crate) struct Study {
     pub(crate) smaller: Vec<Group>,
     /// Operations of the recipe `day`, which is not run.
     pub(crate) day: f64,
+    pub(crate) published: Vec<Published>,
 }
 
 impl Study {
@@ -112,15 +136,13 @@ impl Study {
         let left_out = left_out.collect::<Result<_, _>>()?;
         let on_all = Maker { data: all, ..study };
         let mut recipes = Vec::new();
-        for (name, text) in RECIPES {
-            let seeds = file.recipes.get(name).copied().unwrap_or(0);
-            recipes.push(study.seeds(name, on_all.recipe(text, &Table::new(), 0.0)?, seeds, name == "hour"));
+        for (recipe, seeds) in file.recipes {
+            let (name, text) = recipe.text();
+            let run = on_all.recipe(text, &Table::new(), 0.0)?;
+            recipes.push(study.seeds(name, run, seeds, recipe == Recipe::Hour));
         }
         let smaller = file.smaller.iter().map(|entry| {
-            let recipe = RECIPES.iter().find(|recipe| recipe.0 == entry.recipe);
-            let (_, text) = recipe.ok_or_else(|| {
-                Error::Beyond(<toml::de::Error as de::Error>::custom(format!("no recipe {:?}", entry.recipe)))
-            })?;
+            let (_, text) = entry.recipe.text();
             Ok(study.seeds(&entry.name, on_all.recipe(text, &entry.set, entry.operations)?, 1, false))
         });
         let smaller = smaller.collect::<Result<_, Error>>()?;
@@ -140,6 +162,7 @@ impl Study {
             recipes,
             smaller,
             day: on_all.recipe(DAY, &Table::new(), 0.0)?.operations(all)?,
+            published: file.published,
         })
     }
 }
@@ -199,9 +222,13 @@ impl Maker<'_> {
         let mut run = RunConfig::from_arg_matches(&matches).map_err(Error::Options)?;
         run.test = true;
         run.lambda = match lambda {
+            None => run.lambda,
             Some(Value::Float(lambda)) => lambda,
-            Some(Value::Integer(0)) => 0.0,
-            _ => run.lambda,
+            Some(Value::Integer(lambda)) => lambda as f64,
+            Some(other) => {
+                let text = format!("lambda must be a number, not {other}");
+                return Err(Error::Beyond(<toml::de::Error as de::Error>::custom(text)));
+            }
         };
         if self.quick {
             run.network.hidden = vec![16; run.network.hidden.0.len()].into();
@@ -242,6 +269,8 @@ pub(crate) fn normalizations<'a>(runs: impl IntoIterator<Item = &'a Evaluated>) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use klayer_dataset::Shape;
 
     use super::*;
@@ -251,33 +280,58 @@ mod tests {
         Study::new(&data(45_000), &data(50_000), quick).expect("valid settings")
     }
 
+    /// Names of the settings in which two runs differ, besides their length.
+    fn differing(a: &RunConfig, b: &RunConfig) -> Vec<String> {
+        let settings = |run: &RunConfig| {
+            let run = RunConfig { validate_every: None, ..run.clone() };
+            let mut settings: BTreeMap<String, serde_json::Value> =
+                serde_json::from_value(serde_json::to_value(run).expect("JSON")).expect("a table");
+            for length in ["epochs", "cycles"] {
+                settings.remove(length);
+            }
+            settings
+        };
+        let (a, b) = (settings(a), settings(b));
+        let names: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+        names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+    }
+
     #[test]
-    fn ablations_differ_in_one_ingredient_and_have_equal_operations() {
+    fn ablations_change_one_ingredient_at_equal_operations() {
         let study = study(false);
         let data = Dimensions { shape: Shape::CIFAR, classes: 10, training: 45_000 };
-        for group in study.ingredients[1..].iter().chain(&study.left_out) {
+        let full = &study.ingredients.last().expect("a group").runs[0].run;
+        assert_eq!(differing(full, &study.recipes[1].runs[0].run), [""; 0], "the settings of quarter");
+        let changed: Vec<_> =
+            study.left_out.iter().map(|group| differing(full, &group.runs[0].run).join(" ")).collect();
+        let expected = [
+            "eta_max schedule",
+            "momentum nesterov",
+            "flip shift",
+            "label_smoothing",
+            "normalize",
+            "activation",
+            "activation",
+            "lambda",
+            "hidden",
+            "",
+        ];
+        assert_eq!(changed, expected);
+        let (short, others) = study.left_out.split_last().expect("groups");
+        assert_eq!(short.runs[0].run.schedule.epochs, Some(6.0));
+        for group in study.ingredients[1..].iter().chain(others) {
             let operations = group.runs[0].run.operations(&data).expect("a network") / 4e13;
             assert!((operations - 1.0).abs() < 0.1, "{}: {operations}", group.name);
             assert_eq!(group.runs.len(), 2, "{}", group.name);
         }
-        let full = &study.ingredients.last().expect("a group").runs[0].run;
-        let changed = |name: &str| {
-            let group = study.left_out.iter().find(|group| group.name == name).expect("a group");
-            group.runs[0].run.clone()
-        };
-        let gelu = RunConfig { network: changed("GELU instead of the modulus").network, ..full.clone() };
-        assert_eq!(gelu.network.activation.to_string(), "gelu");
-        assert_eq!(RunConfig { network: full.network.clone(), ..gelu }, *full);
-        assert_eq!(RunConfig { lambda: full.lambda, ..changed("no L2 penalty") }, *full);
-        assert!(!changed("no flips and shifts").augment.flip && full.augment.flip);
     }
 
     #[test]
-    fn recipes_have_their_own_settings_and_seeds() {
+    fn only_the_first_run_of_hour_has_details() {
         let recipes = study(false).recipes;
-        assert_eq!(recipes.iter().map(|group| group.runs.len()).collect::<Vec<_>>(), [5, 5, 2]);
-        assert!(recipes[2].runs[0].details && !recipes[2].runs[1].details);
-        assert_eq!(recipes[2].runs[0].run.seed, 42);
+        let details: Vec<_> = recipes.iter().flat_map(|group| &group.runs).map(|run| run.details).collect();
+        assert_eq!(details.iter().filter(|details| **details).count(), 1);
+        assert!(recipes[2].runs[0].details && recipes[2].runs[0].run.seed == 42);
         assert!(study(true).recipes.iter().all(|group| group.runs.len() == 1));
     }
 }

@@ -14,14 +14,6 @@ use klayer_experiments::statistics::{deviation, mean};
 /// An accuracy of a run.
 type Accuracy = fn(&Trained) -> Option<f64>;
 
-/// Published test accuracies of fully connected networks, and their source.
-const PUBLISHED: [(f64, &str); 4] = [
-    (0.568, "56.8% (Lin, Memisevic and Konda 2015, ReLU)"),
-    (0.754, "75.4% (Bachmann, Anagnostidis and Hofmann 2023)"),
-    (0.786, "78.6% (Lin, Memisevic and Konda 2015)"),
-    (0.8519, "85.19% (Neyshabur 2020)"),
-];
-
 /// Renders the files of the chapter.
 pub(crate) fn beyond(results: &Results) -> Result<Vec<File>, super::Error> {
     let mut figures = Figures(0);
@@ -83,6 +75,26 @@ fn every(row: &Row, accuracy: Accuracy) -> Text {
     if values.is_empty() { "–".into() } else { values.join(", ").into() }
 }
 
+/// The shortest and the longest training time.
+fn times(row: &Row) -> String {
+    let mut times: Vec<f64> = row.runs.iter().map(|run| run.seconds).collect();
+    times.sort_by(f64::total_cmp);
+    match times[..] {
+        [] => "–".into(),
+        [one] => seconds(one),
+        [least, .., most] => format!("{} to {}", seconds(least), seconds(most)),
+    }
+}
+
+/// The number of threads of the runs, in words.
+fn threads(rows: &[Row]) -> String {
+    let threads: BTreeSet<usize> = rows.iter().flat_map(|row| &row.runs).map(|run| run.threads).collect();
+    match Vec::from_iter(threads)[..] {
+        [one] => plural(one, "thread"),
+        ref several => format!("{} threads", several.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ")),
+    }
+}
+
 fn joined<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -122,13 +134,12 @@ fn recipes(results: &Results) -> Vec<Block> {
         return not_run(title);
     }
     let row = |row: &Row| {
-        let times: Vec<f64> = row.runs.iter().map(|run| run.seconds).collect();
         Cells::cells([
             Text::new().code(&row.name),
             row.hidden.as_str().into(),
             row.steps.to_string().into(),
             significant(row.operations, 2).into(),
-            seconds(mean(&times)).into(),
+            times(row).into(),
             joined(row.processors.iter()).into(),
             every(row, TEST),
             Text::new().strong(average(row, TEST).unwrap_or_default()),
@@ -144,14 +155,15 @@ fn recipes(results: &Results) -> Vec<Block> {
         ("Training time", Kind::Number),
         ("Processor", Kind::Words),
         ("Test, every run", Kind::Number),
-        ("Mean", Kind::Number),
+        ("Test, mean", Kind::Number),
         ("18 views, every run", Kind::Number),
-        ("Mean", Kind::Number),
+        ("18 views, mean", Kind::Number),
     ];
-    let threads = plural(results.manifest.environment.threads, "thread");
     let caption = format!(
         "Test accuracy of the recipes in percent, one run per seed: mean ± sample standard deviation. All training \
-         images are used for training. The time is that of the training loop on {threads}."
+         images are used for training. The time is that of the training loop, from the fastest run to the slowest, on \
+         {}.",
+        threads(&results.recipes)
     );
     let mut blocks = vec![
         Block::Heading(2, title.into()),
@@ -166,10 +178,15 @@ fn forecast(results: &Results) -> Option<Block> {
     let [_, a, b] = &results.recipes[..] else { return None };
     let of = |row: &Row| Some((row.operations, 1.0 - mean_of_views(row)?));
     let (power, error) = extrapolate(of(a)?, of(b)?, results.day);
+    let speeds = b.runs.iter().map(|run| b.operations / run.seconds);
+    let (slowest, fastest) = speeds.fold((f64::MAX, 0.0), |(least, most), speed| (speed.min(least), speed.max(most)));
     Some(Block::Text(Text::from("The recipe ").code("day").plain(format!(
-        " takes {} operations and was not run. From {} to {}, the error over 18 views falls with the operations to \
-         the power {}; if this continues, day reaches {}%.",
+        " takes {} operations and was not run; at the speed of the runs of {}, it takes {} to {}. From {} to {}, the \
+         error over 18 views is proportional to operations^{}. If this continues, day reaches {}%.",
         significant(results.day, 2),
+        b.name,
+        seconds(results.day / fastest),
+        seconds(results.day / slowest),
         a.name,
         b.name,
         fixed(power, 3),
@@ -191,7 +208,8 @@ fn ingredients(results: &Results, figures: &mut Figures) -> Vec<Block> {
     let mut blocks = comparison(
         "Ingredients",
         "ingredients",
-        "From the paper’s network to the recipe: each row adds one ingredient to the rows above it.",
+        "From the paper’s network to the settings of the recipe quarter, with fewer operations: each row adds its \
+         ingredient to those above it.",
         added.iter().map(named).collect(),
         figures,
     );
@@ -200,7 +218,7 @@ fn ingredients(results: &Results, figures: &mut Figures) -> Vec<Block> {
     blocks.extend(comparison(
         "Ingredients left out",
         "left-out",
-        "The recipe without one of its ingredients.",
+        "The last row of the table above, and the same settings without one ingredient.",
         full.into_iter().map(|row| ("all ingredients", row)).chain(without.iter().map(named)).collect(),
         figures,
     ));
@@ -234,9 +252,9 @@ fn comparison(title: &str, name: &str, caption: &str, rows: Vec<(&str, &Row)>, f
         ("Ingredient", Kind::Words),
         ("Operations", Kind::Number),
         ("Validation", Kind::Number),
-        ("18 views", Kind::Number),
+        ("Validation, 18 views", Kind::Number),
         ("Test", Kind::Number),
-        ("18 views", Kind::Number),
+        ("Test, 18 views", Kind::Number),
     ];
     vec![
         Block::Heading(2, title.into()),
@@ -270,7 +288,7 @@ fn largest_loss(full: &Row, without: &[Row]) -> Option<Block> {
     let losses = without.iter().filter_map(|row| Some((full - mean_of_views(row)?, row)));
     let (most, row) = losses.max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Block::text(format!(
-        "The largest loss over 18 views is that of “{}”: {} percentage points.",
+        "Over 18 views, the accuracy falls most with “{}”: by {} percentage points.",
         row.name,
         percent(most)
     )))
@@ -285,6 +303,7 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     if results.paper.is_empty() || results.recipes.is_empty() {
         return not_run(title);
     }
+    let published = &results.published;
     let paper: Vec<&Row> = results.paper.iter().collect();
     let recipes: Vec<&Row> = results.recipes.iter().chain(&results.smaller).collect();
     let points = |rows: &[&Row], accuracy: Accuracy| -> Vec<(f64, f64)> {
@@ -300,11 +319,11 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
         (points(&recipes, TEST_VIEWS), "training", "ours"),
     ];
     let all = || lines.iter().flat_map(|line| line.0.iter().copied());
-    let mut marks: Vec<Mark> = PUBLISHED.iter().map(|&(accuracy, _)| Mark::Rule(accuracy, "rule")).collect();
+    let mut marks: Vec<Mark> = published.iter().map(|published| Mark::Rule(published.accuracy, "rule")).collect();
     for (points, line, dot) in &lines {
         marks.extend([Mark::Line(points.clone(), line), Mark::Dots(points.clone(), dot)]);
     }
-    let accuracies = all().map(|point| point.1).chain(PUBLISHED.map(|published| published.0));
+    let accuracies = all().map(|point| point.1).chain(published.iter().map(|published| published.accuracy));
     let panel = Panel {
         title: "Test accuracy".into(),
         alt: "Test accuracy of the paper’s settings and of the recipes against operations.".into(),
@@ -319,7 +338,7 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
         (Swatch::Line("validation dashed"), "one view".into()),
         (Swatch::Line("rule"), "published".into()),
     ];
-    let published: Vec<_> = PUBLISHED.iter().map(|published| published.1).collect();
+    let published = published.iter().map(|one| format!("{}% ({})", fixed(100.0 * one.accuracy, 1), one.source));
     let caption = "Test accuracy against the operations of training, and published accuracies.";
     let paper = results.paper.iter().map(|row| ("the paper’s", row));
     let rows = paper.chain(results.smaller.iter().map(|row| ("the recipes’", row))).map(|(settings, row)| {
@@ -341,9 +360,12 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     vec![
         Block::Heading(2, title.into()),
         Block::text(format!(
-            "The paper’s settings with wider layers and more cycles, and the recipes, also with narrower layers and \
-             fewer operations. Horizontal lines are published accuracies of fully connected networks: {}.",
-            published.join(", ")
+            "The paper’s settings with wider layers and more cycles, on {} training images, and the recipes, also with \
+             narrower layers and fewer operations, on {}. Horizontal lines are published accuracies of fully connected \
+             networks, whose operations are not known here: {}.",
+            results.manifest.dataset.training,
+            results.manifest.all.training,
+            published.collect::<Vec<_>>().join("; ")
         )),
         figures.block("operations", caption, legend, vec![panel.draw()]),
         Table::block("Accuracy in percent; the recipes are in the first table.", columns, rows.collect()),
@@ -395,22 +417,17 @@ fn whitening(results: &Results, figures: &mut Figures) -> Vec<Block> {
         ("Validation", Kind::Number),
         ("Test", Kind::Number),
     ];
-    let mut blocks = vec![
-        Block::Heading(2, title.into()),
-        Block::text(
-            "Whitening gives the fine detail of an image the same weight as its shape. Without flips and shifts, the \
-             network fits the training images by their detail: the training loss falls and the validation loss rises. \
-             With them, an image never has the same detail twice, so the network cannot fit it.",
-        ),
+    let mut blocks = vec![Block::Heading(2, title.into())];
+    blocks.extend(effect_of_whitening(rows).filter(|_| !results.manifest.quick));
+    blocks.extend([
         figures.block("whitening", "Loss with and without whitening, flips and shifts.", legend, panels.collect()),
         Table::block("After the last update step; accuracies in percent.", columns, cells.collect()),
-    ];
-    let whitened = rows.iter().filter(|row| row.name.starts_with("whitened"));
+    ]);
+    let whitened = rows.iter().filter(|row| row.name.starts_with("whitened") && !row.weights.is_empty());
     let pictures: Vec<_> = whitened
-        .filter_map(|row| {
-            let details = row.details.as_ref()?;
+        .map(|row| {
             let title = super::format::capital(&row.name);
-            Some(tiles::draw(&title, format!("Weights of units of the first layer: {}.", row.name), &details.weights))
+            tiles::draw(&title, format!("Weights of units of the first layer: {}.", row.name), &row.weights)
         })
         .collect();
     if !pictures.is_empty() {
@@ -420,16 +437,34 @@ fn whitening(results: &Results, figures: &mut Figures) -> Vec<Block> {
     blocks
 }
 
+/// What whitening does without and with flips and shifts, in words.
+fn effect_of_whitening(rows: &[Row]) -> Option<Block> {
+    let [pixels, whitened, moved_pixels, moved_whitened] = rows else { return None };
+    let accuracy = |row: &Row| Some(percent(*values(row, |run| run.validation).first()?));
+    let loss = whitened.curve.last()?.training_loss?;
+    Some(Block::text(format!(
+        "Whitening gives fine detail more weight. Without flips and shifts, the network can fit the details of the \
+         training images: with whitening, the training loss falls to {}, and the validation accuracy is {}% instead of \
+         {}%. With flips and shifts, a detail is seldom at the same place twice: with whitening, the validation \
+         accuracy is {}% instead of {}%.",
+        fixed(loss, 3),
+        accuracy(whitened)?,
+        accuracy(pixels)?,
+        accuracy(moved_whitened)?,
+        accuracy(moved_pixels)?,
+    )))
+}
+
 fn mistakes(results: &Results, figures: &mut Figures) -> Vec<Block> {
     let title = "Mistakes of the best network";
-    let best = results.recipes.last().and_then(|row| Some((row, row.confusion.clone()?, row.details.as_ref()?)));
-    let Some((row, counts, details)) = best else { return not_run(title) };
+    let best = results.recipes.last().and_then(|row| Some((row, row.confusion.clone()?)));
+    let Some((row, counts)) = best else { return not_run(title) };
     let classes = &results.manifest.classes;
     let seed = row.runs[0].seed;
     let caption = format!("Confusion matrix over 18 views of the recipe {}, seed {seed}.", row.name);
     let confusion = Confusion { seed, classes: classes.clone(), counts };
     let name = |class: usize| classes.get(class).map_or("", String::as_str);
-    let cells = details.mistakes.iter().map(|mistake| {
+    let cells = row.mistakes.iter().map(|mistake| {
         Cells::cells([
             mistake.index.to_string().into(),
             name(mistake.class).into(),
@@ -447,13 +482,13 @@ fn mistakes(results: &Results, figures: &mut Figures) -> Vec<Block> {
         Block::Heading(2, title.into()),
         figures.block("confusion", &caption, Vec::new(), vec![heatmap::draw(&confusion, caption.clone())]),
         Table::block(
-            format!("The {} with the highest probability, in percent.", plural(details.mistakes.len(), "mistake")),
+            format!("The {} with the highest probability, in percent.", plural(row.mistakes.len(), "mistake")),
             columns,
             cells.collect(),
         ),
         Block::Text(
             Text::from("Images are numbered from 0. ")
-                .code("klayer inspect best.klayer --mistakes mistakes.png")
+                .code("klayer inspect best.klayer --views --mistakes mistakes.png")
                 .plain(" draws the mistakes of a network."),
         ),
     ]
@@ -462,7 +497,9 @@ fn mistakes(results: &Results, figures: &mut Figures) -> Vec<Block> {
 fn provenance(results: &Results) -> Vec<Block> {
     let manifest = &results.manifest;
     let (data, machine) = (&manifest.dataset, &manifest.environment);
-    let processors: BTreeSet<&String> = results.rows().flat_map(|row| &row.processors).collect();
+    let sections = results.sections();
+    let processors: BTreeSet<&String> =
+        sections.iter().flat_map(|(_, rows)| *rows).flat_map(|row| &row.processors).collect();
     let fact = |name: &str, text: Text| Cells::cells([name.into(), text]);
     let mut facts = vec![
         fact("Data set", data.name.as_str().into()),
@@ -470,7 +507,6 @@ fn provenance(results: &Results) -> Vec<Block> {
         fact("SHA-256, all images for training", Text::new().code(&manifest.all.sha256)),
         fact("klayer", machine.version.as_str().into()),
         fact("Processors", joined(processors.into_iter()).into()),
-        fact("Threads", machine.threads.to_string().into()),
         fact("System", machine.system.as_str().into()),
         fact("Command", Text::new().code("cargo xtask report --beyond")),
         fact(
@@ -478,10 +514,17 @@ fn provenance(results: &Results) -> Vec<Block> {
             Text::new().code("data/beyond.toml").plain(" and ").code("crates/klayer/recipes/"),
         ),
     ];
-    facts.extend(manifest.seconds.iter().map(|(name, s)| fact(&format!("Time of “{name}”"), seconds(*s).into())));
+    facts.extend(sections.into_iter().filter(|(_, rows)| !rows.is_empty()).map(|(name, rows)| {
+        let runs: Vec<_> = rows.iter().flat_map(|row| &row.runs).collect();
+        let time = seconds(runs.iter().map(|run| run.seconds).sum());
+        fact(
+            &format!("Training time of “{name}”"),
+            format!("{time} in total: {} of {}", plural(runs.len(), "run"), threads(rows)).into(),
+        )
+    }));
     vec![
         Block::Heading(2, "Settings and environment".into()),
-        Table::block("Data, machine and times.", [("Item", Kind::Words), ("Value", Kind::Words)], facts),
+        Table::block("Data, machines and times.", [("Item", Kind::Words), ("Value", Kind::Words)], facts),
         Block::Text(Text::from("All numbers at full precision: ").link("results.json").plain(".")),
     ]
 }

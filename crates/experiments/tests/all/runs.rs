@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use klayer_experiments::runs::run_all;
+use klayer_experiments::runs::{run_all, run_one_by_one};
 use klayer_experiments::{Error, RunsObserver};
 use klayer_store::{Recorded, Store};
 use klayer_train::record::RunRecord;
@@ -65,6 +65,8 @@ struct Watch {
     started: Mutex<Vec<usize>>,
     found: Mutex<Vec<(usize, u64)>>,
     most: Option<usize>,
+    /// Largest number of runs at the same time.
+    at_once: Option<usize>,
     running: AtomicUsize,
 }
 
@@ -89,7 +91,8 @@ impl Watch {
 impl RunsObserver for Watch {
     fn started(&self, index: usize, _: u64) -> Box<dyn Observer + '_> {
         self.started.lock().expect("no panic").push(index);
-        self.running.fetch_add(1, Ordering::Relaxed);
+        let running = 1 + self.running.fetch_add(1, Ordering::Relaxed);
+        assert!(self.at_once.is_none_or(|most| running <= most), "{running} runs at the same time");
         Box::new(Watched(self))
     }
 
@@ -126,6 +129,16 @@ fn a_run_among_others_equals_the_same_run_alone() {
         assert_eq!(files(&store).len(), 5, "a file a record and no other");
     }
     assert!(jobs.iter().zip(&alone).all(|(job, record)| &record.config == job));
+}
+
+#[test]
+fn one_by_one_each_run_has_all_threads() {
+    let (_folder, store) = store();
+    let jobs = jobs();
+    let watch = Watch { at_once: Some(1), ..Watch::default() };
+    let records = run_one_by_one(&jobs, &DATA, &store, 4, &watch).expect("all runs");
+    assert_eq!(timeless_all(&records), jobs.iter().map(|job| timeless(&alone(job))).collect::<Vec<_>>());
+    assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
 }
 
 #[test]
@@ -241,9 +254,16 @@ fn processes_sharing_a_store_compute_each_run_once() {
     let mut jobs: Vec<_> = (0..12).map(|i| short_run(0.001 * f64::from(i), 20)).collect();
     jobs.insert(5, diverging_run());
     let watches: Vec<_> = (0..4).map(|_| Watch::default()).collect();
-    let make = &|watch: &Watch| run_all(&jobs, &DATA, &store, 1, watch).expect("all runs");
+    let make = &|i: usize, watch: &Watch| {
+        let records = match i {
+            0 => run_one_by_one(&jobs, &DATA, &store, 2, watch),
+            _ => run_all(&jobs, &DATA, &store, 1, watch),
+        };
+        records.expect("all runs")
+    };
     let all: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = watches.iter().map(|watch| scope.spawn(move || make(watch))).collect();
+        let workers: Vec<_> =
+            watches.iter().enumerate().map(|(i, watch)| scope.spawn(move || make(i, watch))).collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
     });
     assert!(all.iter().all(|records| records == &all[0]), "all get the same records, to the second");
