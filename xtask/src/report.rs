@@ -46,7 +46,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_enum, value_name = "PART", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["only", "seed"])]
     beyond: Option<Option<Part>>,
-    /// Number of threads, which train as many runs at the same time or share one [default: all cores]
+    /// Number of threads to train on [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
     /// Interval between checkpoints, in addition to one per cycle [default: 30]

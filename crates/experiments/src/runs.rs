@@ -127,7 +127,7 @@ pub fn run_all<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
-    run_set(jobs, data, store, (threads, false), observer)
+    Set::new(jobs, data, store, threads, observer)?.run()
 }
 
 /// [`run_all`], but runs one job after another, each on all threads: for a few long jobs, or to time them.
@@ -141,41 +141,7 @@ pub fn run_one_by_one<J: Job>(
     threads: usize,
     observer: &dyn RunsObserver,
 ) -> Result<Vec<J::Record>, Error> {
-    run_set(jobs, data, store, (threads, true), observer)
-}
-
-fn run_set<J: Job>(
-    jobs: &[J],
-    data: &Data,
-    store: &Store,
-    (threads, one_by_one): (usize, bool),
-    observer: &dyn RunsObserver,
-) -> Result<Vec<J::Record>, Error> {
-    Par::check(threads)?;
-    let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
-    let keys = jobs.iter().map(|job| job.key(data.dataset.sha256())).collect::<Result<_, _>>()?;
-    let set = Set { jobs, work, keys, data, store, threads: threads.max(1), one_by_one, observer };
-    let mut records: Vec<_> = jobs.iter().map(|_| None).collect();
-    set.find(&mut records)?;
-    if records.iter().any(Option::is_none) {
-        let owner = store.owner()?;
-        while records.iter().any(Option::is_none) {
-            let missing: Vec<_> = (0..jobs.len()).filter(|&index| records[index].is_none()).collect();
-            let mut elsewhere = None;
-            for (index, outcome) in set.make(&missing, &owner)? {
-                match outcome? {
-                    Outcome::Record(record) => records[index] = Some(record),
-                    Outcome::Elsewhere(name) => elsewhere = Some(name),
-                }
-            }
-            let left = records.iter().filter(|record| record.is_none()).count();
-            if let Some(name) = elsewhere.filter(|_| left == missing.len()) {
-                set.wait(left, &name, owner.beat())?;
-            }
-            set.find(&mut records)?;
-        }
-    }
-    Ok(records.into_iter().flatten().collect())
+    Set { one_by_one: true, ..Set::new(jobs, data, store, threads, observer)? }.run()
 }
 
 /// Jobs to run.
@@ -187,7 +153,7 @@ struct Set<'a, J> {
     store: &'a Store,
     /// Number of threads, at least one.
     threads: usize,
-    /// Whether every job uses several threads.
+    /// Whether to run one job after another, each on all threads.
     one_by_one: bool,
     observer: &'a dyn RunsObserver,
 }
@@ -207,7 +173,45 @@ struct Claimed<'a> {
     claim: &'a Claim,
 }
 
-impl<J: Job> Set<'_, J> {
+impl<'a, J: Job> Set<'a, J> {
+    fn new(
+        jobs: &'a [J],
+        data: &'a Data,
+        store: &'a Store,
+        threads: usize,
+        observer: &'a dyn RunsObserver,
+    ) -> Result<Self, Error> {
+        Par::check(threads)?;
+        let work = jobs.iter().map(|job| job.work(data)).collect::<Result<Vec<_>, _>>()?;
+        let keys = jobs.iter().map(|job| job.key(data.dataset.sha256())).collect::<Result<_, _>>()?;
+        Ok(Self { jobs, work, keys, data, store, threads: threads.max(1), one_by_one: false, observer })
+    }
+
+    /// The records of all jobs, in order.
+    fn run(&self) -> Result<Vec<J::Record>, Error> {
+        let mut records: Vec<_> = self.jobs.iter().map(|_| None).collect();
+        self.find(&mut records)?;
+        if records.iter().any(Option::is_none) {
+            let owner = self.store.owner()?;
+            while records.iter().any(Option::is_none) {
+                let missing: Vec<_> = (0..self.jobs.len()).filter(|&index| records[index].is_none()).collect();
+                let mut elsewhere = None;
+                for (index, outcome) in self.make(&missing, &owner)? {
+                    match outcome? {
+                        Outcome::Record(record) => records[index] = Some(record),
+                        Outcome::Elsewhere(name) => elsewhere = Some(name),
+                    }
+                }
+                let left = records.iter().filter(|record| record.is_none()).count();
+                if let Some(name) = elsewhere.filter(|_| left == missing.len()) {
+                    self.wait(left, &name, owner.beat())?;
+                }
+                self.find(&mut records)?;
+            }
+        }
+        Ok(records.into_iter().flatten().collect())
+    }
+
     /// Adds the records in the store.
     fn find(&self, records: &mut [Option<J::Record>]) -> Result<(), Error> {
         for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.is_none()) {
@@ -222,8 +226,8 @@ impl<J: Job> Set<'_, J> {
     /// Runs those of the jobs `missing` that no other process runs. The outcomes are in the order of the jobs.
     fn make(&self, missing: &[usize], owner: &Owner) -> Result<Outcomes<J::Record>, Error> {
         let work: Vec<_> = missing.iter().map(|&index| self.work[index]).collect();
-        let several = left_over(&work, self.threads, J::threads(self.data));
-        let (wide, narrow) = missing.split_at(if self.one_by_one { missing.len() } else { several });
+        let wide = if self.one_by_one { work.len() } else { left_over(&work, self.threads, J::threads(self.data)) };
+        let (wide, narrow) = missing.split_at(wide);
         // Runs one job after another until one fails.
         let make = |jobs: &[usize], next: &AtomicUsize, par: &Par| {
             let mut made = Vec::new();
