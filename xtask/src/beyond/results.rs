@@ -149,6 +149,7 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         }
     };
     let curve = first.run.curve.iter().filter(|point| point.training_loss.is_some());
+    let (weights, mistakes) = first.details.clone().map(|all| (all.weights, all.mistakes)).unwrap_or_default();
     let views = first.test_views.as_ref().filter(|_| first.details.is_some());
     Row {
         name: name.to_owned(),
@@ -160,7 +161,7 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         runs: records.iter().map(trained).collect(),
         curve: curve.copied().collect(),
         confusion: views.map(|evaluation| evaluation.confusion.clone()),
-        weights: first.details.as_ref().map_or(Vec::new(), |details| details.weights.clone()),
-        mistakes: first.details.as_ref().map_or(Vec::new(), |details| details.mistakes.clone()),
+        weights,
+        mistakes,
     }
 }
