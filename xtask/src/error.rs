@@ -31,8 +31,10 @@ pub(crate) enum Error {
     Signal(std::io::Error),
     #[error("{}: {error}", path.display())]
     Folder { path: PathBuf, error: std::io::Error },
-    #[error("{}: there is no report to check; run `cargo xtask report` first", path.display())]
+    #[error("{}: there is no report to check; run the same command without --check first", path.display())]
     NoReport { path: PathBuf },
+    #[error("{}: contains another report; choose another folder with --out", path.display())]
+    OtherReport { path: PathBuf },
     #[error("--check checks the whole chapter; use --beyond without a part")]
     CheckedPart,
     #[error("{} of {files} files would change: {}", changed.len(), changed.join(", "))]

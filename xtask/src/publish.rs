@@ -40,6 +40,15 @@ pub(crate) fn last(out: &Path) -> Result<(Store, String), Error> {
     Ok((store, last.study))
 }
 
+/// Fails if the last rendered report in `out` is of another kind; the names of manifests start with their kind.
+pub(crate) fn refuse_other(out: &Path, kind: &str) -> Result<(), Error> {
+    match last(out) {
+        Ok((_, study)) if !study.starts_with(kind) => Err(Error::OtherReport { path: out.into() }),
+        Ok(_) | Err(Error::NoReport { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes the files of the report with manifest `study` to `out`, and removes those that only the last one had.
 /// Returns the number of files.
 pub(crate) fn write(study: String, rendered: Vec<File>, store: &Store, out: &Path) -> Result<usize, Error> {

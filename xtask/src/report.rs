@@ -88,6 +88,7 @@ impl ReportArgs {
         let paper = Paper::embedded().map_err(Error::Paper)?;
         let folder = root().join(if self.beyond.is_some() { "report/beyond" } else { "report" });
         let out = self.out.clone().unwrap_or(folder);
+        publish::refuse_other(&out, if self.beyond.is_some() { "beyond-" } else { "study-" })?;
         if self.check {
             if let Some(Some(_)) = self.beyond {
                 return Err(Error::CheckedPart);

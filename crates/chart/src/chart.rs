@@ -55,6 +55,15 @@ pub enum Mark {
     Band(f64, f64, &'static str),
     /// A short horizontal line at an x and a y value.
     Dash(f64, f64, &'static str),
+    /// A text at the right end of the panel, directly above or below a y value.
+    Label {
+        /// The y value.
+        y: f64,
+        /// Whether the text is above it.
+        above: bool,
+        /// The text.
+        text: String,
+    },
 }
 
 /// A chart with one pair of axes.
@@ -152,6 +161,11 @@ impl Panel {
             Mark::Band(low, high, class) => {
                 let (top, bottom) = (self.y(*high).unwrap_or(TOP), self.y(*low).unwrap_or(BOTTOM));
                 area(svg, (LEFT, top), (RIGHT - LEFT, (bottom - top).max(1.0)), class);
+            }
+            Mark::Label { y, above, text: content } => {
+                if let Some(y) = self.y(*y) {
+                    text(svg, (RIGHT, if *above { y - 4.0 } else { y + 12.0 }), "tick faint end", content);
+                }
             }
             Mark::Dash(x, level, class) => {
                 if let Some((x, y)) = self.point(&(*x, *level)) {

@@ -383,8 +383,21 @@ fn figures_of_another_study_are_removed() {
 fn the_chapter_beyond_the_paper_is_made_from_its_records() {
     let (_guard, folder) = folder();
     let out = folder.join("beyond");
-    end(&mut quick_report(&out, &format!("--beyond {}", images().join(" ")))).well();
-    assert_well_formed(&out);
+    let make = |beyond: &str| {
+        end(&mut quick_report(&out, &format!("{beyond} {}", images().join(" ")))).well();
+        assert_well_formed(&out);
+    };
+    make("--beyond=smaller");
+    assert!(read(&out.join("report.md")).contains("*Not run.*"));
+    let modified = |path: &Path| fs::metadata(path).expect("a record").modified().expect("a time");
+    let records = files(&out.join("records")).into_iter().map(|file| out.join("records").join(file));
+    let runs = records.filter(|path| read(path).contains("\"run\": {"));
+    let runs: Vec<_> = runs.map(|path| (modified(&path), path)).collect();
+    assert_eq!(runs.len(), 2);
+    make("--beyond");
+    assert!(runs.iter().all(|(time, path)| modified(path) == *time), "finished runs are not repeated");
+    let ended = end(&mut quick_report(&out, &images().join(" ")));
+    assert!(ended.code == Some(1) && ended.stderr.contains("contains another report"), "{ended:#?}");
     let page = read(&out.join("report.md"));
     assert!(page.contains(STAMP) && !page.contains("*Not run.*"), "{page}");
     let results = json(&out.join("results.json"));
@@ -393,7 +406,7 @@ fn the_chapter_beyond_the_paper_is_made_from_its_records() {
     };
     assert_eq!(names("recipes"), ["minute", "quarter", "hour"]);
     assert_eq!(array(&results["recipes"][2]["mistakes"]).len(), 25);
-    assert_eq!(names("ingredients").len(), 11);
+    assert_eq!(names("ingredients").len(), 14);
 
     let check = || end(command("xtask", &out).args(["report", "--beyond", "--check", "--out"]).arg(&out));
     check().well();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use klayer_dataset::Normalize;
 use klayer_experiments::Error;
 use klayer_store::{Recorded as _, Store};
 use klayer_train::Evaluation;
@@ -25,7 +26,7 @@ pub(crate) struct Manifest {
 }
 
 /// The whole chapter; see [`Results::new`] for what is left out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Results {
     #[serde(flatten)]
     pub(crate) manifest: Manifest,
@@ -41,7 +42,7 @@ pub(crate) struct Results {
 }
 
 /// The runs of a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     /// Operations of the matrix products of all update steps of a run.
@@ -59,15 +60,15 @@ pub(crate) struct Row {
     pub(crate) curve: Vec<Point>,
     /// Confusion matrix of the first run over 18 views of the test images, if it has details.
     pub(crate) confusion: Option<Vec<Vec<u64>>>,
-    /// Pictures of weights of the first run, in hexadecimal, if it has details.
-    #[serde(skip)]
+    /// Pictures of weights of the first run, in hexadecimal, if it has training losses and whitened inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) weights: Vec<String>,
     /// The most confident mistakes of the first run, if it has details.
     pub(crate) mistakes: Vec<Mistake>,
 }
 
 /// A run. Accuracies are `None` without such images, or if the run diverged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trained {
     pub(crate) seed: u64,
     /// Seconds of the training loop.
@@ -149,7 +150,9 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         }
     };
     let curve = first.run.curve.iter().filter(|point| point.training_loss.is_some());
+    let curve: Vec<Point> = curve.copied().collect();
     let (weights, mistakes) = first.details.clone().map(|all| (all.weights, all.mistakes)).unwrap_or_default();
+    let shown = !curve.is_empty() && matches!(config.batch.normalize, Normalize::Whiten { .. });
     let views = first.test_views.as_ref().filter(|_| first.details.is_some());
     Row {
         name: name.to_owned(),
@@ -159,9 +162,9 @@ fn row(name: &str, records: &[EvaluatedRecord]) -> Row {
         steps: first.steps,
         processors: records.iter().map(|record| record.run.environment.processor.clone()).collect(),
         runs: records.iter().map(trained).collect(),
-        curve: curve.copied().collect(),
+        curve,
         confusion: views.map(|evaluation| evaluation.confusion.clone()),
-        weights,
+        weights: if shown { weights } else { Vec::new() },
         mistakes,
     }
 }

@@ -60,6 +60,8 @@ impl Recipe {
 pub(crate) struct Published {
     pub(crate) accuracy: f64,
     pub(crate) source: String,
+    /// Its name in a figure.
+    pub(crate) label: String,
 }
 
 /// Runs whose settings add up.
@@ -199,7 +201,10 @@ impl Maker<'_> {
     /// The run of the recipe `text` with the options `set`, of about `operations` operations unless this is 0.
     fn recipe(&self, text: &str, set: &Table, operations: f64) -> Result<RunConfig, Error> {
         let mut settings: Table = text.parse().map_err(Error::Beyond)?;
-        settings.remove("validation");
+        // All images are used for training here.
+        if settings.remove("validation") != Some(Value::Integer(0)) {
+            return Err(Error::Beyond(<toml::de::Error as de::Error>::custom("validation must be 0")));
+        }
         settings.extend(set.clone());
         self.config(&settings, operations)
     }
@@ -302,6 +307,24 @@ mod tests {
         let data = Dimensions { shape: Shape::CIFAR, classes: 10, training: 45_000 };
         let full = &study.ingredients.last().expect("a group").runs[0].run;
         assert_eq!(differing(full, &study.recipes[1].runs[0].run), [""; 0], "the settings of quarter");
+        let added = study.ingredients.windows(2).map(|pair| differing(&pair[0].runs[0].run, &pair[1].runs[0].run));
+        let added: Vec<_> = added.map(|names| names.join(" ")).collect();
+        let expected = [
+            "",
+            "hidden",
+            "batch",
+            "normalize",
+            "init",
+            "lambda",
+            "schedule",
+            "momentum nesterov",
+            "flip shift",
+            "label_smoothing",
+            "normalize",
+            "activation",
+            "activation",
+        ];
+        assert_eq!(added, expected);
         let changed: Vec<_> =
             study.left_out.iter().map(|group| differing(full, &group.runs[0].run).join(" ")).collect();
         let expected = [
@@ -312,6 +335,7 @@ mod tests {
             "normalize",
             "activation",
             "activation",
+            "batch_norm",
             "lambda",
             "hidden",
             "",

@@ -11,7 +11,7 @@ const BARS: f64 = 360.0;
 const ROW: f64 = 40.0;
 const TOP: f64 = 34.0;
 
-/// A row: its name, and the values of both quantities.
+/// A row: its name, and the values of both quantities: none if all runs diverged.
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) values: [Vec<f64>; 2],
@@ -29,10 +29,12 @@ pub(super) fn draw(title: &str, alt: String, from: f64, rows: &[Bar]) -> Drawing
         let top = TOP + i as f64 * ROW;
         text(&mut svg, (NAMES - 10.0, top + 20.0), "end", &row.name);
         for (k, (values, class)) in row.values.iter().zip(CLASSES).enumerate() {
+            let y = top + 2.0 + 15.0 * k as f64;
             if values.is_empty() {
+                text(&mut svg, (NAMES + 8.0, y + 11.0), "tick", "diverged");
                 continue;
             }
-            let (y, mean) = (top + 2.0 + 15.0 * k as f64, mean(values));
+            let mean = mean(values);
             area(&mut svg, (NAMES, y), (length(mean), 13.0), class);
             for &value in values {
                 let x = NAMES + length(value);
