@@ -167,7 +167,15 @@ impl Observer for Watch<'_> {
             self.terminal.warn(&format!("cannot write TensorBoard events, disabling them: {error}"));
         }
         match *event {
-            Event::Progressed(done) => self.bar.set_position(done),
+            Event::Progressed(done) => {
+                let resumed = self.bar.position() == 0 && done > 1;
+                self.bar.set_position(done);
+                if resumed {
+                    // The speed is that of the steps from here on.
+                    self.bar.tick();
+                    self.bar.reset_eta();
+                }
+            }
             Event::Evaluated(metrics) => self.show(metrics),
             Event::Warned(warning) => self.warn(warning),
             _ => {}

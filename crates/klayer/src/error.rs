@@ -28,7 +28,7 @@ pub(crate) enum Error {
     SearchStopped { store: PathBuf },
     #[error("{}: found a checkpoint of a stopped run; --resume continues from it, --restart discards it", path.display())]
     CheckpointThere { path: PathBuf },
-    #[error("{0}; --restart discards this checkpoint and starts again from step 0")]
+    #[error("{0}; use the options of its run; --restart discards this checkpoint and starts again from step 0")]
     Checkpoint(klayer_train::Error),
     #[error("{} of {trials} trials have not finished: {}", missing.len(), missing.join(", "))]
     Unfinished { missing: Vec<String>, trials: usize },

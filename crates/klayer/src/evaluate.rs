@@ -9,7 +9,7 @@ use klayer_export::safetensors;
 use klayer_linalg::text::printable;
 use klayer_store::files;
 use klayer_train::model::ModelInfo;
-use klayer_train::{Classifier, Evaluation, Evaluator, model};
+use klayer_train::{Classifier, Evaluation, Evaluator, evaluate_probabilities, model};
 use serde_json::json;
 
 use crate::Error;
@@ -63,15 +63,15 @@ impl EvaluateArgs {
         let images = self.part.of(&dataset)?;
         let normalizer = info.normalization.normalizer();
         let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());
-        let views = self.views.views(images.shape())?;
-        let evaluation = match &views {
-            Some(views) => {
-                let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
-                par.install(|| classifier.evaluate_views(images, views))?
-            }
-            None => par.install(|| evaluator.evaluate(&network, images))?,
+        let views = self.views.views(images.shape())?.map_or(1, |views| views.len());
+        let evaluation = if views == 1 {
+            par.install(|| evaluator.evaluate(&network, images))?
+        } else {
+            let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
+            let (pixels, shape) = (images.images(), images.shape());
+            let probabilities = self.views.probabilities(&mut classifier, pixels, shape, (&par, interrupt))?;
+            evaluate_probabilities(images, &probabilities, info.classes.len())
         };
-        let views = views.map_or(1, |views| views.len());
         if let Some(path) = &self.logits {
             let logits = par.install(|| evaluator.logits(&network, images))?;
             let bytes = safetensors::encode_logits(&logits, images.labels())
@@ -107,7 +107,11 @@ impl Part {
         if !images.is_empty() {
             return Ok(images);
         }
-        let hint = if dataset.validation().is_empty() { "" } else { "; --part validation uses the validation images" };
+        let hint = match self {
+            Self::Validation => "; --validation N takes N training images, on which the model may have been trained",
+            _ if dataset.validation().is_empty() => "",
+            _ => "; --part validation uses the validation images",
+        };
         Err(Error::NoPart { part, hint })
     }
 }

@@ -126,11 +126,8 @@ impl InspectArgs {
             }
             if let Some(path) = &self.mistakes {
                 let images = self.part.of(&dataset)?;
-                let (views, shape) = (self.views.views(images.shape())?, images.shape());
-                let probabilities = par.install(|| match &views {
-                    Some(views) => classifier.view_probabilities(images.images(), shape, views),
-                    None => classifier.probabilities(images.images()),
-                })?;
+                let (pixels, shape) = (images.images(), images.shape());
+                let probabilities = self.views.probabilities(&mut classifier, pixels, shape, (&par, interrupt))?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
                 write(
                     path,

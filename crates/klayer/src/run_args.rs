@@ -3,8 +3,12 @@ use std::thread;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use klayer_cli::Interrupt;
 use klayer_dataset::{Shape, View};
-use klayer_train::{Error, Par, parse_count};
+use klayer_train::{Classifier, Error, Par, parse_count};
+
+/// Number of images classified between two checks for an interrupt.
+const BETWEEN_CHECKS: usize = 100;
 
 /// Settings as options, and the command-line arguments that give the same settings.
 #[derive(Debug, Clone)]
@@ -100,5 +104,33 @@ impl ViewArgs {
     /// The views of an image of `shape`, if they are requested.
     pub(crate) fn views(&self, shape: Shape) -> Result<Option<Vec<View>>, klayer_dataset::Error> {
         self.views.as_ref().map(|views| View::all(shape, views == "18", &View::SHIFTS)).transpose()
+    }
+
+    /// Classifies images of `shape`, over their views if they are requested: the probability of each class for each
+    /// image.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] once the user interrupts.
+    pub(crate) fn probabilities<'i>(
+        &self,
+        classifier: &mut Classifier<'_>,
+        images: impl IntoIterator<Item = &'i [u8]>,
+        shape: Shape,
+        (par, interrupt): (&Par, &Interrupt),
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let views = self.views(shape)?;
+        let images: Vec<_> = images.into_iter().collect();
+        let mut probabilities = Vec::with_capacity(images.len());
+        for images in images.chunks(BETWEEN_CHECKS) {
+            if interrupt.requested() {
+                return Err(Error::Cancelled);
+            }
+            let images = images.iter().copied();
+            probabilities.extend(par.install(|| match &views {
+                Some(views) => classifier.view_probabilities(images, shape, views),
+                None => classifier.probabilities(images),
+            })?);
+        }
+        Ok(probabilities)
     }
 }

@@ -21,6 +21,7 @@ use crate::run_args::ThreadArgs;
 
 /// Options of `klayer train`; the defaults are those of the report.
 #[derive(Debug, Args)]
+#[command(override_usage = "klayer train [OPTIONS]")]
 #[command(after_help = "Examples:\n  \
     klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer\n  \
     tail -F model.klayer.metrics.jsonl.part           follow the metrics in another terminal\n\n\
@@ -62,17 +63,10 @@ pub(crate) struct TrainArgs {
     metrics: Option<PathBuf>,
     /// Use settings that come with klayer, for CIFAR-10: minute, quarter, hour or day
     ///
-    /// A recipe takes about this time on two cores; quarter is a quarter of an hour. It trains on all training images,
-    /// without validation. Options on the command line override the recipe.
-    #[arg(
-        long = "recipe",
-        id = "recipe",
-        value_enum,
-        hide_possible_values = true,
-        value_name = "NAME",
-        conflicts_with = "config"
-    )]
-    _recipe: Option<Recipe>,
+    /// A recipe takes at most about this time on two cores; quarter is a quarter of an hour. day has not been run. A
+    /// recipe trains on all training images, without validation. Options on the command line override it.
+    #[arg(long = "recipe", value_enum, hide_possible_values = true, value_name = "NAME", conflicts_with = "config")]
+    recipe: Option<Recipe>,
     #[command(flatten)]
     _config: ConfigArgs,
     /// Print the result as one line of JSON
@@ -120,6 +114,14 @@ impl TrainArgs {
         let growing = metrics.as_deref().map(growing);
         if let Some(there) = checkpoints.as_ref().filter(|there| there.exist() && !self.resume && !self.restart) {
             return Err(Error::CheckpointThere { path: there.path().into() });
+        }
+        match &checkpoints {
+            None if self.recipe.is_some() => terminal.warn("without --out, the trained network is not saved"),
+            Some(there) if self.resume && there.exist() => {
+                terminal.remark(|| format!("resuming from {}", there.path().display()));
+            }
+            Some(_) if self.resume => terminal.remark(|| "no checkpoint found: starting from step 0".to_owned()),
+            _ => {}
         }
         let watchers = self.watch.open("klayer train", terminal)?;
         let data = match self.data.load(config.seed, terminal, interrupt) {

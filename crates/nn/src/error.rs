@@ -35,7 +35,7 @@ pub enum Error {
         name: String,
     },
     /// More activations than hidden layers.
-    #[error("{activations} activations for {hidden} hidden layers")]
+    #[error("{activations} activations for {hidden} hidden layers: expected one, or one for each layer")]
     Activations {
         /// The number of activations.
         activations: usize,

@@ -234,15 +234,6 @@ impl<T: Scalar> Found<T> {
 
 /// The first difference between the checkpoint's run and a run of `config` on `data`.
 fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<String>, Error> {
-    let dataset = data.info();
-    if state.dataset != dataset {
-        let tell = |info: &DatasetInfo| format!("{} (SHA-256 {})", info.name, info.sha256);
-        return Ok(Some(format!(
-            "the dataset is {} in the checkpoint, but {} here",
-            tell(&state.dataset),
-            tell(&dataset)
-        )));
-    }
     let json = |config: &RunConfig| serde_json::to_value(config).map_err(klayer_store::Error::Json);
     let (there, here) = (json(&state.config)?, json(config)?);
     // A setting with its default may be missing on either side.
@@ -252,6 +243,15 @@ fn difference(state: &State, config: &RunConfig, data: &Data) -> Result<Option<S
             let [there, here] = [there, here].map(|value| value.map_or("the default".to_owned(), Value::to_string));
             return Ok(Some(format!("{} is {there} in the checkpoint, but {here} here", name.replace('_', " "))));
         }
+    }
+    let dataset = data.info();
+    if state.dataset != dataset {
+        let tell = |info: &DatasetInfo| format!("{} (SHA-256 {})", info.name, info.sha256);
+        return Ok(Some(format!(
+            "the dataset, or its split, is {} in the checkpoint, but {} here",
+            tell(&state.dataset),
+            tell(&dataset)
+        )));
     }
     let version = env!("CARGO_PKG_VERSION");
     let there = &state.environment.version;

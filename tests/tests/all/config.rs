@@ -78,11 +78,19 @@ fn command_line_options_override_the_settings_file() {
 #[test]
 fn recipes_are_printable_and_overridden_by_options() {
     let (_guard, folder) = folder();
-    for name in ["minute", "quarter", "hour", "day"] {
+    let recipes = [
+        ("minute", "384,192,128", 24),
+        ("quarter", "1024,512,256", 160),
+        ("hour", "2048,1024,512", 330),
+        ("day", "4096,2048,1024", 2500),
+    ];
+    for (name, hidden, epochs) in recipes {
         let printed = end(&mut train(&folder, &format!("--recipe {name} --print-config"))).well().stdout;
         for line in ["normalize = \"whiten=0.3\"\n", "flip = true\n", "schedule = \"cosine\"\n", "validation = 0\n"] {
             assert!(printed.contains(line), "{name}: {printed}");
         }
+        let size = format!("hidden = [{}]\n", hidden.replace(',', ", "));
+        assert!(printed.contains(&size) && printed.contains(&format!("epochs = {epochs}\n")), "{name}: {printed}");
         fs::write(folder.join("recipe.toml"), &printed).expect("written");
         assert_eq!(end(&mut train(&folder, "--config recipe.toml --print-config")).well().stdout, printed);
     }

@@ -192,6 +192,21 @@ fn a_stopped_training_keeps_the_old_model_and_resumes_exactly() {
 }
 
 #[test]
+fn an_evaluation_over_views_stops_soon() {
+    let (_guard, folder) = folder();
+    let words = "train --hidden 8 --n-s 3 --cycles 1 --out small.klayer";
+    end(klayer(&folder, words).args(images())).well();
+    let log = folder.join("log");
+    let mut evaluate = klayer(&folder, "evaluate -v small.klayer --views --part training");
+    let mut child = spawn(evaluate.args(images()), &log);
+    wait_until(&mut child, "the images are loaded", || {
+        fs::read_to_string(&log).is_ok_and(|told| told.contains("SHA-256"))
+    });
+    let ended = interrupt(child);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
+}
+
+#[test]
 fn a_second_signal_stops_at_once_and_keeps_the_checkpoint() {
     let (_guard, folder) = folder();
     let train = |out: &str, more: &str| train(&folder, out, &format!("--threads 1 --cycles 2 {more}"));

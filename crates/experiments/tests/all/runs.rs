@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use klayer_experiments::runs::{run_all, run_one_by_one};
+use klayer_experiments::runs::{Job, Task, run_all, run_one_by_one};
 use klayer_experiments::{Error, RunsObserver};
 use klayer_store::{Recorded, Store};
 use klayer_train::record::RunRecord;
-use klayer_train::{Event, Metrics, Observer, Par, RunConfig, Silent, train};
+use klayer_train::{Data, Event, Metrics, Observer, Par, RunConfig, Silent, train};
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::{DATA, diverging_run, short_run};
@@ -139,6 +140,47 @@ fn one_by_one_each_run_has_all_threads() {
     let records = run_one_by_one(&jobs, &DATA, &store, 4, &watch).expect("all runs");
     assert_eq!(timeless_all(&records), jobs.iter().map(|job| timeless(&alone(job))).collect::<Vec<_>>());
     assert_eq!(watch.started(), [0, 1, 2, 3, 4]);
+
+    let jobs = [Counted(0), Counted(1), Counted(2), Counted(3)];
+    let (_folder, store) = self::store();
+    let counts = |records: Vec<Count>| records.iter().map(|record| record.threads).collect::<Vec<_>>();
+    assert_eq!(counts(run_one_by_one(&jobs, &DATA, &store, 4, &Silent).expect("records")), [4; 4]);
+    let (_folder, store) = self::store();
+    assert_eq!(counts(run_all(&jobs, &DATA, &store, 4, &Silent).expect("records")), [1; 4]);
+}
+
+/// A job that records its number of threads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Counted(u32);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Count {
+    job: Counted,
+    sha256: String,
+    threads: usize,
+}
+
+impl Recorded for Counted {
+    type Record = Count;
+    const KIND: &'static str = "counted";
+
+    fn origin(record: &Count) -> (&Self, &str) {
+        (&record.job, &record.sha256)
+    }
+}
+
+impl Job for Counted {
+    fn threads(_: &Data) -> usize {
+        8
+    }
+
+    fn work(&self, _: &Data) -> Result<u64, Error> {
+        Ok(1)
+    }
+
+    fn compute(task: &Task<'_, Self>, data: &Data, par: &Par) -> Result<Count, Error> {
+        Ok(Count { job: task.job.clone(), sha256: data.dataset.sha256().to_owned(), threads: par.count() })
+    }
 }
 
 #[test]

@@ -39,7 +39,11 @@ impl OptimizerConfig {
             return Err(Error::setting("--momentum", self.momentum, "it must be at least 0 and less than 1"));
         }
         if self.nesterov && self.momentum == 0.0 {
-            return Err(Error::setting("--momentum", 0, "--nesterov requires a momentum above 0, such as 0.9"));
+            return Err(Error::setting(
+                "--momentum",
+                0,
+                "--nesterov requires a momentum above 0, such as 0.9; --nesterov=false disables it",
+            ));
         }
         Ok(())
     }

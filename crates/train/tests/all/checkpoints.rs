@@ -322,7 +322,7 @@ fn a_checkpoint_of_another_run_is_rejected_with_the_difference_and_kept() {
     let other = Data::new(generated(8));
     let run = Run { config: &small_run(), observer: &Silent, checkpoints: Some(&checkpoints), metrics: None };
     let error = train_from::<f32>(&run, &other, &Par::Seq).expect_err("of other images").to_string();
-    assert!(error.contains("the dataset is") && error.contains(other.dataset.sha256()), "{error}");
+    assert!(error.contains("the dataset, or its split, is") && error.contains(other.dataset.sha256()), "{error}");
     assert!(fs::read(checkpoints.path()).expect("a checkpoint") == before, "it is unchanged");
 }
 
