@@ -187,11 +187,12 @@ pub(crate) fn files(name: &str, store: &Store) -> Result<Vec<render::File>, Erro
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::{env, fs};
+    use std::fs;
 
     use klayer_store::Recorded as _;
 
     use super::*;
+    use crate::render::tests::assert_committed;
 
     /// The committed page is made from the committed results.
     #[test]
@@ -199,21 +200,14 @@ mod tests {
         let folder = root().join("docs/beyond");
         let results = fs::read(folder.join("results.json")).expect("results");
         let results: Results = serde_json::from_slice(&results).expect("results");
-        let mut files = render::beyond(&results).expect("a page");
-        files.retain(|file| file.path.to_str() != Some("index.html"));
-        if env::var_os("KLAYER_UPDATE").is_some() {
-            for file in &files {
-                fs::write(folder.join(&file.path), &file.contents).expect("written");
-            }
-        }
-        publish::check(&files, &folder).expect("KLAYER_UPDATE=1 renders it again");
+        assert_committed(&render::beyond(&results).expect("a page"), &folder);
     }
 
     /// The committed results are those of the committed records, and each record is used.
     #[test]
     fn the_committed_results_are_those_of_the_records() {
         let folder = root().join("docs/beyond");
-        let (store, name) = publish::last(&folder).expect("records");
+        let (store, name) = publish::last(&folder, "beyond-").expect("records");
         let manifest: Manifest = store.get(&name).expect("a readable record").expect("a manifest");
         if manifest.environment.version != env!("CARGO_PKG_VERSION") {
             // The names of records contain the version, so this version finds none.

@@ -29,24 +29,16 @@ pub(crate) fn results(results: &impl Serialize) -> Result<File, Error> {
     Ok(File { path: "results.json".into(), contents: json })
 }
 
-/// Opens the records of the last rendered report in `out`. Returns the name of its manifest too.
-pub(crate) fn last(out: &Path) -> Result<(Store, String), Error> {
+/// Opens the records of the last rendered report in `out`. Returns the name of its manifest too, which starts with
+/// `kind`: a report of another kind is an error.
+pub(crate) fn last(out: &Path, kind: &str) -> Result<(Store, String), Error> {
     let (records, none) = (out.join("records"), || Error::NoReport { path: out.into() });
     if !records.join(RENDERED).with_extension("json").is_file() {
         return Err(none());
     }
     let store = Store::open(records)?;
     let last: Rendered = store.get(RENDERED)?.ok_or_else(none)?;
-    Ok((store, last.study))
-}
-
-/// Fails if the last rendered report in `out` is of another kind; the names of manifests start with their kind.
-pub(crate) fn refuse_other(out: &Path, kind: &str) -> Result<(), Error> {
-    match last(out) {
-        Ok((_, study)) if !study.starts_with(kind) => Err(Error::OtherReport { path: out.into() }),
-        Ok(_) | Err(Error::NoReport { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    if last.study.starts_with(kind) { Ok((store, last.study)) } else { Err(Error::OtherReport { path: out.into() }) }
 }
 
 /// Writes the files of the report with manifest `study` to `out`, and removes those that only the last one had.

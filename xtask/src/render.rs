@@ -26,7 +26,7 @@ mod outline;
 mod sample;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tiles;
 
 pub(crate) use bench::bench_figures;

@@ -88,16 +88,20 @@ impl ReportArgs {
         let paper = Paper::embedded().map_err(Error::Paper)?;
         let folder = root().join(if self.beyond.is_some() { "report/beyond" } else { "report" });
         let out = self.out.clone().unwrap_or(folder);
-        publish::refuse_other(&out, if self.beyond.is_some() { "beyond-" } else { "study-" })?;
+        let last = publish::last(&out, if self.beyond.is_some() { "beyond-" } else { "study-" });
         if self.check {
             if let Some(Some(_)) = self.beyond {
                 return Err(Error::CheckedPart);
             }
-            let (store, study) = publish::last(&out)?;
+            let (store, study) = last?;
             let files =
                 if self.beyond.is_some() { chapter::files(&study, &store)? } else { rendered(&study, &paper, &store)? };
             publish::check(&files, &out)?;
             return writeln!(stdout(), "{} files match the records", files.len()).map_err(Error::Output);
+        }
+        match last {
+            Ok(_) | Err(Error::NoReport { .. }) => {}
+            Err(error) => return Err(error),
         }
         let terminal = Terminal::default();
         let watchers = self.watch.open("klayer report", &terminal)?;

@@ -86,7 +86,11 @@ fn complete(mut command: Command, typed: Vec<OsString>) -> Result<ArgMatches, cl
     let added = source.table().and_then(|table| switches(&subcommand, given, &table)).map_err(refuse)?;
     let place = typed.iter().skip(1).position(|word| word == name).map_or(typed.len(), |place| place + 2);
     let words = typed[..place].iter().cloned().chain(added.iter().map(OsString::from)).chain(typed[place..].to_vec());
-    command.try_get_matches_from(words).map_err(|error| {
+    command.try_get_matches_from(words).map_err(|mut error| {
+        if !added.is_empty() && error.get(ContextKind::Usage).is_some() {
+            // Otherwise, the usage lists all settings of the file.
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(subcommand.clone().render_usage()));
+        }
         let context = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => text.as_str(),
             _ => "",

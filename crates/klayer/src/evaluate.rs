@@ -63,13 +63,12 @@ impl EvaluateArgs {
         let images = self.part.of(&dataset)?;
         let normalizer = info.normalization.normalizer();
         let mut evaluator = Evaluator::new(network.architecture(), &normalizer, par.clone());
-        let views = self.views.views(images.shape())?.map_or(1, |views| views.len());
-        let evaluation = if views == 1 {
+        let views = self.views.of(images.shape())?;
+        let evaluation = if views.count() == 1 {
             par.install(|| evaluator.evaluate(&network, images))?
         } else {
             let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
-            let (pixels, shape) = (images.images(), images.shape());
-            let probabilities = self.views.probabilities(&mut classifier, pixels, shape, (&par, interrupt))?;
+            let probabilities = views.probabilities(&mut classifier, images.images(), &par, interrupt)?;
             evaluate_probabilities(images, &probabilities, info.classes.len())
         };
         if let Some(path) = &self.logits {
@@ -81,7 +80,7 @@ impl EvaluateArgs {
         let report = if self.json {
             let line = json!({
                 "images": images.len(),
-                "views": views,
+                "views": views.count(),
                 "synthetic": dataset.synthetic(),
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
@@ -90,7 +89,7 @@ impl EvaluateArgs {
             });
             format!("{line}\n")
         } else {
-            table(&evaluation, &info.classes, images.len(), views, dataset.synthetic())
+            table(&evaluation, &info.classes, images.len(), views.count(), dataset.synthetic())
         };
         io::stdout().write_all(report.as_bytes()).map_err(Error::Output)
     }

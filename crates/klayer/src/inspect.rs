@@ -126,8 +126,8 @@ impl InspectArgs {
             }
             if let Some(path) = &self.mistakes {
                 let images = self.part.of(&dataset)?;
-                let (pixels, shape) = (images.images(), images.shape());
-                let probabilities = self.views.probabilities(&mut classifier, pixels, shape, (&par, interrupt))?;
+                let views = self.views.of(images.shape())?;
+                let probabilities = views.probabilities(&mut classifier, images.images(), &par, interrupt)?;
                 let found = worst(images, &probabilities, &info.classes, self.most);
                 write(
                     path,

@@ -51,6 +51,7 @@ impl PredictArgs {
     pub(crate) fn run(self, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), Error> {
         let (network, info) = model::load(&self.model)?;
         let shape = info.images.shape;
+        let views = self.views.of(shape)?;
         let par = self.threads.par()?;
         let mut classifier = Classifier::new(&network, &info.normalization, par.clone());
 
@@ -66,7 +67,7 @@ impl PredictArgs {
                 read.push((path, picture::read(path, shape).map_err(reason)));
             }
             let images = read.iter().filter_map(|(_, pixels)| pixels.as_deref().ok());
-            let probabilities = self.views.probabilities(&mut classifier, images, shape, (&par, interrupt))?;
+            let probabilities = views.probabilities(&mut classifier, images, &par, interrupt)?;
             let mut probabilities = probabilities.into_iter();
             let mut rows = String::new();
             for (path, pixels) in &read {

@@ -101,13 +101,27 @@ pub(crate) struct ViewArgs {
 }
 
 impl ViewArgs {
-    /// The views of an image of `shape`, if they are requested.
-    pub(crate) fn views(&self, shape: Shape) -> Result<Option<Vec<View>>, klayer_dataset::Error> {
-        self.views.as_ref().map(|views| View::all(shape, views == "18", &View::SHIFTS)).transpose()
+    /// The requested views of images of `shape`.
+    pub(crate) fn of(&self, shape: Shape) -> Result<RequestedViews, klayer_dataset::Error> {
+        let views = self.views.as_ref().map(|views| View::all(shape, views == "18", &View::SHIFTS)).transpose()?;
+        Ok(RequestedViews { shape, views })
+    }
+}
+
+/// The requested views of images of one shape.
+pub(crate) struct RequestedViews {
+    shape: Shape,
+    /// `None` without --views.
+    views: Option<Vec<View>>,
+}
+
+impl RequestedViews {
+    /// Number of views of an image; 1 without --views.
+    pub(crate) fn count(&self) -> usize {
+        self.views.as_ref().map_or(1, Vec::len)
     }
 
-    /// Classifies images of `shape`, over their views if they are requested: the probability of each class for each
-    /// image.
+    /// Classifies images over these views: the probability of each class for each image.
     ///
     /// # Errors
     /// [`Error::Cancelled`] once the user interrupts.
@@ -115,10 +129,9 @@ impl ViewArgs {
         &self,
         classifier: &mut Classifier<'_>,
         images: impl IntoIterator<Item = &'i [u8]>,
-        shape: Shape,
-        (par, interrupt): (&Par, &Interrupt),
+        par: &Par,
+        interrupt: &Interrupt,
     ) -> Result<Vec<Vec<f64>>, Error> {
-        let views = self.views(shape)?;
         let images: Vec<_> = images.into_iter().collect();
         let mut probabilities = Vec::with_capacity(images.len());
         for images in images.chunks(BETWEEN_CHECKS) {
@@ -126,8 +139,8 @@ impl ViewArgs {
                 return Err(Error::Cancelled);
             }
             let images = images.iter().copied();
-            probabilities.extend(par.install(|| match &views {
-                Some(views) => classifier.view_probabilities(images, shape, views),
+            probabilities.extend(par.install(|| match &self.views {
+                Some(views) => classifier.view_probabilities(images, self.shape, views),
                 None => classifier.probabilities(images),
             })?);
         }

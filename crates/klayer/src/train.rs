@@ -21,7 +21,6 @@ use crate::run_args::ThreadArgs;
 
 /// Options of `klayer train`; the defaults are those of the report.
 #[derive(Debug, Args)]
-#[command(override_usage = "klayer train [OPTIONS]")]
 #[command(after_help = "Examples:\n  \
     klayer train --hidden 50,50 --lambda 0.005 --cycles 2 --out model.klayer\n  \
     tail -F model.klayer.metrics.jsonl.part           follow the metrics in another terminal\n\n\
@@ -63,8 +62,8 @@ pub(crate) struct TrainArgs {
     metrics: Option<PathBuf>,
     /// Use settings that come with klayer, for CIFAR-10: minute, quarter, hour or day
     ///
-    /// A recipe takes at most about this time on two cores; quarter is a quarter of an hour. day has not been run. A
-    /// recipe trains on all training images, without validation. Options on the command line override it.
+    /// A recipe takes about this time on two cores, and less on fast ones; quarter is a quarter of an hour. day has not
+    /// been run. A recipe trains on all training images, without validation. Options on the command line override it.
     #[arg(long = "recipe", value_enum, hide_possible_values = true, value_name = "NAME", conflicts_with = "config")]
     recipe: Option<Recipe>,
     #[command(flatten)]

@@ -115,7 +115,7 @@ fn opening(results: &Results) -> Vec<Block> {
     let mut blocks = vec![Block::text(
         "How far does a fully connected network get on CIFAR-10 with the methods that came after the paper? This \
          chapter trains the recipes of klayer train --recipe, adds their ingredients to the paper’s network one at a \
-         time, and leaves out one at a time. Settings were chosen by validation accuracy, as docs/methods.md \
+         time, and leaves them out one at a time. Settings were chosen by validation accuracy, as docs/methods.md \
          describes; the test images were not used to choose any setting. “18 views” is the mean of the probabilities \
          over 18 views of an image: mirrored or not, and shifted by -2, 0 and 2 pixels in both directions.",
     )];
@@ -171,7 +171,7 @@ fn recipes(results: &Results) -> Vec<Block> {
     let caption = format!(
         "Test accuracy of the recipes in percent, one run per seed: mean ± sample standard deviation. All training \
          images are used for training. The time is that of the training loop on {}, from the fastest run to the \
-         slowest; the runs were made on different machines.",
+         slowest; the runs may be from different machines.",
         threads(&results.recipes)
     );
     let mut blocks = vec![
@@ -335,9 +335,9 @@ fn operations(results: &Results, figures: &mut Figures) -> Vec<Block> {
     let all = || lines.iter().flat_map(|line| line.0.iter().copied());
     let mut marks = Vec::new();
     let mut below = 0.0;
-    for Published { accuracy, label, .. } in published {
+    for (i, Published { accuracy, label, .. }) in published.iter().enumerate() {
         // Below its line, unless another line is there, or the curves of the recipes, which end below the highest line.
-        let above = accuracy - below < 0.03 || Some(*accuracy) == published.last().map(|last| last.accuracy);
+        let above = accuracy - below < 0.03 || i + 1 == published.len();
         marks.push(Mark::Rule(*accuracy, "rule"));
         marks.push(Mark::Label { y: *accuracy, above, text: label.clone() });
         below = *accuracy;

@@ -316,12 +316,17 @@ fn the_committed_report_is_up_to_date() {
     let results: Results = serde_json::from_slice(&std::fs::read(folder.join("results.json")).unwrap()).unwrap();
     assert!(!results.quick && !results.dataset.synthetic);
     assert_eq!(results.findings, crate::findings::findings(&results, &Paper::embedded().unwrap()));
-    let files = render(&results, &Paper::embedded().unwrap()).unwrap();
+    assert_committed(&render(&results, &Paper::embedded().unwrap()).unwrap(), folder);
+}
+
+/// Compares the files with the committed ones in `folder`; with KLAYER_UPDATE, writes them first.
+pub(crate) fn assert_committed(files: &[File], folder: &std::path::Path) {
     for file in files.iter().filter(|file| file.path.to_str() != Some("index.html")) {
+        let path = folder.join(&file.path);
         if std::env::var_os("KLAYER_UPDATE").is_some() {
-            std::fs::write(folder.join(&file.path), &file.contents).unwrap();
+            std::fs::write(&path, &file.contents).unwrap();
         }
-        let committed = std::fs::read_to_string(folder.join(&file.path)).unwrap();
-        assert!(committed == file.contents, "docs/report/{} is not up to date", file.path.display());
+        let committed = std::fs::read_to_string(&path).unwrap();
+        assert!(committed == file.contents, "{} is not up to date", path.display());
     }
 }
